@@ -1,0 +1,130 @@
+# sessionhub. Two commands to begin with:
+#
+#   make run     builds it and serves the dashboard
+#   make test    checks and tests everything, as CI does (.ci/run)
+#
+# Needed: Go, make, git, gcc, and Node for the dashboard and its tests. What else
+# the tests need is installed by scripts/need.sh, or it says what to install.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+# The parts use both cores by themselves, and their output should not mix.
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BIN := bin/sessionhub
+WORKSPACE ?= workspace
+RUN_FLAGS ?=
+IMAGE ?= sessionhub:$(VERSION)
+
+# How the tests run. -p is the number of packages at once: on a small machine
+# more of them only makes timing tests wait for each other.
+PACKAGES ?= ./...
+TEST_FLAGS ?=
+TEST_TIMEOUT ?= 8m
+TEST_PROCS ?= 2
+BENCH ?= .
+BENCHTIME ?= 1s
+FUZZTIME ?= 30s
+
+STATICCHECK := go tool -modfile=internal/tools/go.mod staticcheck
+
+# The dashboard is built where Node is. Without it the binary is built all the
+# same, and its page says what is missing.
+HAVE_NODE := $(shell scripts/need.sh node 2>/dev/null && echo yes)
+WEB_SOURCES := $(shell find web -type d \( -name node_modules -o -name dist -o -name e2e -o -name test \) -prune -o \
+	-type f ! -name '*.go' ! -name 'package-lock.json' ! -path 'web/.*' -print)
+
+.PHONY: build
+build: $(if $(HAVE_NODE),web/dist/index.html,no-dashboard) ## build the dashboard and bin/sessionhub
+	go build -buildvcs=false -trimpath -ldflags "-X sessionhub/internal/app.Version=$(VERSION)" -o $(BIN) ./cmd/sessionhub
+
+.PHONY: need-node
+need-node:
+	@scripts/need.sh node
+
+.PHONY: no-dashboard
+no-dashboard:
+	@echo "make: WITHOUT DASHBOARD: it needs Node 20.19 or newer with npm (scripts/need.sh node)." >&2
+
+# npm writes .package-lock.json last, so it is there when an install was whole.
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json | need-node
+	cd web && npm ci --no-progress --loglevel=error
+	@touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
+	cd web && npm run --silent build
+	@touch $@
+
+.PHONY: run
+run: build ## build and serve; agents work in ./workspace (RUN_FLAGS="--listen 127.0.0.1:9000")
+	@mkdir -p $(WORKSPACE)
+	@exec $(BIN) serve --workspace-root $(WORKSPACE) $(RUN_FLAGS)
+
+.PHONY: check
+check: check-files check-go check-web ## format, vet, staticcheck, generated files, lock files, types
+
+.PHONY: check-files
+check-files:
+	scripts/check-files.sh
+
+.PHONY: check-go
+check-go:
+	go vet ./...
+	$(STATICCHECK) ./...
+	scripts/check-generated.sh
+
+.PHONY: check-web
+check-web: web/node_modules/.package-lock.json
+	cd web && npm run --silent check
+
+.PHONY: test
+test: check test-go test-web test-browser ## everything that CI runs
+	@grep '^== ' bin/test-go.log
+	@echo "== make test: all passed: checks, Go tests with the race detector, web unit tests, browser tests"
+
+.PHONY: provision
+provision: need-node ## install what the tests need
+	@scripts/need.sh gcc
+	@scripts/need.sh chromium >/dev/null
+	@scripts/need.sh codex >/dev/null
+
+.PHONY: test-go
+test-go: build provision ## Go tests (PACKAGES=./hub/... TEST_FLAGS="-run Name -v")
+	@echo "make: go test -race; compiling with the race detector takes minutes the first time"
+	codex="$$(scripts/need.sh codex)"; \
+	SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
+		scripts/test-go.sh -race -p $(TEST_PROCS) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+
+.PHONY: test-web
+test-web: web/node_modules/.package-lock.json ## unit tests of the dashboard and the JavaScript client
+	cd web && npm run --silent test
+
+.PHONY: test-browser
+test-browser: build provision ## the dashboard in a real browser
+	chromium="$$(scripts/need.sh chromium)"; \
+	cd web && CHROMIUM="$$chromium" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" npm run --silent e2e
+
+.PHONY: bench
+bench: ## benchmarks of the hot paths (PACKAGES=./hub/... BENCH=Append)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -p 1 $(PACKAGES)
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	scripts/fuzz.sh $(FUZZTIME) $(PACKAGES)
+
+.PHONY: image
+image: ## container image (IMAGE=name:tag); needs a Docker engine
+	docker build --build-arg VERSION=$(VERSION) --tag $(IMAGE) .
+
+.PHONY: clean
+clean: ## remove what was built and installed here; ./workspace stays
+	rm -rf bin web/node_modules agents/node_modules
+	find web/dist -mindepth 1 ! -name .keep -delete
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

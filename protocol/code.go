@@ -1,0 +1,58 @@
+package protocol
+
+// Code is the machine-readable name of an error, the same in HTTP problems
+// (RFC 9457), WebSocket errors and logs.
+type Code string
+
+const (
+	CodeInvalidRequest   Code = "invalid_request"
+	CodeInvalidJSON      Code = "invalid_json"
+	CodeUnknownProvider  Code = "unknown_provider"
+	CodeUnknownOption    Code = "unknown_option"
+	CodeUnauthorized     Code = "unauthorized"
+	CodeTokenExpired     Code = "token_expired"
+	CodeTokenRevoked     Code = "token_revoked"
+	CodeForbidden        Code = "forbidden"
+	CodeHostRefused      Code = "host_refused"
+	CodeScope            Code = "insufficient_scope"
+	CodeOriginRefused    Code = "origin_refused"
+	CodeWorkingDirectory Code = "working_directory_not_allowed"
+	CodeNotFound         Code = "not_found"
+	CodeMethodNotAllowed Code = "method_not_allowed"
+	CodeApprovalResolved Code = "approval_resolved"
+	CodeIdempotency      Code = "idempotency_conflict"
+	CodeSessionEnded     Code = "session_ended"
+	CodeApprovalExpired  Code = "approval_expired"
+	CodePayloadTooLarge  Code = "payload_too_large"
+	CodeUnsupportedMedia Code = "unsupported_media_type"
+	CodeQueueFull        Code = "queue_full"
+	CodeSessionLimit     Code = "session_limit"
+	CodeConnectionLimit  Code = "connection_limit"
+	CodeRateLimited      Code = "rate_limited"
+	CodeInternal         Code = "internal"
+	CodeUnavailable      Code = "unavailable"
+	CodeUpgradeRequired  Code = "upgrade_required" // 426: a GET of /ws that is no WebSocket handshake
+)
+
+// WebSocket close codes (RFC 6455, section 7.4; 4000 to 4999 are ours). A
+// client that reads CloseFix or CloseGone stops; after any other it comes back
+// with its cursor.
+const (
+	CloseGoingAway   = 1001 // the node drains
+	CloseTooBig      = 1009 // a message over --max-message-bytes
+	CloseBadFrame    = 4400 // no valid command, or binary
+	CloseToken       = 4401 // token expired or revoked
+	CloseNotFound    = 4404 // no such session
+	CloseSlow        = 4408 // took nothing for --write-timeout
+	CloseEnded       = 4410 // the session ended; closed was sent
+	CloseRate        = 4429 // too many commands over and over
+	CloseUnavailable = 4503 // the store is unreachable
+)
+
+// Subprotocols of the two WebSockets (RFC 6455, section 1.9), and the prefix
+// under which a browser passes its token.
+const (
+	Subprotocol       = "sessionhub.v1"
+	WorkerSubprotocol = "sessionhub.worker.v1"
+	BearerPrefix      = "bearer."
+)

@@ -1,0 +1,85 @@
+package protocol
+
+import (
+	"encoding/json"
+	"time"
+)
+
+func goldenFrames() []golden {
+	frame := func(t FrameType, data any) golden {
+		return golden{name: "worker_" + string(t), wire: NewFrame(t, data), value: Frame{Type: t, Data: Marshal(data)}}
+	}
+	command := func(name string, t WorkerCommandType, data any) golden {
+		c := WorkerCommand{SessionID: "s1", Assignment: 2, Seq: 3, Type: t, Data: Marshal(data)}
+		return golden{name: name, wire: NewFrame(FrameCommand, c), value: Frame{Type: FrameCommand, Data: Marshal(c)}}
+	}
+	options := AgentOptions{Model: "m", Mode: "plan"}
+	return []golden{
+		frame(FrameHello, Hello{
+			Worker: "w1", Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"demo"},
+			Sessions: []HelloSession{{SessionID: "s1", Assignment: 2, Message: 3, Event: 4}},
+		}),
+		frame(FrameEvent, WorkerEvent{SessionID: "s1", Assignment: 2, N: 5, Type: EventOutput, Data: raw(`{"text":"hi"}`)}),
+		frame(FrameDone, Done{SessionID: "s1", Assignment: 2, Message: 3}),
+		frame(FrameRelease, Release{SessionID: "s1", Assignment: 2, Reason: ReleaseIdle, Retry: true}),
+		frame(FramePong, Empty{}),
+		frame(FrameWelcome, Welcome{Node: "n1", HeartbeatSeconds: 5}),
+		frame(FrameAssign, Assign{
+			SessionID: "s1", Assignment: 2, Provider: "demo", WorkingDirectory: "/w", AgentOptions: options, UserID: "u1", Message: 3, Resume: true,
+		}),
+		frame(FrameCommand, WorkerCommand{SessionID: "s1", Assignment: 2, Seq: 3, Type: WorkerMessage, Data: Marshal(MessageData{MessageID: "m1", Content: raw(`"hi"`), UserID: "u1"})}),
+		command("worker_command_approval", WorkerApproval, ApprovalCommand{MessageID: "m1", InteractionID: "i1", Outcome: OutcomeSelected, OptionID: "o1", Reason: "ok"}),
+		command("worker_command_cancel", WorkerCancel, CancelCommand{MessageID: "m1"}),
+		command("worker_command_close", WorkerClose, ClosedData{Reason: ClosedExpired}),
+		frame(FrameAck, EventAck{SessionID: "s1", Assignment: 2, N: 5}),
+		frame(FrameRevoke, Revoke{SessionID: "s1", Assignment: 2}),
+		frame(FrameError, LinkError{Code: LinkHole, Detail: "one is missing"}),
+		frame(FramePing, Empty{}),
+	}
+}
+
+func goldenBodies() []golden {
+	at := moment.UTC().Truncate(time.Millisecond)
+	options := AgentOptions{Model: "m", Mode: "plan"}
+	session := Session{
+		SessionID: "s1", UserID: "u1", SpaceID: "sp1", Provider: "demo", WorkingDirectory: "/w", Title: "t",
+		Metadata: raw(`{"a":1}`), AgentOptions: options, Status: StatusIdle, CreatedAt: at, LastActivityAt: at.Add(time.Second),
+		ExpiresAt: at.Add(time.Hour), LastSeq: 7, Epoch: "e1", Connections: Connections{WebSocket: 1, SSE: 2}, PendingApprovals: 1,
+	}
+	approval := ToolApprovalData{
+		MessageID: "m1", InteractionID: "i1", ToolCallID: "t1", Title: "run", Kind: "execute", Input: raw(`{}`),
+		Options: []ApprovalOption{{OptionID: "o1", Name: "Yes", Kind: AllowOnce}}, ExpiresAt: &at,
+	}
+	return []golden{
+		{name: "api_create_request", value: CreateRequest{
+			Provider: "demo", WorkingDirectory: "/w", UserID: "u1", SpaceID: "sp1", Title: "t", Metadata: raw(`{"a":1}`), AgentOptions: options,
+		}},
+		{name: "api_create_request_least", value: CreateRequest{}},
+		{name: "api_create_response", value: CreateResponse{
+			SessionID: "s1", Token: "t", ExpiresAt: at, Session: session, EventsURL: "http://h/e", WebsocketURL: "ws://h/w",
+			MessagesURL: "http://h/m", ApproveURL: "http://h/a",
+		}},
+		{name: "api_session", value: session},
+		{name: "api_session_list", value: SessionList{Sessions: []Session{session}, NextCursor: "c"}},
+		{name: "api_session_list_least", value: SessionList{Sessions: []Session{}}},
+		{name: "api_history", value: History{
+			Events: []json.RawMessage{raw(`{"seq":9}`)}, First: 9, Last: 10, Epoch: "e1", NextAfter: "e1-9",
+			Gap: &Gap{Epoch: "e1", FromSeq: 1, ToSeq: 8, Reason: GapTrimmed},
+		}},
+		{name: "api_history_least", value: History{Events: []json.RawMessage{}}},
+		{name: "api_message_request", value: MessageRequest{Content: raw(`"hi"`), MessageID: "m1"}},
+		{name: "api_message_response", value: MessageResponse{MessageID: "m1", Seq: 2, Duplicate: true}},
+		{name: "api_approve_request", value: ApproveRequest{InteractionID: "i1", OptionID: "o1", Decision: AllowOnce, Reason: "ok"}},
+		{name: "api_approve_response", value: ApproveResponse{InteractionID: "i1", OptionID: "o1"}},
+		{name: "api_approvals", value: Approvals{Approvals: []ToolApprovalData{approval}}},
+		{name: "api_cancel_request", value: CancelRequest{MessageID: "m1"}},
+		{name: "api_cancel_request_least", value: CancelRequest{}},
+		{name: "api_empty", value: Empty{}},
+		{name: "api_token_request", value: TokenRequest{Scope: "read write", TTLSeconds: 60, RevokeOthers: true}},
+		{name: "api_token_response", value: TokenResponse{Token: "t", ExpiresAt: at, Scope: "read"}},
+		{name: "api_providers", value: Providers{Providers: []Provider{{Name: "demo", Available: true, Workers: 2}}}},
+		{name: "api_problem", value: Problem{
+			Type: "about:blank", Title: "Conflict", Status: 409, Detail: "late", Code: CodeApprovalResolved, Outcome: OutcomeSelected, OptionID: "o1",
+		}},
+	}
+}

@@ -1,0 +1,108 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func nested(open, end string, n int) []byte {
+	return []byte(strings.Repeat(open, n) + strings.Repeat(end, n))
+}
+
+func TestCompact(t *testing.T) {
+	for in, want := range map[string]string{
+		" {\r\n \"a\" :\t[ 1 , 2.50 ] }\n": `{"a":[1,2.50]}`,
+		`"<&>` + "\u2028" + `"`:            `"<&>` + "\u2028" + `"`,
+		`12345678901234567890.10`:          `12345678901234567890.10`,
+		`{"b":1,"a":2,"a":3}`:              `{"b":1,"a":2,"a":3}`, // nothing is reordered or merged
+		`"[[[[{{{{\"[["`:                   `"[[[[{{{{\"[["`,
+	} {
+		if got, err := Compact([]byte(in)); err != nil || string(got) != want {
+			t.Errorf("Compact(%q) = %q, %v; want %q", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", " ", "{", "}", `{"a":}`, "1 2", "nul", "'a'", "\"a\nb\"", "\"\\x\"", "{}{}", "\uFEFF{}"} {
+		if got, err := Compact([]byte(in)); err == nil {
+			t.Errorf("Compact(%q) = %q, want an error", in, got)
+		}
+	}
+}
+
+func TestInvalidUTF8IsRefused(t *testing.T) {
+	for _, in := range []string{"\"\xff\"", "{\"a\":\"\xc3\"}", "\"\xed\xa0\x80\"", "\"\xc0\x80\"", "\xfe\xff\x00{"} {
+		if _, err := Compact([]byte(in)); !errors.Is(err, ErrNotUTF8) {
+			t.Errorf("Compact(%q): %v, want ErrNotUTF8", in, err)
+		}
+		var v any
+		if err := Decode([]byte(in), &v); !errors.Is(err, ErrNotUTF8) {
+			t.Errorf("Decode(%q): %v, want ErrNotUTF8", in, err)
+		}
+	}
+}
+
+func TestDepthIsBounded(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   []byte
+		deep bool
+	}{
+		"arrays at the bound":    {nested("[", "]", MaxDepth), false},
+		"arrays beyond":          {nested("[", "]", MaxDepth+1), true},
+		"objects at the bound":   {append(append([]byte(strings.Repeat(`{"a":`, MaxDepth)), '1'), strings.Repeat("}", MaxDepth)...), false},
+		"objects beyond":         {append(append([]byte(strings.Repeat(`{"a":`, MaxDepth+1)), '1'), strings.Repeat("}", MaxDepth+1)...), true},
+		"brackets in a string":   {[]byte(`"` + strings.Repeat("[", 5000) + `"`), false},
+		"a string with quotes":   {[]byte(`["\"` + strings.Repeat("[", 5000) + `\\"]`), false},
+		"wide, not deep":         {[]byte("[" + strings.Repeat("[],", 5000) + "[]]"), false},
+		"deep and never closed":  {[]byte(strings.Repeat("[", 1<<20)), true},
+		"closed before it opens": {[]byte(strings.Repeat("]", 10) + strings.Repeat("[", MaxDepth+20)), true},
+	} {
+		_, err := Compact(c.in)
+		if errors.Is(err, ErrTooDeep) != c.deep {
+			t.Errorf("%s: Compact: %v", name, err)
+		}
+		var v any
+		if err := Decode(c.in, &v); errors.Is(err, ErrTooDeep) != c.deep {
+			t.Errorf("%s: Decode: %v", name, err)
+		}
+	}
+}
+
+// Newer clients talk to older hubs.
+func TestDecodeIgnoresUnknownFields(t *testing.T) {
+	var r MessageRequest
+	if err := Decode([]byte(`{"content":"hi","colour":"red","messageId":"m1"}`), &r); err != nil || r.MessageID != "m1" {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+func FuzzCompact(f *testing.F) {
+	for _, s := range []string{"{}", " [1,\n2]", `"\u000a"`, "\"\u2028\"", "{\"a\":\"\xff\"}", "1e999", `{"a":1,"a":2}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		before := bytes.Clone(in)
+		got, err := Compact(in)
+		if !bytes.Equal(in, before) {
+			t.Fatal("the input was changed")
+		}
+		if err != nil {
+			return
+		}
+		if bytes.ContainsAny(got, "\r\n\x00") {
+			t.Errorf("%q cannot stand in an SSE line", got)
+		}
+		if !json.Valid(got) || !utf8.Valid(got) || len(got) > len(in) {
+			t.Errorf("Compact(%q) = %q", in, got)
+		}
+		if !sameJSON(in, got) {
+			t.Errorf("Compact(%q) = %q has another value", in, got)
+		}
+		again, err := Compact(got)
+		if err != nil || !bytes.Equal(again, got) {
+			t.Errorf("Compact(%q) = %q, %v: not stable", got, again, err)
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package protocol
+
+import "encoding/json"
+
+// FrameType names a frame of the worker link.
+type FrameType string
+
+// Frames from a worker to the hub, then from the hub to a worker.
+const (
+	FrameHello   FrameType = "hello"
+	FrameEvent   FrameType = "event"
+	FrameDone    FrameType = "done"
+	FrameRelease FrameType = "release"
+	FramePong    FrameType = "pong"
+
+	FrameWelcome FrameType = "welcome"
+	FrameAssign  FrameType = "assign"
+	FrameCommand FrameType = "command"
+	FrameAck     FrameType = "ack"
+	FrameRevoke  FrameType = "revoke"
+	FrameError   FrameType = "error"
+	FramePing    FrameType = "ping"
+)
+
+// Frame is the envelope of every frame of the worker link.
+type Frame struct {
+	Type FrameType       `json:"type"`
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// NewFrame returns the JSON of a frame whose data is one of the structs below.
+func NewFrame(t FrameType, data any) []byte {
+	return Marshal(Frame{Type: t, Data: Marshal(data)})
+}
+
+// Hello opens the link. Workspace names the file system that the worker's
+// agents see; Capacity is the most agents it runs at once; Sessions are those
+// that it still runs after a reconnect.
+type Hello struct {
+	Worker    string         `json:"worker"`
+	Version   string         `json:"version"`
+	Workspace string         `json:"workspace"`
+	Capacity  int            `json:"capacity"`
+	Providers []string       `json:"providers"`
+	Sessions  []HelloSession `json:"sessions,omitempty"`
+}
+
+// HelloSession is a session that a worker still runs: the last message that it
+// finished (a command's seq) and the last event that it sent (its n).
+type HelloSession struct {
+	SessionID  string `json:"sessionId"`
+	Assignment uint64 `json:"assignment"`
+	Message    uint64 `json:"message"`
+	Event      uint64 `json:"event"`
+}
+
+// WorkerEvent publishes one event. N counts the worker's events in this
+// assignment from 1: a repeat is acknowledged and dropped, a hole closes the
+// link.
+type WorkerEvent struct {
+	SessionID  string          `json:"sessionId"`
+	Assignment uint64          `json:"assignment"`
+	N          uint64          `json:"n"`
+	Type       EventType       `json:"type"`
+	Data       json.RawMessage `json:"data"`
+}
+
+// Done says that the message with this command seq is finished.
+type Done struct {
+	SessionID  string `json:"sessionId"`
+	Assignment uint64 `json:"assignment"`
+	Message    uint64 `json:"message"`
+}
+
+// Release gives a session back. Without Retry the session fails with Reason.
+type Release struct {
+	SessionID  string `json:"sessionId"`
+	Assignment uint64 `json:"assignment"`
+	Reason     string `json:"reason"`
+	Retry      bool   `json:"retry"`
+}
+
+// The reasons of a release that the hub and its own worker know. Others are
+// passed on as they are.
+const (
+	ReleaseIdle             = "idle"   // the agent had nothing to do for --agent-idle
+	ReleaseClosed           = "closed" // the answer to a close command
+	ReleaseDraining         = "draining"
+	ReleaseWorkingDirectory = string(CodeWorkingDirectory)
+	ReleaseUnknownProvider  = string(CodeUnknownProvider)
+)
+
+// Welcome answers hello.
+type Welcome struct {
+	Node             string `json:"node"`
+	HeartbeatSeconds int    `json:"heartbeatSeconds"`
+}
+
+// Assign gives a session to a worker. Assignment is the fence: it grows with
+// each assignment of the session. Message is the last finished one. Resume says
+// that the session has run before, so that the agent's own history may be
+// loaded.
+type Assign struct {
+	SessionID        string       `json:"sessionId"`
+	Assignment       uint64       `json:"assignment"`
+	Provider         string       `json:"provider"`
+	WorkingDirectory string       `json:"workingDirectory"`
+	AgentOptions     AgentOptions `json:"agentOptions"`
+	UserID           string       `json:"userId"`
+	Message          uint64       `json:"message"`
+	Resume           bool         `json:"resume"`
+}
+
+// WorkerCommandType names a command to a worker.
+type WorkerCommandType string
+
+const (
+	WorkerMessage  WorkerCommandType = "message"  // data: MessageData
+	WorkerApproval WorkerCommandType = "approval" // data: ApprovalCommand
+	WorkerCancel   WorkerCommandType = "cancel"   // data: CancelCommand
+	WorkerClose    WorkerCommandType = "close"    // data: ClosedData; answered by release
+)
+
+// WorkerCommand is one entry of a session's command log. Seq is of its own
+// numbering. One message is under way at a time; approvals and cancels go out
+// at once, may come again after a reconnect, and are ignored when their seq is
+// known.
+type WorkerCommand struct {
+	SessionID  string            `json:"sessionId"`
+	Assignment uint64            `json:"assignment"`
+	Seq        uint64            `json:"seq"`
+	Type       WorkerCommandType `json:"type"`
+	Data       json.RawMessage   `json:"data"`
+}
+
+// ApprovalCommand tells the agent how its question was answered. OptionID is
+// the agent's own option to select (empty unless Outcome is selected); it can
+// differ from the one that the user chose, since "always" is kept in the hub.
+type ApprovalCommand struct {
+	MessageID     string `json:"messageId"`
+	InteractionID string `json:"interactionId"`
+	Outcome       string `json:"outcome"`
+	OptionID      string `json:"optionId,omitempty"`
+	Reason        string `json:"reason,omitempty"`
+}
+
+// CancelCommand stops a turn.
+type CancelCommand struct {
+	MessageID string `json:"messageId"`
+}
+
+// EventAck says that the events up to N are stored: the worker may forget them.
+type EventAck struct {
+	SessionID  string `json:"sessionId"`
+	Assignment uint64 `json:"assignment"`
+	N          uint64 `json:"n"`
+}
+
+// Revoke answers anything stale or foreign: stop it, publish no more.
+type Revoke struct {
+	SessionID  string `json:"sessionId"`
+	Assignment uint64 `json:"assignment"`
+}
+
+// The codes of LinkError.
+const (
+	LinkHole      = "hole"      // an event's n left one out: the link closes
+	LinkForbidden = "forbidden" // an event type or status a worker may not send
+	LinkInvalid   = "invalid"   // a frame or an event's data that cannot be read
+	LinkTooLarge  = "too_large" // an event's data over the limit that cannot be split or cut
+)
+
+// LinkError tells a worker what was wrong with a frame.
+type LinkError struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+}

@@ -1,0 +1,66 @@
+package auth
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Scope is a set of the things that a session token allows.
+type Scope uint8
+
+const (
+	ScopeRead    Scope = 1 << iota // read the session and its streams
+	ScopeWrite                     // send messages, cancel, delete
+	ScopeApprove                   // answer questions for approval
+
+	ScopeAll = ScopeRead | ScopeWrite | ScopeApprove
+)
+
+// scopeWords are in the order in which a scope is written.
+var scopeWords = [...]struct {
+	scope Scope
+	word  string
+}{{ScopeRead, "read"}, {ScopeWrite, "write"}, {ScopeApprove, "approve"}}
+
+// ParseScope reads words separated by spaces (RFC 6749, section 3.3), in any
+// order. An unknown word, and none at all, is an error.
+func ParseScope(text string) (Scope, error) {
+	var s Scope
+next:
+	for word := range strings.FieldsSeq(text) {
+		for _, w := range scopeWords {
+			if w.word == word {
+				s |= w.scope
+				continue next
+			}
+		}
+		return 0, fmt.Errorf("scope has the unknown word %q: want read, write or approve", clip(word))
+	}
+	if s == 0 {
+		return 0, fmt.Errorf("scope is empty: want some of read, write and approve")
+	}
+	return s, nil
+}
+
+// Contains reports whether everything in other is in s.
+func (s Scope) Contains(other Scope) bool { return s&other == other }
+
+// String writes the words in their fixed order.
+func (s Scope) String() string {
+	var words []string
+	for _, w := range scopeWords {
+		if s.Contains(w.scope) {
+			words = append(words, w.word)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// clip bounds what an error says of a caller's value.
+func clip(s string) string {
+	const most = 60
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
+}

@@ -1,0 +1,209 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Errors of Verify.
+var (
+	ErrTokenExpired = errors.New("the token has expired")
+	ErrTokenInvalid = errors.New("the token is not valid")
+)
+
+const (
+	// MinSecretBytes is the least for HS256 (RFC 7518, section 3.2).
+	MinSecretBytes = 32
+	// MaxTokenBytes bounds a token before anything looks at it. A user's name
+	// of 1 KiB fits.
+	MaxTokenBytes = 4096
+	// maxTokenID bounds the id that a revocation keeps in the session's state.
+	maxTokenID = 128
+)
+
+// Claims is what a session token says: its bearer is User, on one session, as
+// far as Scope goes, until ExpiresAt. Times are in whole seconds.
+type Claims struct {
+	User      string
+	Session   string
+	Scope     Scope
+	IssuedAt  time.Time
+	ExpiresAt time.Time
+	ID        string // names the token in revocations
+}
+
+// Signer mints and verifies session tokens: JWTs signed with HS256 (RFC 7519,
+// RFC 7518). It is immutable and may be used concurrently.
+type Signer struct {
+	secrets [][]byte // the first signs, all verify
+	keys    jwt.VerificationKeySet
+	ttl     time.Duration
+	parser  *jwt.Parser
+}
+
+// wireClaims is the token's payload.
+type wireClaims struct {
+	jwt.RegisteredClaims        // sub, exp, iat, jti; nbf is obeyed
+	Session              string `json:"sid"`
+	Scope                string `json:"scope"`
+}
+
+// NewSigner takes the secrets (the first one signs) and the life of a token.
+func NewSigner(secrets [][]byte, ttl time.Duration) (*Signer, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("no token secret")
+	}
+	if ttl <= 0 {
+		return nil, fmt.Errorf("the life of a token is %v: want more than nothing", ttl)
+	}
+	s := &Signer{
+		ttl: ttl,
+		// The claims are checked here and not by the parser: the caller says
+		// what time it is, and "expired" must be told apart from the rest.
+		parser: jwt.NewParser(
+			jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
+			jwt.WithoutClaimsValidation(),
+			jwt.WithStrictDecoding()),
+	}
+	for i, secret := range secrets {
+		if len(secret) < MinSecretBytes {
+			return nil, fmt.Errorf("token secret %d has %d bytes: want at least %d", i+1, len(secret), MinSecretBytes)
+		}
+		own := bytes.Clone(secret)
+		s.secrets = append(s.secrets, own)
+		s.keys.Keys = append(s.keys.Keys, own)
+	}
+	return s, nil
+}
+
+// ParseSecrets reads secrets separated by commas, each with at least
+// MinSecretBytes bytes. Space around them does not count. All that are bad are
+// named, by their place and never by their text.
+func ParseSecrets(text string) ([][]byte, error) {
+	var secrets [][]byte
+	var errs []error
+	for i, part := range strings.Split(text, ",") {
+		secret := []byte(strings.TrimSpace(part))
+		if len(secret) < MinSecretBytes {
+			errs = append(errs, fmt.Errorf("token secret %d has %d bytes: want at least %d", i+1, len(secret), MinSecretBytes))
+			continue
+		}
+		secrets = append(secrets, secret)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return secrets, nil
+}
+
+// RandomSecret makes a secret for a process that was given none: its tokens
+// end with it.
+func RandomSecret() []byte {
+	secret := make([]byte, MinSecretBytes)
+	_, _ = rand.Read(secret) // never fails: crypto/rand ends the program instead
+	return secret
+}
+
+// TTL is the life of a token when the caller of Mint names none.
+func (s *Signer) TTL() time.Duration { return s.ttl }
+
+// Mint signs a token. Session, user and scope must not be empty, or nobody
+// will take it. A ttl that is not positive, or beyond the signer's own, becomes
+// the signer's own. The end is rounded up to a second.
+func (s *Signer) Mint(session, user string, scope Scope, ttl time.Duration) (string, Claims) {
+	if ttl <= 0 || ttl > s.ttl {
+		ttl = s.ttl
+	}
+	now := time.Now()
+	end := now.Add(ttl)
+	if whole := end.Truncate(time.Second); whole.Before(end) {
+		end = whole.Add(time.Second)
+	}
+	c := Claims{
+		User: user, Session: session, Scope: scope,
+		IssuedAt:  time.Unix(now.Unix(), 0),
+		ExpiresAt: time.Unix(end.Unix(), 0),
+		ID:        rand.Text(),
+	}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, wireClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Subject:   c.User,
+			IssuedAt:  jwt.NewNumericDate(c.IssuedAt),
+			ExpiresAt: jwt.NewNumericDate(c.ExpiresAt),
+			ID:        c.ID,
+		},
+		Session: c.Session,
+		Scope:   c.Scope.String(),
+	}).SignedString(s.secrets[0])
+	if err != nil { // strings, numbers and a key of bytes: cannot fail
+		panic("auth: sign token: " + err.Error())
+	}
+	return token, c
+}
+
+// Verify reads a token: ErrTokenExpired if only its time is over,
+// ErrTokenInvalid (wrapped with the reason, which holds nothing of the token)
+// for all else. Revocation is not looked at.
+func (s *Signer) Verify(token string, now time.Time) (Claims, error) {
+	if len(token) > MaxTokenBytes {
+		return Claims{}, fmt.Errorf("%w: it has more than %d bytes", ErrTokenInvalid, MaxTokenBytes)
+	}
+	var w wireClaims
+	t, err := s.parser.ParseWithClaims(token, &w, func(*jwt.Token) (any, error) { return s.keys, nil })
+	switch {
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
+		return Claims{}, fmt.Errorf("%w: its signature is not one of this hub", ErrTokenInvalid)
+	case err != nil: // the library's text can quote the token
+		return Claims{}, fmt.Errorf("%w: it is no JWT with HS256", ErrTokenInvalid)
+	}
+	// A header marked critical changes what a token means; we know none, so it
+	// must be refused (RFC 7515, section 4.1.11). The library passes over it.
+	if _, critical := t.Header["crit"]; critical {
+		return Claims{}, fmt.Errorf("%w: it has a critical header", ErrTokenInvalid)
+	}
+	c, err := w.claims()
+	if err != nil {
+		return Claims{}, fmt.Errorf("%w: %w", ErrTokenInvalid, err)
+	}
+	if w.NotBefore != nil && now.Before(w.NotBefore.Time) {
+		return Claims{}, fmt.Errorf("%w: its time has not come", ErrTokenInvalid)
+	}
+	if !now.Before(c.ExpiresAt) {
+		return Claims{}, ErrTokenExpired
+	}
+	return c, nil
+}
+
+// claims checks that all that is needed is there.
+func (w *wireClaims) claims() (Claims, error) {
+	switch {
+	case w.Subject == "":
+		return Claims{}, errors.New("it has no sub")
+	case w.Session == "":
+		return Claims{}, errors.New("it has no sid")
+	case w.ID == "" || len(w.ID) > maxTokenID:
+		return Claims{}, fmt.Errorf("its jti has %d bytes: want 1 to %d", len(w.ID), maxTokenID)
+	case w.ExpiresAt == nil || !sane(w.ExpiresAt.Time):
+		return Claims{}, errors.New("it has no exp that is a time")
+	case w.IssuedAt == nil || !sane(w.IssuedAt.Time):
+		return Claims{}, errors.New("it has no iat that is a time")
+	}
+	scope, err := ParseScope(w.Scope)
+	if err != nil {
+		return Claims{}, err
+	}
+	return Claims{
+		User: w.Subject, Session: w.Session, Scope: scope,
+		IssuedAt: w.IssuedAt.Time, ExpiresAt: w.ExpiresAt.Time, ID: w.ID,
+	}, nil
+}
+
+// sane keeps out numbers that overflow a time (an exp of 1e300): where they
+// land differs between machines.
+func sane(t time.Time) bool { return t.Unix() > 0 && t.Year() < 10000 }

@@ -1,0 +1,226 @@
+// Package config reads the program's settings: from flags, environment
+// variables and a YAML file, in this order of strength, with defaults below
+// them. It is the only place that reads the environment. Each setting is one
+// line of a table; its flag --a-b, its variable SESSIONHUB_A_B, its key a-b in
+// the file and its line in the help follow from its name. Whatever is wrong is
+// named at once. Secrets have no flag and no key, and no way to be printed.
+package config
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Serve is what `sessionhub serve` obeys. Sizes are in bytes.
+type Serve struct {
+	ConfigFile string
+
+	Listen         string // host:port of API, streams and dashboard
+	AdminListen    string // host:port of metrics, health and pprof
+	PublicURL      string // without a slash at its end; empty: from the request's Host
+	AllowedOrigins []string
+	AllowAnonymous bool
+
+	Worker          string // WorkerEmbedded or WorkerNone
+	WorkerCapacity  int    // most running agents at once
+	WorkerBuffer    int64  // for each session while the hub is out of reach
+	WorkspaceRoot   string
+	ProvidersFile   string
+	DefaultProvider string
+	AgentIdle       time.Duration
+
+	MaxConnections           int // of this node; 0: no limit
+	MaxConnectionsPerSession int
+	MaxQueuedMessages        int // of each session
+	MaxMessageBytes          int
+	MaxEventBytes            int
+	LogMaxEvents             int   // of each session's event log
+	LogMaxBytes              int64 // of each session's event log
+	WriteTimeout             time.Duration
+	SessionIdleTTL           time.Duration
+	ApprovalTimeout          time.Duration
+	TokenTTL                 time.Duration
+	DrainTimeout             time.Duration
+
+	LogFormat string // LogAuto, LogText or LogJSON
+	LogLevel  slog.Level
+
+	// From the environment alone.
+	APIKey         Secret // one service key
+	APIKeysFile    string
+	TokenSecret    Secret // one or several, separated by commas
+	WorkerKey      Secret // for a worker that serves all users
+	WorkerKeysFile string
+}
+
+// The values of Worker.
+const (
+	WorkerEmbedded = "embedded"
+	WorkerNone     = "none"
+)
+
+// The values of LogFormat.
+const (
+	LogAuto = "auto" // text on a terminal, JSON elsewhere
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// Default is what holds where nothing is set.
+func Default() Serve {
+	return Serve{
+		Listen:      "127.0.0.1:8080",
+		AdminListen: "127.0.0.1:9464",
+
+		Worker:          WorkerEmbedded,
+		WorkerCapacity:  8,
+		WorkerBuffer:    8 * mib,
+		WorkspaceRoot:   ".",
+		DefaultProvider: "demo",
+		AgentIdle:       10 * time.Minute,
+
+		MaxConnectionsPerSession: 20,
+		MaxQueuedMessages:        32,
+		MaxMessageBytes:          1 * mib,
+		MaxEventBytes:            1 * mib,
+		LogMaxEvents:             10_000,
+		LogMaxBytes:              16 * mib,
+		WriteTimeout:             10 * time.Second,
+		SessionIdleTTL:           24 * time.Hour,
+		ApprovalTimeout:          time.Hour,
+		TokenTTL:                 24 * time.Hour,
+		DrainTimeout:             30 * time.Second,
+
+		LogFormat: LogAuto,
+		LogLevel:  slog.LevelInfo,
+	}
+}
+
+// The groups of the help, in its order.
+const (
+	groupAddress = "Addresses and access"
+	groupWorker  = "Agents"
+	groupLimit   = "Limits"
+	groupTime    = "Times"
+	groupRun     = "Running"
+)
+
+const (
+	day  = 24 * time.Hour
+	year = 365 * day
+	// tick is the least for a waiting time: below it timers are busy loops.
+	tick = 100 * time.Millisecond
+)
+
+// settings is the table, bound to the fields of s. It holds what the program
+// obeys, and nothing else.
+func (s *Serve) settings() []setting {
+	return []setting{
+		{"listen", groupAddress, "API, streams, dashboard, /healthz and /readyz", address(&s.Listen)},
+		{"admin-listen", groupAddress, "/metrics, /healthz, /readyz and /debug/pprof", address(&s.AdminListen)},
+		{"public-url", groupAddress, "what clients reach this hub at, for the URLs in answers; empty: the request's Host", webURL(&s.PublicURL)},
+		{"allowed-origins", groupAddress, "pages that may speak to this hub beside its own: exact origins, https://*.example.org, chrome-extension://<id>", list(&s.AllowedOrigins)},
+		{"allow-anonymous", groupAddress, "let everybody who reaches a listener beyond this machine create sessions, without a key", onOff(&s.AllowAnonymous)},
+
+		{"worker", groupWorker, "run agents in this process, or leave them to workers that connect", choice(&s.Worker, WorkerEmbedded, WorkerNone)},
+		{"worker-capacity", groupWorker, "most agents that run at once", number(&s.WorkerCapacity, 1, 100_000)},
+		{"worker-buffer", groupWorker, "output kept for each session while the hub is out of reach; then the agent is held back", size(&s.WorkerBuffer, 64*kib, 4*gib)},
+		{"workspace-root", groupWorker, "every working directory lies in here", required(&s.WorkspaceRoot, "a directory")},
+		{"providers-file", groupWorker, "YAML file with kinds of agents; demo is built in", text(&s.ProvidersFile, "a file")},
+		{"default-provider", groupWorker, "kind of agent of a session that names none", required(&s.DefaultProvider, "a provider's name")},
+		{"agent-idle", groupWorker, "an agent is stopped after so long without a message", duration(&s.AgentIdle, tick, year)},
+
+		{"max-connections", groupLimit, "open streams of this node; 0: no limit", number(&s.MaxConnections, 0, 10_000_000)},
+		{"max-connections-per-session", groupLimit, "open streams of one session", number(&s.MaxConnectionsPerSession, 1, 1_000_000)},
+		{"max-queued-messages", groupLimit, "messages of one session that wait for their turn", number(&s.MaxQueuedMessages, 1, 100_000)},
+		{"max-message-bytes", groupLimit, "a request's body or a WebSocket message", size(&s.MaxMessageBytes, 256, 64*mib)},
+		{"max-event-bytes", groupLimit, "an event's data; longer output is split or cut", size(&s.MaxEventBytes, 1*kib, 64*mib)},
+		{"log-max-events", groupLimit, "events kept of one session", number(&s.LogMaxEvents, 1, 100_000_000)},
+		{"log-max-bytes", groupLimit, "bytes of events kept of one session", size(&s.LogMaxBytes, 1*kib, 64*gib)},
+
+		{"write-timeout", groupTime, "a subscriber that has taken nothing for so long is closed", duration(&s.WriteTimeout, tick, time.Hour)},
+		{"session-idle-ttl", groupTime, "a session without activity expires", duration(&s.SessionIdleTTL, tick, 10*year)},
+		{"approval-timeout", groupTime, "an unanswered question expires, and the agent is told no", duration(&s.ApprovalTimeout, tick, year)},
+		{"token-ttl", groupTime, "life of a session token", duration(&s.TokenTTL, time.Second, 10*year)},
+		{"drain-timeout", groupTime, "on SIGTERM, time for running turns and for streams to leave", duration(&s.DrainTimeout, 0, day)},
+
+		{"log-format", groupRun, "auto: text on a terminal, json elsewhere", choice(&s.LogFormat, LogAuto, LogText, LogJSON)},
+		{"log-level", groupRun, "least level that is logged", level(&s.LogLevel)},
+		{configName, groupRun, "YAML file with any of these settings by their names", text(&s.ConfigFile, "a file")},
+	}
+}
+
+// secrets is the table of what comes from the environment alone.
+func (s *Serve) secrets() []secretSetting {
+	return []secretSetting{
+		{name: "api-key", help: "a service key: may create sessions for any user", secret: &s.APIKey, check: checkKey},
+		{name: "api-keys-file", help: "file of name:user:sha256hex lines (user *: a service key)", path: &s.APIKeysFile},
+		{name: "token-secret", help: "signs session tokens, at least 32 bytes; several with commas: the first signs, all verify", secret: &s.TokenSecret},
+		{name: "worker-key", help: "the key of workers that serve all users", secret: &s.WorkerKey, check: checkKey},
+		{name: "worker-keys-file", help: "file of name:user:sha256hex lines for workers", path: &s.WorkerKeysFile},
+	}
+}
+
+// Parse reads the settings of `sessionhub serve` from what follows that word
+// on the command line, and from the environment (os.LookupEnv). It gives
+// ErrHelp when help is asked for, and an *Error that names everything that is
+// wrong. The settings that are right are filled in beside an Error too, so that
+// the caller can add what only others can judge (the keys' files, the secrets,
+// the origins) before it tells the user.
+func Parse(args []string, environ func(string) (string, bool)) (Serve, error) {
+	s := Default()
+	p := parser{rows: s.settings(), secrets: s.secrets(), environ: environ}
+	if err := p.parse(args); err != nil {
+		return s, err
+	}
+	s.check(&p)
+	return s, p.err()
+}
+
+// Usage prints every setting of `sessionhub serve` with its default.
+func Usage(w io.Writer) error {
+	s := Default()
+	return usage(w, s.settings(), s.secrets())
+}
+
+// check judges what lies between settings.
+func (s *Serve) check(p *parser) {
+	if p.right("listen") && p.right("api-key") && s.Anonymous() && !isLoopback(s.Listen) && !s.AllowAnonymous {
+		p.problem("--listen", "%q can be reached from other machines and no key is configured: "+
+			"set SESSIONHUB_API_KEY, SESSIONHUB_API_KEY_FILE or SESSIONHUB_API_KEYS_FILE, listen on 127.0.0.1, "+
+			"or say --allow-anonymous", s.Listen)
+	}
+	if p.right("listen") && p.right("admin-listen") && s.Listen == s.AdminListen && !hasPortZero(s.Listen) {
+		p.problem("--admin-listen", "%q is the address of --listen too: want another port", s.AdminListen)
+	}
+}
+
+// Anonymous reports that no API key is configured: sessions are created
+// without one. A configured key rules, whatever AllowAnonymous says.
+func (s *Serve) Anonymous() bool { return !s.APIKey.IsSet() && s.APIKeysFile == "" }
+
+// LocalMode reports that this machine's people alone are meant: no key, and a
+// listener that no other machine reaches.
+func (s *Serve) LocalMode() bool { return s.Anonymous() && isLoopback(s.Listen) }
+
+// isLoopback judges a listener's host:port. A name other than localhost is
+// taken to reach further: what it stands for can change.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+func hasPortZero(addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	return err == nil && port == "0"
+}

@@ -1,0 +1,89 @@
+//go:build unix && !linux
+
+package processtree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// SuperviseMain exists so that the program builds everywhere. There is no
+// subreaper here, so there is nothing to supervise with.
+func SuperviseMain([]string) int {
+	fmt.Fprintln(os.Stderr, "supervise: not on this system")
+	return 2
+}
+
+func start(ctx context.Context, spec Spec) (*Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	files, err := openPipes()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(spec.Path, spec.Args...)
+	cmd.Dir = spec.Dir
+	cmd.Env = append([]string{}, spec.Env...) // nil would be this process's
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = files.far[0], files.far[1], files.far[2]
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = cmd.Start()
+	files.closeFar()
+	if err != nil {
+		files.close()
+		return nil, err
+	}
+	p := newProcess(files, spec.Grace)
+	p.pid = cmd.Process.Pid
+	go p.guard(cmd)
+	return p, nil
+}
+
+// guard waits for the agent and signals its process group when it is to end.
+func (p *Process) guard(cmd *exec.Cmd) {
+	defer close(p.done)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		cmd.Wait()
+	}()
+	select {
+	case <-over:
+	case <-p.stopping:
+		p.signalGroup(syscall.SIGTERM)
+		select {
+		case <-over:
+		case <-time.After(p.grace):
+			p.signalGroup(syscall.SIGKILL)
+			<-over
+		}
+	}
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok {
+		p.exit = exitOf(ws)
+	}
+	p.endGroup()
+}
+
+// endGroup ends what is left of the group after its leader. The group keeps its
+// number from being used again as long as one member lives.
+func (p *Process) endGroup() {
+	if p.signalGroup(syscall.SIGTERM) {
+		return
+	}
+	for over := time.Now().Add(min(p.grace, leftoverGrace)); time.Now().Before(over); time.Sleep(20 * time.Millisecond) {
+		if p.signalGroup(0) {
+			return
+		}
+	}
+	p.signalGroup(syscall.SIGKILL)
+}
+
+// signalGroup reports whether the group is gone.
+func (p *Process) signalGroup(sig syscall.Signal) (gone bool) {
+	return errors.Is(syscall.Kill(-p.pid, sig), syscall.ESRCH)
+}

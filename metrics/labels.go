@@ -1,0 +1,173 @@
+package metrics
+
+import "sessionhub/protocol"
+
+// Every label value is in one of the closed sets of this file (or of package
+// protocol), so that each series can exist at zero from the start and none is
+// ever made from what a client sent.
+
+// Transport says how a connection reaches this node. It indexes the counters
+// of the hot path.
+type Transport uint8
+
+const (
+	TransportWebSocket Transport = iota // a client's WebSocket
+	TransportSSE                        // a client's event stream
+	TransportWorker                     // the worker link
+	transports
+)
+
+// Transports lists every transport.
+var Transports = [transports]Transport{TransportWebSocket, TransportSSE, TransportWorker}
+
+func (t Transport) String() string {
+	switch t {
+	case TransportWebSocket:
+		return "websocket"
+	case TransportSSE:
+		return "sse"
+	case TransportWorker:
+		return "worker"
+	}
+	return "unknown"
+}
+
+// CloseReason says why an open connection ended: the first cause counts.
+type CloseReason string
+
+const (
+	CloseClient        CloseReason = "client_closed"     // the peer ended it, with or without a close handshake
+	CloseVanished      CloseReason = "vanished"          // the peer answered no ping
+	CloseSlow          CloseReason = "slow"              // the peer took nothing for --write-timeout
+	CloseWriteError    CloseReason = "write_error"       // a write failed: the connection was gone
+	CloseToken         CloseReason = "token"             // the token expired or was revoked
+	CloseSessionEnded  CloseReason = "session_ended"     // the log was read to its end, or the session is gone
+	CloseDraining      CloseReason = "draining"          // this node stops
+	CloseBadFrame      CloseReason = "bad_frame"         // no valid command, binary, or against RFC 6455
+	CloseTooBig        CloseReason = "too_big"           // a message over --max-message-bytes
+	CloseTooMany       CloseReason = "too_many_commands" // commands over the limit over and over
+	CloseUnavailable   CloseReason = "unavailable"       // the store is unreachable
+	CloseWorkerInvalid CloseReason = "worker_invalid"    // a worker's frame that cannot be read, or a hole in its events
+	CloseReplaced      CloseReason = "replaced"          // the same worker connected anew
+	CloseInternal      CloseReason = "internal"          // a fault of this node: see its log
+)
+
+// CloseReasons lists every close reason.
+var CloseReasons = []CloseReason{
+	CloseClient, CloseVanished, CloseSlow, CloseWriteError, CloseToken, CloseSessionEnded, CloseDraining,
+	CloseBadFrame, CloseTooBig, CloseTooMany, CloseUnavailable, CloseWorkerInvalid, CloseReplaced, CloseInternal,
+}
+
+// RejectReasons lists the codes with which a stream or a worker link can be
+// refused before it opens.
+var RejectReasons = []protocol.Code{
+	protocol.CodeInvalidRequest,  // garbage as cursor, or a handshake that is none
+	protocol.CodeUpgradeRequired, // a WebSocket's address without a handshake
+	protocol.CodeUnauthorized,
+	protocol.CodeTokenExpired,
+	protocol.CodeTokenRevoked,
+	protocol.CodeForbidden,
+	protocol.CodeScope,
+	protocol.CodeHostRefused,
+	protocol.CodeOriginRefused,
+	protocol.CodeNotFound,
+	protocol.CodeSessionEnded,
+	protocol.CodeConnectionLimit,
+	protocol.CodeRateLimited,
+	protocol.CodeInternal,
+	protocol.CodeUnavailable, // the store is unreachable, or the node drains
+}
+
+// CommandResult says what became of a client's command.
+type CommandResult string
+
+const (
+	CommandOK      CommandResult = "ok"      // carried out, or a repeat that got its first answer again
+	CommandRefused CommandResult = "refused" // the client's to mend: bad data, scope, limit, conflict
+	CommandFailed  CommandResult = "failed"  // ours: internal or unavailable
+)
+
+// CommandResults lists every result.
+var CommandResults = []CommandResult{CommandOK, CommandRefused, CommandFailed}
+
+// ResultOf tells the result from the error code of the answer; empty is none.
+func ResultOf(code protocol.Code) CommandResult {
+	switch code {
+	case "":
+		return CommandOK
+	case protocol.CodeInternal, protocol.CodeUnavailable:
+		return CommandFailed
+	}
+	return CommandRefused
+}
+
+// Limit names a limit that refused something; the flag is --max-<limit>.
+type Limit string
+
+const (
+	LimitConnections           Limit = "connections"             // of this node
+	LimitConnectionsPerSession Limit = "connections_per_session" // of one session
+	LimitQueuedMessages        Limit = "queued_messages"         // of one session
+	LimitMessageBytes          Limit = "message_bytes"           // a body or a WebSocket message
+)
+
+// Limits lists every limit.
+var Limits = []Limit{LimitConnections, LimitConnectionsPerSession, LimitQueuedMessages, LimitMessageBytes}
+
+// AuthFailure says why a request or a frame was refused for its credential or
+// for where it came from.
+type AuthFailure string
+
+const (
+	AuthMissing      AuthFailure = "missing"       // no credential where one is needed
+	AuthMalformed    AuthFailure = "malformed"     // a credential that cannot be read
+	AuthAPIKey       AuthFailure = "api_key"       // no such API key
+	AuthWorkerKey    AuthFailure = "worker_key"    // no such worker key
+	AuthTokenInvalid AuthFailure = "token_invalid" // not signed by this hub
+	AuthTokenExpired AuthFailure = "token_expired" // signed by this hub, but over
+	AuthTokenRevoked AuthFailure = "token_revoked" // taken back before its end
+	AuthTicket       AuthFailure = "ticket"        // unknown, used or expired
+	AuthCookie       AuthFailure = "cookie"        // unknown or expired
+	AuthScope        AuthFailure = "scope"         // the token's scope is too narrow
+	AuthForeign      AuthFailure = "foreign"       // a valid credential for somebody else's session or user
+	AuthOrigin       AuthFailure = "origin"        // an Origin that is not allowed
+	AuthHost         AuthFailure = "host"          // a Host that is not this machine's, in local mode
+)
+
+// AuthFailures lists every reason.
+var AuthFailures = []AuthFailure{
+	AuthMissing, AuthMalformed, AuthAPIKey, AuthWorkerKey, AuthTokenInvalid, AuthTokenExpired, AuthTokenRevoked,
+	AuthTicket, AuthCookie, AuthScope, AuthForeign, AuthOrigin, AuthHost,
+}
+
+// StoreOp names a call of the store.
+type StoreOp string
+
+const (
+	StoreCreate   StoreOp = "create"
+	StoreLoad     StoreOp = "load"
+	StoreAppend   StoreOp = "append"
+	StoreRead     StoreOp = "read"
+	StoreCommands StoreOp = "commands"
+	StoreNote     StoreOp = "note"
+	StoreList     StoreOp = "list"
+	StoreDelete   StoreOp = "delete"
+)
+
+// StoreOps lists every call.
+var StoreOps = []StoreOp{
+	StoreCreate, StoreLoad, StoreAppend, StoreRead, StoreCommands, StoreNote, StoreList, StoreDelete,
+}
+
+// EndReasons lists the reasons why a session ended.
+var EndReasons = []string{protocol.ClosedDeleted, protocol.ClosedExpired, protocol.ClosedFailed}
+
+// The results of a resume.
+const (
+	resumeComplete = "complete" // the stream goes on after the cursor
+	resumeGap      = "gap"      // something after the cursor could not be given
+)
+
+// ProviderOther stands for every provider that is not in the list given to
+// New: a remote worker may announce any name.
+const ProviderOther = "other"

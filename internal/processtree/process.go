@@ -95,6 +95,7 @@ type Process struct {
 	// immutable after Start
 	pid   int
 	grace time.Duration
+	tree  *tree // of this system
 
 	stopOnce sync.Once
 	stopping chan struct{} // closed by stopOnce

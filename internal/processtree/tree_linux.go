@@ -43,6 +43,7 @@ func start(ctx context.Context, spec Spec) (*Process, error) {
 		return nil, err
 	}
 	p := newProcess(files, spec.Grace)
+	p.tree = t
 	p.pid, err = t.handshake(ctx, spec)
 	// The guard runs in any case: it also waits for a supervisor whose start failed.
 	go p.guard(t)

@@ -87,3 +87,16 @@ func (p *Process) endGroup() {
 func (p *Process) signalGroup(sig syscall.Signal) (gone bool) {
 	return errors.Is(syscall.Kill(-p.pid, sig), syscall.ESRCH)
 }
+
+// tree has nothing to remember here.
+type tree struct{}
+
+// Below is what ran below an agent at one moment; on this system it is not known.
+type Below struct{}
+
+// Below remembers nothing on this system.
+func (p *Process) Below() Below { return Below{} }
+
+// EndNew ends nothing on this system: without a subreaper it is not known what an
+// agent's turn has started. Stop ends the agent's process group as a whole.
+func (p *Process) EndNew(context.Context, Below) (left int) { return 0 }

@@ -1,0 +1,17 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"sessionhub/internal/demoagent"
+)
+
+func demoAgent(ctx context.Context, _ []string) int {
+	if err := demoagent.Run(ctx, os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "sessionhub demo-agent:", err)
+		return exitFailed
+	}
+	return exitOK
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is the program under test, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "sessionhub-cmd")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "sessionhub")
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// program runs the binary to its end and gives its exit code and output.
+func program(t *testing.T, env []string, args ...string) (int, string) {
+	t.Helper()
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+func TestExitCodesAndMessages(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "providers.yaml")
+	if err := os.WriteFile(broken, []byte("codex: {args: 5}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		env  []string
+		args []string
+		code int
+		says []string
+	}{
+		{"nothing", nil, nil, exitUsage, []string{"Usage"}},
+		{"help", nil, []string{"help"}, exitOK, []string{"serve", "demo-agent", "--listen", "SESSIONHUB_LISTEN", "127.0.0.1:8080"}},
+		{"version", nil, []string{"version"}, exitOK, []string{"sessionhub"}},
+		{"unknown command", nil, []string{"dance"}, exitUsage, []string{"dance", "help"}},
+		{"unknown flag", nil, []string{"serve", "--lisen", "x"}, exitUsage, []string{"--lisen", "--listen"}},
+		{"every bad value", []string{"SESSIONHUB_LOG_LEVEL=loud"}, []string{"serve", "--worker", "none-such", "--drain-timeout", "soon"}, exitUsage,
+			[]string{"SESSIONHUB_LOG_LEVEL", "--worker", "--drain-timeout"}},
+		{"open to everybody", nil, []string{"serve", "--listen", "0.0.0.0:0"}, exitUsage, []string{"SESSIONHUB_API_KEY", "--allow-anonymous"}},
+		{"bad files", []string{"SESSIONHUB_TOKEN_SECRET=short"}, []string{"serve", "--providers-file", broken, "--allowed-origins", "nonsense"}, exitUsage,
+			[]string{"codex", "--allowed-origins", "SESSIONHUB_TOKEN_SECRET"}},
+		{"no workspace", nil, []string{"serve", "--workspace-root", "/nowhere/at/all"}, exitUsage, []string{"workspace root"}},
+		{"address that is not ours", nil, []string{"serve", "--listen", "192.0.2.1:1", "--allow-anonymous"}, exitFailed, []string{"--listen"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, out := program(t, c.env, c.args...)
+			if code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			for _, s := range c.says {
+				if !strings.Contains(out, s) {
+					t.Errorf("it does not say %q:\n%s", s, out)
+				}
+			}
+			if strings.Contains(out, "short") {
+				t.Error("it prints a secret")
+			}
+		})
+	}
+}
+
+// server is a running `sessionhub serve`.
+type server struct {
+	cmd *exec.Cmd
+	url string
+	log *bytes.Buffer
+}
+
+func startServer(t *testing.T, flags ...string) *server {
+	t.Helper()
+	s := &server{log: &bytes.Buffer{}}
+	s.cmd = exec.Command(binary, append([]string{
+		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", t.TempDir(),
+	}, flags...)...)
+	s.cmd.Stderr = s.log
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", s.log)
+		}
+	})
+	url := regexp.MustCompile(`dashboard +(http://127\.0\.0\.1:\d+)/`)
+	in := bufio.NewReader(out)
+	for s.url == "" {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the server said nothing of its URL: %v\n%s", err, s.log)
+		}
+		if m := url.FindStringSubmatch(line); m != nil {
+			s.url = m[1]
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, in) }() // ends with the process
+	return s
+}
+
+func (s *server) post(t *testing.T, path, body string) map[string]any {
+	t.Helper()
+	resp, err := http.Post(s.url+path, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var out map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil || resp.StatusCode >= 300 {
+		t.Fatalf("%s: %d %v %v", path, resp.StatusCode, out, err)
+	}
+	return out
+}
+
+// busySession starts a session whose agent runs a command that ignores
+// everything but SIGKILL, in a session of its own.
+func (s *server) busySession(t *testing.T, mark string) {
+	t.Helper()
+	id := s.post(t, "/api/sessions", `{"agentOptions":{"mode":"auto"}}`)["sessionId"].(string)
+	s.post(t, "/api/sessions/"+id+"/messages", fmt.Sprintf(`{"content":"/run trap '' TERM INT HUP; (setsid sleep %s &) ; sleep %s"}`, mark, mark))
+}
+
+// living counts processes whose command line holds the word.
+func living(t *testing.T, word string) (pids []int) {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		raw, err := os.ReadFile(d)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		if strings.Contains(strings.ReplaceAll(string(raw), "\x00", " "), word) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(d)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func within(t *testing.T, most time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(most); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", most, what)
+		}
+	}
+}
+
+// After kill -9 of the hub in the middle of ten busy sessions, no process of
+// theirs is left within 5 s.
+func TestNothingOutlivesAKilledHub(t *testing.T) {
+	s := startServer(t, "--worker-capacity", "10")
+	mark := fmt.Sprintf("%d.5", 300+os.Getpid()%1000)
+	for range 10 {
+		s.busySession(t, mark)
+	}
+	within(t, 30*time.Second, "ten sessions run two sleeps each", func() bool { return len(living(t, "sleep "+mark)) >= 20 })
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 5*time.Second, "all are gone", func() bool { return len(living(t, mark)) == 0 })
+}
+
+// SIGTERM: turns may finish for --drain-timeout, then everything ends and the
+// exit code is 0.
+func TestSIGTERMStopsCleanly(t *testing.T) {
+	s := startServer(t, "--drain-timeout", "1s")
+	mark := fmt.Sprintf("%d.25", 300+os.Getpid()%1000)
+	s.busySession(t, mark)
+	within(t, 20*time.Second, "the session runs", func() bool { return len(living(t, "sleep "+mark)) >= 2 })
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	started := time.Now()
+	err := s.cmd.Wait()
+	if err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	if took := time.Since(started); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	within(t, time.Second, "all are gone", func() bool { return len(living(t, mark)) == 0 })
+}

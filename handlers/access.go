@@ -1,0 +1,201 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"mime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sessionhub/hub"
+	"sessionhub/internal/auth"
+	"sessionhub/metrics"
+	"sessionhub/protocol"
+)
+
+// The users of requests without a credential.
+const (
+	localUser     = "local"
+	anonymousUser = "anonymous"
+)
+
+// requestTimeout bounds what a request may wait for the store.
+const requestTimeout = 15 * time.Second
+
+func stack() string { return string(debug.Stack()) }
+
+// guard judges a request before it can act: who it says it talks to, which page
+// it comes from, and how its body is declared. Together they keep a web page
+// that a person happens to visit from reaching a hub on their machine.
+func (s *Server) guard(c *fiber.Ctx) error {
+	host := string(c.Request().Host()) // not Hostname, which would believe X-Forwarded-Host
+	if s.cfg.Local && !s.cfg.Origins.CheckHost(host) {
+		return deny(protocol.CodeHostRefused, metrics.AuthHost, "this hub serves its own machine only: use localhost, or allow the origin with --allowed-origins")
+	}
+	if origin := c.Get(fiber.HeaderOrigin); origin != "" {
+		c.Vary(fiber.HeaderOrigin)
+		if !s.cfg.Origins.Check(origin, host) {
+			return deny(protocol.CodeOriginRefused, metrics.AuthOrigin, "the origin is not among --allowed-origins")
+		}
+		c.Set(fiber.HeaderAccessControlAllowOrigin, origin)
+		c.Set(fiber.HeaderAccessControlExposeHeaders, fiber.HeaderRetryAfter)
+		if c.Method() == fiber.MethodOptions {
+			return preflight(c)
+		}
+	}
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
+	return c.Next()
+}
+
+// preflight answers a CORS preflight (Fetch standard, section 3.2) of an origin
+// that was let through.
+func preflight(c *fiber.Ctx) error {
+	c.Set(fiber.HeaderAccessControlAllowMethods, "GET, POST, DELETE")
+	c.Set(fiber.HeaderAccessControlAllowHeaders, "Authorization, Content-Type, X-API-Key, Idempotency-Key, Last-Event-ID")
+	c.Set(fiber.HeaderAccessControlMaxAge, "600")
+	return c.SendStatus(fiber.StatusNoContent)
+}
+
+// caller is who sends a request.
+type caller struct {
+	user    string
+	service bool // may act for any user
+	scope   auth.Scope
+	session string // a token's; empty for a key
+	tokenID string
+	expires time.Time // of a token
+}
+
+// isKey reports whether the caller has an API key's rights.
+func (c caller) isKey() bool { return c.session == "" }
+
+// authenticate finds out who calls. Of several credentials the first of
+// X-API-Key, Authorization and the WebSocket's subprotocol counts; one that is
+// there and wrong is never passed over.
+func (s *Server) authenticate(c *fiber.Ctx) (caller, error) {
+	if key, err := auth.APIKey(c.Get("X-API-Key")); !errors.Is(err, auth.ErrNoCredential) {
+		if err != nil {
+			return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "X-API-Key cannot be read")
+		}
+		return s.byKey(key)
+	}
+	if bearer, err := auth.Bearer(c.Get(fiber.HeaderAuthorization)); !errors.Is(err, auth.ErrNoCredential) {
+		switch {
+		case err != nil:
+			return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "Authorization must be: Bearer <session token or API key>")
+		case strings.Count(bearer, ".") == 2: // a JWT (RFC 7519); a key that looks like one goes into X-API-Key
+			return s.byToken(bearer)
+		}
+		return s.byKey(bearer)
+	}
+	if token, err := auth.SubprotocolBearer(c.Get("Sec-WebSocket-Protocol")); !errors.Is(err, auth.ErrNoCredential) {
+		if err != nil {
+			return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "Sec-WebSocket-Protocol must hold one bearer.<session token>")
+		}
+		return s.byToken(token)
+	}
+	switch {
+	case s.cfg.Local:
+		return caller{user: localUser, scope: auth.ScopeAll}, nil
+	case s.cfg.Anonymous:
+		return caller{user: anonymousUser, scope: auth.ScopeAll}, nil
+	}
+	return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMissing,
+		"this route needs a credential: an API key in X-API-Key, or a session token in Authorization: Bearer")
+}
+
+func (s *Server) byKey(key string) (caller, error) {
+	id, ok := s.cfg.Keys.Lookup(key)
+	if !ok {
+		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthAPIKey, "the API key is not known")
+	}
+	return caller{user: id.User, service: id.Service, scope: auth.ScopeAll}, nil
+}
+
+func (s *Server) byToken(token string) (caller, error) {
+	claims, err := s.cfg.Signer.Verify(token, time.Now())
+	switch {
+	case errors.Is(err, auth.ErrTokenExpired):
+		return caller{}, deny(protocol.CodeTokenExpired, metrics.AuthTokenExpired, "the token has expired: get a new one")
+	case err != nil:
+		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthTokenInvalid, "%v", err)
+	}
+	return caller{
+		user: claims.User, scope: claims.Scope, session: claims.Session, tokenID: claims.ID, expires: claims.ExpiresAt,
+	}, nil
+}
+
+// authorize finds the session of the route and checks that the caller may do
+// with it what scope says. A session that is somebody else's is not found.
+func (s *Server) authorize(ctx context.Context, c *fiber.Ctx, scope auth.Scope) (caller, hub.Snapshot, error) {
+	who, err := s.authenticate(c)
+	if err != nil {
+		return caller{}, hub.Snapshot{}, err
+	}
+	id := c.Params("id")
+	if !who.isKey() && who.session != id {
+		return caller{}, hub.Snapshot{}, errNoSession
+	}
+	snap, err := s.cfg.Hub.Load(ctx, id)
+	if err != nil {
+		return caller{}, hub.Snapshot{}, err
+	}
+	if !who.service && who.user != snap.State.Info.UserID {
+		return caller{}, hub.Snapshot{}, errNoSession
+	}
+	if !who.scope.Contains(scope) {
+		return caller{}, hub.Snapshot{}, deny(protocol.CodeScope, metrics.AuthScope, "the token has the scope %q; this needs %q", who.scope, scope)
+	}
+	return who, snap, nil
+}
+
+var errNoSession = deny(protocol.CodeNotFound, metrics.AuthForeign, "there is no such session")
+
+// keyOnly lets API keys through, and local requests.
+func (s *Server) keyOnly(c *fiber.Ctx) (caller, error) {
+	who, err := s.authenticate(c)
+	if err == nil && !who.isKey() {
+		err = refuse(protocol.CodeForbidden, "this route needs an API key, not a session token")
+	}
+	return who, err
+}
+
+// body reads a JSON body into v. An empty one leaves v as it is.
+func body(c *fiber.Ctx, v any) error {
+	raw := c.BodyRaw() // Body would unpack gzip without a bound
+	if len(raw) == 0 && c.Get(fiber.HeaderContentType) == "" {
+		return nil
+	}
+	kind, params, err := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
+	if err != nil || kind != fiber.MIMEApplicationJSON || (params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8")) {
+		return refuse(protocol.CodeUnsupportedMedia, "the body must be declared as Content-Type: application/json")
+	}
+	if e := c.Get(fiber.HeaderContentEncoding); e != "" && !strings.EqualFold(e, "identity") {
+		return refuse(protocol.CodeUnsupportedMedia, "the body must not be compressed")
+	}
+	var shape *json.UnmarshalTypeError
+	switch err := protocol.Decode(raw, v); {
+	case errors.As(err, &shape):
+		return refuse(protocol.CodeInvalidRequest, "the body has another shape than is wanted here: %v", err)
+	case err != nil:
+		return refuse(protocol.CodeInvalidJSON, "the body is not JSON: %v", err)
+	}
+	return nil
+}
+
+// timeout bounds a request's work. Its context is not the request's: fasthttp
+// reuses that one while a goroutine of the context package may still look at it.
+func timeout() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), requestTimeout)
+}
+
+func send(c *fiber.Ctx, status int, v any) error {
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	return c.Status(status).Send(protocol.Marshal(v))
+}

@@ -1,0 +1,193 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sessionhub/handlers/wsconn"
+	"sessionhub/hub"
+	"sessionhub/metrics"
+	"sessionhub/protocol"
+)
+
+// apiError is an error that handlers itself decides.
+type apiError struct {
+	code   protocol.Code
+	detail string
+	auth   metrics.AuthFailure // for a credential or an origin: what was wrong
+}
+
+func (e *apiError) Error() string { return e.detail }
+
+func refuse(code protocol.Code, format string, args ...any) error {
+	return &apiError{code: code, detail: fmt.Sprintf(format, args...)}
+}
+
+// deny refuses for a credential, a host or an origin.
+func deny(code protocol.Code, why metrics.AuthFailure, format string, args ...any) error {
+	return &apiError{code: code, detail: fmt.Sprintf(format, args...), auth: why}
+}
+
+// statusOf gives each code its HTTP status: the error table of the contract.
+var statusOf = map[protocol.Code]int{
+	protocol.CodeInvalidRequest:   http.StatusBadRequest,
+	protocol.CodeInvalidJSON:      http.StatusBadRequest,
+	protocol.CodeUnknownProvider:  http.StatusBadRequest,
+	protocol.CodeUnknownOption:    http.StatusBadRequest,
+	protocol.CodeUnauthorized:     http.StatusUnauthorized,
+	protocol.CodeTokenExpired:     http.StatusUnauthorized,
+	protocol.CodeTokenRevoked:     http.StatusUnauthorized,
+	protocol.CodeForbidden:        http.StatusForbidden,
+	protocol.CodeHostRefused:      http.StatusForbidden,
+	protocol.CodeScope:            http.StatusForbidden,
+	protocol.CodeOriginRefused:    http.StatusForbidden,
+	protocol.CodeWorkingDirectory: http.StatusForbidden,
+	protocol.CodeNotFound:         http.StatusNotFound,
+	protocol.CodeMethodNotAllowed: http.StatusMethodNotAllowed,
+	protocol.CodeApprovalResolved: http.StatusConflict,
+	protocol.CodeIdempotency:      http.StatusConflict,
+	protocol.CodeSessionEnded:     http.StatusConflict,
+	protocol.CodeApprovalExpired:  http.StatusGone,
+	protocol.CodePayloadTooLarge:  http.StatusRequestEntityTooLarge,
+	protocol.CodeUnsupportedMedia: http.StatusUnsupportedMediaType,
+	protocol.CodeUpgradeRequired:  http.StatusUpgradeRequired,
+	protocol.CodeQueueFull:        http.StatusTooManyRequests,
+	protocol.CodeSessionLimit:     http.StatusTooManyRequests,
+	protocol.CodeConnectionLimit:  http.StatusTooManyRequests,
+	protocol.CodeRateLimited:      http.StatusTooManyRequests,
+	protocol.CodeInternal:         http.StatusInternalServerError,
+	protocol.CodeUnavailable:      http.StatusServiceUnavailable,
+}
+
+// codeOf maps what the inner packages return to codes: first match wins.
+var codeOf = []struct {
+	err  error
+	code protocol.Code
+}{
+	{hub.ErrNotFound, protocol.CodeNotFound},
+	{hub.ErrUnknownProvider, protocol.CodeUnknownProvider},
+	{hub.ErrUnknownOption, protocol.CodeUnknownOption},
+	{hub.ErrWorkingDirectory, protocol.CodeWorkingDirectory},
+	{hub.ErrSessionEnded, protocol.CodeSessionEnded},
+	{hub.ErrQueueFull, protocol.CodeQueueFull},
+	{hub.ErrIdempotency, protocol.CodeIdempotency},
+	{hub.ErrConnectionLimit, protocol.CodeConnectionLimit},
+	{hub.ErrApprovalExpired, protocol.CodeApprovalExpired},
+	{hub.ErrUnavailable, protocol.CodeUnavailable},
+	{hub.ErrUnsupportedCursor, protocol.CodeInvalidRequest},
+	{hub.ErrInvalid, protocol.CodeInvalidRequest},
+	{protocol.ErrCursor, protocol.CodeInvalidRequest},
+}
+
+// retryAfter is the Retry-After in seconds of answers that say "later".
+const retryAfter = 1
+
+// answer is an error as every edge writes it.
+type answer struct {
+	code     protocol.Code
+	detail   string
+	outcome  string
+	optionID string
+	internal bool // the error's text is for the log only
+	auth     metrics.AuthFailure
+}
+
+// toAnswer turns any error into what a client may see of it. What is not in the
+// tables is internal: its text goes to the log.
+func toAnswer(err error) answer {
+	var own *apiError
+	if errors.As(err, &own) {
+		return answer{code: own.code, detail: own.detail, auth: own.auth}
+	}
+	var resolved *hub.ResolvedError
+	if errors.As(err, &resolved) {
+		return answer{
+			code: protocol.CodeApprovalResolved, detail: resolved.Error(),
+			outcome: resolved.Outcome, optionID: resolved.OptionID,
+		}
+	}
+	for _, row := range codeOf {
+		if errors.Is(err, row.err) {
+			return answer{code: row.code, detail: err.Error()}
+		}
+	}
+	var framework *fiber.Error
+	if errors.As(err, &framework) {
+		return frameworkAnswer(framework)
+	}
+	return answer{code: protocol.CodeInternal, detail: "something went wrong in the hub", internal: true}
+}
+
+// frameworkAnswer maps what fiber and fasthttp refuse by themselves.
+func frameworkAnswer(e *fiber.Error) answer {
+	switch e.Code {
+	case fiber.StatusNotFound:
+		return answer{code: protocol.CodeNotFound, detail: "there is no such route"}
+	case fiber.StatusMethodNotAllowed:
+		return answer{code: protocol.CodeMethodNotAllowed, detail: "the route has other methods: see Allow"}
+	case fiber.StatusRequestEntityTooLarge:
+		return answer{code: protocol.CodePayloadTooLarge, detail: "the body is over --max-message-bytes"}
+	case fiber.StatusRequestHeaderFieldsTooLarge:
+		return answer{code: protocol.CodePayloadTooLarge, detail: fmt.Sprintf("the header is over %d bytes", maxHeaderBytes)}
+	case fiber.StatusInternalServerError, fiber.StatusBadGateway:
+		return answer{code: protocol.CodeInternal, detail: "something went wrong in the hub", internal: true}
+	default:
+		return answer{code: protocol.CodeInvalidRequest, detail: "the request could not be read"}
+	}
+}
+
+// onError writes every error answer (RFC 9457).
+func (s *Server) onError(c *fiber.Ctx, err error) error {
+	var refused *wsconn.RefusedError
+	if errors.As(err, &refused) {
+		for k, vv := range refused.Header {
+			for _, v := range vv {
+				c.Response().Header.Add(k, v)
+			}
+		}
+		code := protocol.CodeInvalidRequest
+		if refused.Status == http.StatusUpgradeRequired {
+			code = protocol.CodeUpgradeRequired
+		}
+		err = refuse(code, "%s", refused.Reason)
+	}
+	a := toAnswer(err)
+	if a.internal {
+		s.cfg.Log.Error("request failed", "method", c.Method(), "route", c.Route().Path, "error", err)
+	}
+	if a.auth != "" {
+		s.cfg.Metrics.AuthFailed(a.auth)
+	}
+	status := statusOf[a.code]
+	switch status {
+	case http.StatusUnauthorized:
+		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
+	case http.StatusRequestEntityTooLarge:
+		s.cfg.Metrics.LimitRejected(metrics.LimitMessageBytes)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(retryAfter))
+	}
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Status(status)
+	body := protocol.Marshal(protocol.Problem{
+		Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Detail: a.detail, Code: a.code, Outcome: a.outcome, OptionID: a.optionID,
+	})
+	c.Set(fiber.HeaderContentType, "application/problem+json")
+	return c.Send(body)
+}
+
+// recoverPanic keeps a bug in one request from ending the process.
+func (s *Server) recoverPanic(c *fiber.Ctx) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+			s.cfg.Log.Error("panic in a handler", "route", c.Route().Path, "panic", r, "stack", stack())
+		}
+	}()
+	return c.Next()
+}

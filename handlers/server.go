@@ -1,0 +1,127 @@
+// Package handlers is the edge: it speaks HTTP, server-sent events and
+// WebSocket to clients, decides who they are, and calls the hub. Everything
+// that can be refused is refused before the first byte of a stream.
+package handlers
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sessionhub/handlers/wsconn"
+	"sessionhub/hub"
+	"sessionhub/internal/auth"
+	"sessionhub/metrics"
+)
+
+// Config is what a Server needs.
+type Config struct {
+	Hub     *hub.Hub
+	Signer  *auth.Signer
+	Keys    auth.Keys    // empty: no key is configured
+	Origins auth.Origins // allowed besides the same origin
+	// Local lets requests without a credential act as the user "local", and
+	// checks their Host: for a loopback listener without keys.
+	Local bool
+	// Anonymous lets requests without a credential act as the user
+	// "anonymous" on any listener and any Host (--allow-anonymous).
+	Anonymous       bool
+	PublicURL       string // base of the URLs in answers; empty: from the request's Host
+	MaxMessageBytes int    // of a request body or a WebSocket message
+	Dashboard       fs.FS  // built files; without an index.html a page says how to build them
+	Metrics         *metrics.Set
+	Log             *slog.Logger
+}
+
+// Server is the HTTP side of a node. Serve it once.
+type Server struct {
+	cfg    Config
+	app    *fiber.App
+	bridge *wsconn.Bridge
+}
+
+// Bounds of a request, against peers that send slowly or without end.
+const (
+	maxHeaderBytes = 16 << 10
+	readTimeout    = 30 * time.Second // of a whole request
+	idleTimeout    = 75 * time.Second // of a kept connection
+	answerTimeout  = 30 * time.Second
+)
+
+// New makes the routes.
+func New(cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg}
+	s.app = fiber.New(fiber.Config{
+		AppName:               "sessionhub",
+		DisableStartupMessage: true,
+		Immutable:             true, // strings outlive their request here
+		CaseSensitive:         true,
+		StrictRouting:         false,
+		BodyLimit:             cfg.MaxMessageBytes,
+		ReadBufferSize:        maxHeaderBytes,
+		ReadTimeout:           readTimeout,
+		WriteTimeout:          answerTimeout,
+		IdleTimeout:           idleTimeout,
+		// No proxy's headers are believed: the client is who connects, the
+		// host is the one in Host.
+		EnableTrustedProxyCheck: true,
+		ErrorHandler:            s.onError,
+	})
+	s.bridge = wsconn.Configure(s.app, wsconn.Options{})
+	if err := s.routes(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) routes() error {
+	s.app.Use(s.recoverPanic, s.guard)
+	s.app.Get("/healthz", s.healthz)
+	s.app.Get("/readyz", s.readyz)
+
+	api := s.app.Group("/api")
+	api.Get("/providers", s.listProviders)
+	api.Post("/sessions", s.createSession)
+	api.Get("/sessions", s.listSessions)
+	one := api.Group("/sessions/:id")
+	one.Get("/", s.getSession)
+	one.Delete("/", s.deleteSession)
+	one.Get("/events", s.events)
+	one.Get("/ws", s.websocket)
+	one.Get("/history", s.history)
+	one.Post("/messages", s.postMessage)
+	one.Post("/approve", s.postApprove)
+	one.Get("/approvals", s.listApprovals)
+	one.Post("/cancel", s.postCancel)
+	one.Post("/token", s.postToken)
+	return s.dashboard()
+}
+
+// Serve answers on the listener until Shutdown.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.app.Listener(l); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown stops accepting and waits for requests and streams to end. The
+// streams must have been told to end: see hub.Drain.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.app.ShutdownWithContext(ctx)
+	return errors.Join(err, s.bridge.Wait(ctx))
+}
+
+func (s *Server) healthz(c *fiber.Ctx) error { return c.SendString("ok\n") }
+
+func (s *Server) readyz(c *fiber.Ctx) error {
+	if err := s.cfg.Hub.Ready(); err != nil {
+		return err
+	}
+	return c.SendString("ready\n")
+}

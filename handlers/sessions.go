@@ -1,0 +1,196 @@
+package handlers
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sessionhub/hub"
+	"sessionhub/internal/auth"
+	"sessionhub/metrics"
+	"sessionhub/protocol"
+)
+
+// maxListed bounds one page of GET /api/sessions.
+const maxListed = 200
+
+func (s *Server) listProviders(c *fiber.Ctx) error {
+	if _, err := s.keyOnly(c); err != nil {
+		return err
+	}
+	return send(c, fiber.StatusOK, protocol.Providers{Providers: s.cfg.Hub.Providers()})
+}
+
+func (s *Server) createSession(c *fiber.Ctx) error {
+	who, err := s.keyOnly(c)
+	if err != nil {
+		return err
+	}
+	var r protocol.CreateRequest
+	if err := body(c, &r); err != nil {
+		return err
+	}
+	user := who.user
+	if r.UserID != "" && r.UserID != user {
+		if !who.service {
+			return refuse(protocol.CodeForbidden, "this key may create sessions for the user %q only", who.user)
+		}
+		user = r.UserID
+	}
+	ctx, cancel := timeout()
+	defer cancel()
+	snap, err := s.cfg.Hub.Create(ctx, user, r)
+	if err != nil {
+		return err
+	}
+	view := s.cfg.Hub.View(snap)
+	token, claims := s.cfg.Signer.Mint(view.SessionID, user, auth.ScopeAll, 0)
+	s.audit(c, "session created", who, view.SessionID, "user", user, "provider", view.Provider)
+	base := s.base(c) + "/api/sessions/" + view.SessionID
+	return send(c, fiber.StatusCreated, protocol.CreateResponse{
+		SessionID: view.SessionID, Token: token, ExpiresAt: claims.ExpiresAt, Session: view,
+		EventsURL: base + "/events", WebsocketURL: "ws" + strings.TrimPrefix(base, "http") + "/ws",
+		MessagesURL: base + "/messages", ApproveURL: base + "/approve",
+	})
+}
+
+// base is the start of absolute URLs, without a slash at the end.
+func (s *Server) base(c *fiber.Ctx) string {
+	if s.cfg.PublicURL != "" {
+		return strings.TrimSuffix(s.cfg.PublicURL, "/")
+	}
+	u := url.URL{Scheme: "http", Host: string(c.Request().Host())}
+	if c.Context().IsTLS() {
+		u.Scheme = "https"
+	}
+	return u.String()
+}
+
+func (s *Server) listSessions(c *fiber.Ctx) error {
+	who, err := s.keyOnly(c)
+	if err != nil {
+		return err
+	}
+	q := hub.ListQuery{
+		User: who.user, Status: protocol.Status(c.Query("status")), After: c.Query("cursor"),
+	}
+	if q.Limit, err = queryLimit(c, maxListed); err != nil {
+		return err
+	}
+	if who.service {
+		q.User = c.Query("userId")
+	} else if u := c.Query("userId"); u != "" && u != who.user {
+		return refuse(protocol.CodeForbidden, "this key sees the sessions of the user %q only", who.user)
+	}
+	if q.Status != "" && !knownStatus(q.Status) {
+		return refuse(protocol.CodeInvalidRequest, "status must be one of idle, queued, starting, running, requires_action, ended, failed")
+	}
+	ctx, cancel := timeout()
+	defer cancel()
+	snaps, next, err := s.cfg.Hub.List(ctx, q)
+	if err != nil {
+		return err
+	}
+	out := protocol.SessionList{Sessions: make([]protocol.Session, 0, len(snaps)), NextCursor: next}
+	for _, snap := range snaps {
+		out.Sessions = append(out.Sessions, s.cfg.Hub.View(snap))
+	}
+	return send(c, fiber.StatusOK, out)
+}
+
+func knownStatus(st protocol.Status) bool {
+	for _, k := range protocol.Statuses {
+		if k == st {
+			return true
+		}
+	}
+	return false
+}
+
+// queryLimit reads ?limit=: 1 to most; more is clamped.
+func queryLimit(c *fiber.Ctx, most int) (int, error) {
+	v := c.Query("limit")
+	if v == "" {
+		return most, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 {
+		return 0, refuse(protocol.CodeInvalidRequest, "limit must be a number of at least 1")
+	}
+	return min(n, most), nil
+}
+
+func (s *Server) getSession(c *fiber.Ctx) error {
+	ctx, cancel := timeout()
+	defer cancel()
+	_, snap, err := s.authorize(ctx, c, auth.ScopeRead)
+	if err != nil {
+		return err
+	}
+	return send(c, fiber.StatusOK, s.cfg.Hub.View(snap))
+}
+
+func (s *Server) deleteSession(c *fiber.Ctx) error {
+	ctx, cancel := timeout()
+	defer cancel()
+	who, snap, err := s.authorize(ctx, c, auth.ScopeWrite)
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.Hub.Delete(ctx, snap.State.Info.SessionID); err != nil {
+		return err
+	}
+	s.audit(c, "session deleted", who, snap.State.Info.SessionID)
+	return c.SendStatus(fiber.StatusNoContent)
+}
+
+func (s *Server) postToken(c *fiber.Ctx) error {
+	ctx, cancel := timeout()
+	defer cancel()
+	who, snap, err := s.authorize(ctx, c, 0)
+	if err != nil {
+		return err
+	}
+	var r protocol.TokenRequest
+	if err := body(c, &r); err != nil {
+		return err
+	}
+	if r.RevokeOthers {
+		return refuse(protocol.CodeInvalidRequest, "this version does not revoke tokens: leave revokeOthers out")
+	}
+	scope := who.scope
+	if r.Scope != "" {
+		if scope, err = auth.ParseScope(r.Scope); err != nil {
+			return refuse(protocol.CodeInvalidRequest, "%v", err)
+		}
+		if !who.scope.Contains(scope) {
+			return deny(protocol.CodeScope, metrics.AuthScope, "the caller has the scope %q, which does not hold %q", who.scope, scope)
+		}
+	}
+	if r.TTLSeconds < 0 {
+		return refuse(protocol.CodeInvalidRequest, "ttlSeconds must not be negative")
+	}
+	id := snap.State.Info.SessionID
+	token, claims := s.cfg.Signer.Mint(id, snap.State.Info.UserID, scope, tokenTTL(r.TTLSeconds))
+	s.audit(c, "token made", who, id, "scope", scope.String(), "expires", claims.ExpiresAt)
+	return send(c, fiber.StatusCreated, protocol.TokenResponse{Token: token, ExpiresAt: claims.ExpiresAt, Scope: scope.String()})
+}
+
+// tokenTTL is the wish for a token's life; 0 is the default, which is also the
+// most: the signer clamps.
+func tokenTTL(seconds int64) time.Duration {
+	const day = 24 * 3600
+	return time.Duration(min(seconds, 365*day)) * time.Second
+}
+
+// audit logs who did what, from where. No secret and no body is in it.
+func (s *Server) audit(c *fiber.Ctx, what string, who caller, session string, more ...any) {
+	by := "key"
+	if !who.isKey() {
+		by = "token " + who.tokenID
+	}
+	s.cfg.Log.Info(what, append([]any{"session", session, "by", who.user, "credential", by, "remote", c.Context().RemoteAddr().String()}, more...)...)
+}

@@ -1,0 +1,143 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/gofiber/fiber/v2"
+
+	"sessionhub/handlers/wsconn"
+	"sessionhub/hub"
+	"sessionhub/internal/auth"
+	"sessionhub/metrics"
+	"sessionhub/protocol"
+)
+
+// sseRetry is how long an EventSource waits before it comes back.
+const sseRetry = time.Second
+
+// admit does what both streams need before their first byte: who, which
+// session, from where, and a place.
+func (s *Server) admit(c *fiber.Ctx, transport metrics.Transport, enc hub.Encoding) (caller, *hub.Stream, error) {
+	who, stream, err := s.open(c, enc)
+	if err != nil {
+		s.cfg.Metrics.StreamRejected(transport, toAnswer(err).code)
+	}
+	return who, stream, err
+}
+
+func (s *Server) open(c *fiber.Ctx, enc hub.Encoding) (caller, *hub.Stream, error) {
+	if c.Method() != fiber.MethodGet { // HEAD comes here too
+		c.Set(fiber.HeaderAllow, fiber.MethodGet)
+		return caller{}, nil, refuse(protocol.CodeMethodNotAllowed, "a stream is opened by GET")
+	}
+	ctx, cancel := timeout()
+	defer cancel()
+	who, snap, err := s.authorize(ctx, c, auth.ScopeRead)
+	if err != nil {
+		return caller{}, nil, err
+	}
+	from := c.Query("after")
+	if last := c.Get("Last-Event-ID"); enc == hub.SSE && last != "" {
+		from = last // it is newer than the URL that an EventSource opens again
+	}
+	cursor, err := protocol.ParseCursor(from)
+	if err != nil {
+		return caller{}, nil, err
+	}
+	stream, err := s.cfg.Hub.Open(ctx, snap.State.Info.SessionID, cursor, enc)
+	return who, stream, err
+}
+
+// events serves GET /api/sessions/:id/events.
+func (s *Server) events(c *fiber.Ctx) error {
+	who, stream, err := s.admit(c, metrics.TransportSSE, hub.SSE)
+	if err != nil {
+		return err
+	}
+	if stream.Ended { // 204 ends an EventSource (WHATWG HTML, section 9.2.3)
+		stream.Release()
+		return c.SendStatus(fiber.StatusNoContent)
+	}
+	head := s.sseHead(c)
+	remote := c.Context().RemoteAddr().String()
+	id := c.Params("id")
+	err = s.bridge.Hijack(c, head, func(sock *wsconn.Socket) {
+		sub := s.start(stream, sseSink{sock}, who, id, remote)
+		if sub == nil {
+			return
+		}
+		var buf [256]byte
+		for { // nothing is expected from the client but its end
+			if _, err := sock.Read(buf[:]); err != nil {
+				break
+			}
+		}
+		s.stop(sub, metrics.CloseClient, id, who, remote)
+	}, func(error) { stream.Release() })
+	if err != nil {
+		stream.Release()
+	}
+	return err
+}
+
+func (s *Server) sseHead(c *fiber.Ctx) []byte {
+	head := []byte("HTTP/1.1 200 OK\r\n" +
+		"Content-Type: text/event-stream\r\n" +
+		"Cache-Control: no-cache, no-transform\r\n" +
+		"X-Accel-Buffering: no\r\n" +
+		"X-Content-Type-Options: nosniff\r\n" +
+		"Connection: close\r\n")
+	for _, name := range []string{fiber.HeaderAccessControlAllowOrigin, fiber.HeaderVary} {
+		if v := c.GetRespHeader(name); v != "" {
+			head = append(head, name+": "+v+"\r\n"...)
+		}
+	}
+	return protocol.AppendSSERetry(append(head, "\r\n"...), sseRetry)
+}
+
+// start begins the stream on a connection that is open. nil: it could not.
+func (s *Server) start(stream *hub.Stream, sink hub.Sink, who caller, id, remote string) *hub.Subscriber {
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	sub, err := stream.Start(ctx, sink, who.expires)
+	if err != nil {
+		code := protocol.CloseUnavailable
+		if errors.Is(err, hub.ErrNotFound) {
+			code = protocol.CloseNotFound
+		}
+		sink.End(code, string(toAnswer(err).code))
+		return nil
+	}
+	s.cfg.Log.Info("stream opened", "session", id, "transport", sub.Transport().String(), "user", who.user, "remote", remote)
+	return sub
+}
+
+// stop ends the stream after its connection has; cause is what the reader saw,
+// and counts if nothing on our side came first.
+func (s *Server) stop(sub *hub.Subscriber, cause metrics.CloseReason, id string, who caller, remote string) {
+	sub.Stop(0, "", cause)
+	_, reason := sub.Ended()
+	events, bytes := sub.Delivered()
+	s.cfg.Log.Info("stream closed", "session", id, "transport", sub.Transport().String(), "user", who.user, "remote", remote,
+		"reason", reason, "seconds", sub.Age().Seconds(), "events", events, "bytes", bytes)
+}
+
+// sseSink writes a hijacked response that has no length: it ends with the
+// connection.
+type sseSink struct{ *wsconn.Socket }
+
+func (k sseSink) Write(p []byte) error {
+	_, err := k.Socket.Write(p)
+	return err
+}
+func (k sseSink) LastHeard() int64 { return 0 } // an EventSource never speaks
+func (k sseSink) End(int, string)  { _ = k.Close() }
+
+// wsSink writes pre-encoded frames.
+type wsSink struct{ *wsconn.Conn }
+
+func (k wsSink) Write(p []byte) error        { return k.WriteFrames(p) }
+func (k wsSink) End(code int, reason string) { _ = k.Close(websocket.StatusCode(code), reason) }

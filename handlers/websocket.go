@@ -1,0 +1,154 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/coder/websocket"
+	"github.com/gofiber/fiber/v2"
+
+	"sessionhub/handlers/wsconn"
+	"sessionhub/hub"
+	"sessionhub/metrics"
+	"sessionhub/protocol"
+)
+
+// websocket serves GET /api/sessions/:id/ws.
+func (s *Server) websocket(c *fiber.Ctx) error {
+	who, stream, err := s.admit(c, metrics.TransportWebSocket, hub.WebSocket)
+	if err != nil {
+		return err
+	}
+	opts := &websocket.AcceptOptions{
+		Subprotocols:       []string{protocol.Subprotocol},
+		InsecureSkipVerify: true, // guard has judged the Origin
+		CompressionMode:    websocket.CompressionDisabled,
+	}
+	remote := c.Context().RemoteAddr().String()
+	id := c.Params("id")
+	err = s.bridge.Accept(c, opts, int64(s.cfg.MaxMessageBytes), func(conn *wsconn.Conn) {
+		sub := s.start(stream, wsSink{conn}, who, id, remote)
+		if sub == nil {
+			return
+		}
+		cs := &commands{server: s, conn: conn, sub: sub, who: who, session: id}
+		s.stop(sub, cs.serve(), id, who, remote)
+	}, func(error) { stream.Release() })
+	if err != nil {
+		stream.Release()
+	}
+	return err
+}
+
+// commands reads a WebSocket's commands and answers them, one after the other:
+// a client that does not read its answers is not read either. Owned by the
+// connection's reader.
+type commands struct {
+	server  *Server
+	conn    *wsconn.Conn
+	sub     *hub.Subscriber
+	who     caller
+	session string
+}
+
+// serve reads until the connection ends, and says how it ended.
+func (cs *commands) serve() metrics.CloseReason {
+	for {
+		kind, raw, err := cs.conn.Read(context.Background())
+		if err != nil {
+			return closeReason(err)
+		}
+		if problem := cs.handle(kind, raw); problem != "" {
+			cs.sub.Stop(protocol.CloseBadFrame, problem, metrics.CloseBadFrame)
+			_ = cs.conn.Close(protocol.CloseBadFrame, problem)
+			return metrics.CloseBadFrame
+		}
+	}
+}
+
+func closeReason(err error) metrics.CloseReason {
+	var violation *wsconn.ViolationError
+	switch {
+	case errors.As(err, &violation) && violation.Code == websocket.StatusMessageTooBig:
+		return metrics.CloseTooBig
+	case errors.As(err, &violation):
+		return metrics.CloseBadFrame
+	}
+	return metrics.CloseClient
+}
+
+// handle runs one command. What it returns closes the connection: the client
+// does not speak the protocol.
+func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem string) {
+	if kind != websocket.MessageText {
+		return "binary messages are not commands"
+	}
+	var cmd protocol.Command
+	if err := protocol.Decode(raw, &cmd); err != nil {
+		return "not a command: bad JSON"
+	}
+	if cmd.ID == "" || len(cmd.ID) > maxCommandID {
+		return fmt.Sprintf("a command needs an id of 1 to %d bytes", maxCommandID)
+	}
+	switch cmd.Type {
+	case protocol.CommandPing:
+		cs.reply(cmd, protocol.Empty{}, nil)
+	case protocol.CommandAuth:
+		answer, err := cs.renew(cmd.Data)
+		cs.reply(cmd, answer, err)
+	case protocol.CommandMessage, protocol.CommandApprove, protocol.CommandCancel:
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+		defer cancel()
+		answer, err := cs.server.run(ctx, cs.who, cs.session, cmd.Type, cmd.Data)
+		cs.reply(cmd, answer, err)
+	default:
+		return "unknown command type"
+	}
+	return ""
+}
+
+// maxCommandID bounds what a client has repeated to it.
+const maxCommandID = 256
+
+func (cs *commands) reply(cmd protocol.Command, answer any, err error) {
+	cs.server.countCommand(cmd.Type, err)
+	var frame []byte
+	if err != nil {
+		a := toAnswer(err)
+		if a.auth != "" {
+			cs.server.cfg.Metrics.AuthFailed(a.auth)
+		}
+		if a.internal {
+			cs.server.cfg.Log.Error("command failed", "session", cs.session, "type", cmd.Type, "error", err)
+		}
+		body := protocol.CommandErrorBody{Code: a.code, Detail: a.detail, Outcome: a.outcome, OptionID: a.optionID}
+		switch statusOf[a.code] {
+		case fiber.StatusTooManyRequests, fiber.StatusServiceUnavailable:
+			body.RetryAfter = retryAfter
+		}
+		frame = protocol.NewCommandError(cmd.ID, body)
+	} else {
+		frame = protocol.NewAck(cmd.ID, answer)
+	}
+	// An error here is the connection's end, which the next Read reports.
+	_ = cs.conn.WriteFrames(protocol.AppendFrame(nil, frame))
+}
+
+// renew replaces the connection's token by one of the same user and session.
+func (cs *commands) renew(data []byte) (any, error) {
+	var r protocol.AuthRequest
+	if err := protocol.Decode(data, &r); err != nil || r.Token == "" {
+		return nil, refuse(protocol.CodeInvalidRequest, "auth needs a token")
+	}
+	who, err := cs.server.byToken(r.Token)
+	if err != nil {
+		return nil, err
+	}
+	if who.session != cs.session || (who.user != cs.who.user && !cs.who.service) {
+		return nil, refuse(protocol.CodeForbidden, "the token is for another session or user")
+	}
+	cs.who = who
+	cs.sub.SetExpiry(who.expires)
+	return protocol.TokenResponse{Token: r.Token, ExpiresAt: who.expires, Scope: who.scope.String()}, nil
+}

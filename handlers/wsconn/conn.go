@@ -1,0 +1,266 @@
+package wsconn
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+)
+
+// Frame headers (RFC 6455, 5.2): FIN set, and the opcode.
+const (
+	finClose = 0x80 | 0x8
+	finPong  = 0x80 | 0xA
+
+	// maxControlPayload is what a control frame can hold (5.5), maxReason what a close code leaves of it.
+	maxControlPayload = 125
+	maxReason         = maxControlPayload - 2
+)
+
+// ErrClosing is the answer to frames that come when the connection is closing: no data may follow a close frame.
+var ErrClosing = errors.New("the connection is closing")
+
+var (
+	errForeignWrite = errors.New("the WebSocket library wrote something other than a close frame")
+	errStalled      = errors.New("a write waits and the client takes nothing, so it was cut")
+	errSilent       = errors.New("the client did not answer the close frame in time, so it was cut")
+)
+
+// ViolationError ends Read when the client broke the protocol or the size limit. The close frame with Code has been
+// written; the connection closes when serve returns.
+type ViolationError struct {
+	Code websocket.StatusCode // 1002, 1007 or 1009
+	Err  error
+}
+
+func (e *ViolationError) Error() string {
+	return fmt.Sprintf("client violated the protocol (%d): %v", e.Code, e.Err)
+}
+func (e *ViolationError) Unwrap() error { return e.Err }
+
+// Conn is a WebSocket connection. coder/websocket does the handshake, reads, and closes; event frames go past it.
+//
+// Read belongs to the goroutine of serve, and must be called all the time: it also answers pings and notices the end.
+// WriteFrames may be called by several goroutines; calls follow each other whole. Close, Cut, Stalled, WaitingSince and
+// LastHeard may be called by anyone at any time. The connection is closed for good when serve returns.
+//
+// One mutex, the socket's writeMu, lies around every write. Nothing of the connection's own waits for it without bound
+// while a client is slow: a pong that finds it taken is left to the holder, and Close has its time limit.
+type Conn struct {
+	// Immutable once bound.
+	lib       *websocket.Conn
+	closeWait time.Duration
+
+	sock Socket
+
+	closeSent bool // guarded by sock.writeMu: nothing may follow
+
+	pong     atomic.Pointer[[]byte] // the answer to the latest ping, until somebody has written it
+	closing  atomic.Bool            // Close was called
+	readEnd  atomic.Bool            // the socket gave no more bytes
+	violated atomic.Bool            // we closed because of what the client sent, which may still be sending
+}
+
+// Read returns the next whole message. Its error is a *ViolationError for what the client did wrong, an error with a
+// websocket.CloseStatus for its close frame, and something else when the connection broke. Do not give a context that can
+// end: it costs allocations for each message, and Cut or Close end a Read as well.
+func (c *Conn) Read(ctx context.Context) (websocket.MessageType, []byte, error) {
+	if c.violated.Load() {
+		return 0, nil, fmt.Errorf("read message: %w", net.ErrClosed)
+	}
+	typ, p, err := c.lib.Read(ctx)
+	switch {
+	case err == nil:
+		if typ == websocket.MessageText && !utf8.Valid(p) { // the library leaves this to its caller
+			return 0, nil, c.violation(websocket.StatusInvalidFramePayloadData, errors.New("text is not UTF-8"))
+		}
+		return typ, p, nil
+	case c.closing.Load(), websocket.CloseStatus(err) != -1, c.readEnd.Load(), ctx.Err() != nil:
+		return 0, nil, fmt.Errorf("read message: %w", err)
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		return 0, nil, c.violation(websocket.StatusMessageTooBig, err)
+	default:
+		return 0, nil, c.violation(websocket.StatusProtocolError, err)
+	}
+}
+
+// violation sees to it that the client is told. The library has written a close frame for most violations, but has none
+// for an unmasked frame or an impossible length.
+func (c *Conn) violation(code websocket.StatusCode, err error) error {
+	c.violated.Store(true)
+	timer := time.AfterFunc(c.closeWait, c.sock.Cut) // the frame may have to wait for a writer
+	defer timer.Stop()
+
+	frame := []byte{finClose, 2, 0, 0}
+	binary.BigEndian.PutUint16(frame[2:], uint16(code))
+	// If it cannot be written, the client has gone and needs no telling.
+	_, _ = c.writeClose(frame)
+	return &ViolationError{Code: code, Err: err}
+}
+
+// WriteFrames writes p: one or several whole server frames that were encoded and joined by the caller, among them no
+// close frame. It waits as long as the client takes bytes, however slowly; see Stalled. It keeps no reference to p.
+// After an error nothing more can be written.
+func (c *Conn) WriteFrames(p []byte) error {
+	if c.closing.Load() {
+		return ErrClosing
+	}
+	c.sock.writeMu.Lock()
+	if c.closing.Load() || c.closeSent {
+		c.sock.writeMu.Unlock()
+		return ErrClosing
+	}
+	_, err := c.sock.writeLocked(p)
+	c.flushPongLocked()
+	c.sock.writeMu.Unlock()
+	c.sendPong()
+	return err
+}
+
+// answerPing replaces the library's own pong, which would wait behind a slow write and close the connection after five
+// seconds. It is called by the reader. Of several pings only the latest needs an answer (RFC 6455, 5.5.3).
+func (c *Conn) answerPing(payload []byte) {
+	frame := append([]byte{finPong, byte(len(payload))}, payload...)
+	c.pong.Store(&frame)
+	c.sendPong()
+}
+
+// answerPingFor makes the library's callback, which asks the caller's own first, if there is one.
+func (c *Conn) answerPingFor(first func(context.Context, []byte) bool) func(context.Context, []byte) bool {
+	return func(ctx context.Context, payload []byte) bool {
+		if first == nil || first(ctx, payload) {
+			c.answerPing(payload)
+		}
+		return false // no pong of the library's
+	}
+}
+
+// sendPong writes the pong that is due, unless somebody is writing: then that one will, for it looks again after it has
+// let go of the lock.
+func (c *Conn) sendPong() {
+	for c.pong.Load() != nil && c.sock.writeMu.TryLock() {
+		c.flushPongLocked()
+		c.sock.writeMu.Unlock()
+	}
+}
+
+func (c *Conn) flushPongLocked() {
+	if c.pong.Load() == nil {
+		return
+	}
+	if frame := c.pong.Swap(nil); frame != nil && !c.closeSent {
+		_, _ = c.sock.writeLocked(*frame) // the error stays, and the next write returns it
+	}
+}
+
+// writeClose writes a close frame, the first only.
+func (c *Conn) writeClose(frame []byte) (int, error) {
+	c.sock.writeMu.Lock()
+	defer c.sock.writeMu.Unlock()
+	if c.closeSent {
+		return 0, net.ErrClosed
+	}
+	c.closeSent = true
+	return c.sock.writeLocked(frame)
+}
+
+// Close performs the close handshake: frames that are being written, then the close frame, then the wait for the client's.
+// It takes no longer than the bridge's CloseWait, then it cuts; it cuts at once if a write has waited that long already,
+// since nothing could be delivered behind it. WriteFrames fails with ErrClosing from here on. A second Close does nothing.
+// A reason that is too long for the frame (123 bytes) is shortened.
+func (c *Conn) Close(code websocket.StatusCode, reason string) error {
+	if c.closing.Swap(true) || c.violated.Load() {
+		return nil // somebody closes, or serve is about to return
+	}
+	if c.sock.Stalled(c.closeWait) {
+		c.sock.Cut()
+		return fmt.Errorf("close WebSocket: %w", errStalled)
+	}
+	timer := time.AfterFunc(c.closeWait, c.sock.Cut)
+	err := c.lib.Close(code, shorten(reason))
+	if !timer.Stop() {
+		return fmt.Errorf("close WebSocket: %w", errSilent)
+	}
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("close WebSocket: %w", err)
+	}
+	return nil
+}
+
+func shorten(reason string) string {
+	if len(reason) <= maxReason {
+		return reason
+	}
+	end := maxReason
+	for end > 0 && !utf8.RuneStart(reason[end]) {
+		end--
+	}
+	return reason[:end]
+}
+
+// Cut ends the connection at once, without a close frame: see Socket.Cut.
+func (c *Conn) Cut() { c.sock.Cut() }
+
+// WaitingSince is Socket.WaitingSince.
+func (c *Conn) WaitingSince() int64 { return c.sock.WaitingSince() }
+
+// Stalled is Socket.Stalled.
+func (c *Conn) Stalled(limit time.Duration) bool { return c.sock.Stalled(limit) }
+
+// LastHeard is Socket.LastHeard: a pong moves it as any other frame does.
+func (c *Conn) LastHeard() int64 { return c.sock.LastHeard() }
+
+// Subprotocol is the one that was agreed on, in the client's spelling; empty if none.
+func (c *Conn) Subprotocol() string { return c.lib.Subprotocol() }
+
+// RemoteAddr is Socket.RemoteAddr.
+func (c *Conn) RemoteAddr() net.Addr { return c.sock.RemoteAddr() }
+
+// release ends the connection after serve has returned.
+func (c *Conn) release() {
+	if c.violated.Load() {
+		c.sock.closeLingering(c.closeWait)
+	}
+	_ = c.lib.CloseNow() // also takes the library's finalizer off; the only error is that it is closed
+}
+
+// libraryEnd is the Conn as coder/websocket sees it: the connection under its buffers. Until bind there is none, and the
+// library neither reads nor writes before Accept has returned.
+type libraryEnd Conn
+
+func (e *libraryEnd) Read(p []byte) (int, error) {
+	n, err := e.sock.Read(p)
+	if err != nil {
+		e.readEnd.Store(true)
+	}
+	return n, err
+}
+
+// Write takes the library's close frame, whole, and nothing else: pongs are answered by the Conn, data goes by
+// WriteFrames. So no frame of one side can land inside one of the other. The library's write buffer is larger than any
+// control frame, therefore one frame is one Write.
+func (e *libraryEnd) Write(p []byte) (int, error) {
+	if len(p) < 2 || p[0] != finClose || len(p) != 2+int(p[1]) {
+		return 0, errForeignWrite
+	}
+	return (*Conn)(e).writeClose(p)
+}
+
+func (e *libraryEnd) Close() error {
+	if e.sock.conn == nil {
+		return nil // the client had gone before there was a connection
+	}
+	return e.sock.Close()
+}
+
+func (e *libraryEnd) LocalAddr() net.Addr                { return e.sock.conn.LocalAddr() }
+func (e *libraryEnd) RemoteAddr() net.Addr               { return e.sock.conn.RemoteAddr() }
+func (e *libraryEnd) SetDeadline(t time.Time) error      { return e.sock.conn.SetDeadline(t) }
+func (e *libraryEnd) SetReadDeadline(t time.Time) error  { return e.sock.conn.SetReadDeadline(t) }
+func (e *libraryEnd) SetWriteDeadline(t time.Time) error { return e.sock.conn.SetWriteDeadline(t) }

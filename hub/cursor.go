@@ -1,0 +1,106 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"sessionhub/protocol"
+)
+
+// start is where a reader begins: after the event with this seq, once the gaps
+// have been named.
+type start struct {
+	after uint64
+	gaps  []protocol.Gap
+}
+
+// resolve finds the place of a cursor in a log. It is pure. A bare seq that the
+// log has not reached is a caller's mistake; a cursor of another epoch, or one
+// that this log has lost, is answered by a gap.
+func resolve(c protocol.Cursor, s Snapshot) (start, error) {
+	epoch := s.Epoch()
+	var out start
+	switch {
+	case c.Latest:
+		return start{after: s.Last}, nil
+	case c.Epoch == "":
+		if c.Seq > s.Last {
+			return start{}, fmt.Errorf("%w: seq %d lies beyond the end of the log, %d", ErrUnsupportedCursor, c.Seq, s.Last)
+		}
+		out.after = c.Seq
+	default:
+		// The cursor's epoch ends where the next one begins; the present one
+		// ends at the log's end. Of an unknown one nothing is common.
+		common := uint64(0)
+		for i, e := range s.Epochs {
+			if e.Epoch != c.Epoch {
+				continue
+			}
+			common = s.Last
+			if i+1 < len(s.Epochs) {
+				common = s.Epochs[i+1].First - 1
+			}
+			break
+		}
+		out.after = min(c.Seq, common)
+		if c.Seq > common {
+			out.gaps = append(out.gaps, protocol.Gap{
+				Epoch: epoch, FromSeq: common + 1, ToSeq: c.Seq, Reason: protocol.GapEpochChanged,
+			})
+		}
+	}
+	if out.after+1 < s.First {
+		out.gaps = append(out.gaps, protocol.Gap{
+			Epoch: epoch, FromSeq: out.after + 1, ToSeq: s.First - 1, Reason: protocol.GapTrimmed,
+		})
+		out.after = s.First - 1
+	}
+	return out, nil
+}
+
+// Bounds of one page of history.
+const (
+	MaxHistoryEvents = 1000
+	maxHistoryBytes  = 4 << 20
+)
+
+// History reads a piece of the log.
+func (h *Hub) History(ctx context.Context, id string, c protocol.Cursor, limit int) (protocol.History, error) {
+	snap, err := h.Load(ctx, id)
+	if err != nil {
+		return protocol.History{}, err
+	}
+	from, err := resolve(c, snap)
+	if err != nil {
+		return protocol.History{}, err
+	}
+	if limit <= 0 || limit > MaxHistoryEvents {
+		limit = MaxHistoryEvents
+	}
+	page, err := h.store.Read(ctx, id, from.after, limit, maxHistoryBytes)
+	if err != nil {
+		return protocol.History{}, err
+	}
+	out := protocol.History{
+		Events: make([]json.RawMessage, 0, len(page.Entries)), First: page.First, Last: page.Last, Epoch: snap.Epoch(),
+	}
+	if len(from.gaps) > 0 {
+		// A stream can send two; a page has room for one, and the first one
+		// names what the caller has to forget.
+		out.Gap = &from.gaps[0]
+	}
+	if n := len(page.Entries); n > 0 && out.Gap == nil && page.Entries[0].First() > from.after+1 {
+		// The log was trimmed since it was looked at.
+		out.Gap = &protocol.Gap{
+			Epoch: snap.Epoch(), FromSeq: from.after + 1, ToSeq: page.Entries[0].First() - 1, Reason: protocol.GapTrimmed,
+		}
+	}
+	for _, e := range page.Entries {
+		out.Events = append(out.Events, e.AppendJSON(make([]byte, 0, e.JSONLen())))
+	}
+	if n := len(page.Entries); n > 0 && page.Entries[n-1].Seq < page.Last {
+		out.NextAfter = protocol.Cursor{Epoch: snap.Epoch(), Seq: page.Entries[n-1].Seq}.String()
+	}
+	return out, nil
+}

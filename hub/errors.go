@@ -1,0 +1,37 @@
+package hub
+
+import "errors"
+
+// Errors that callers branch on. handlers turns them into HTTP status and
+// close codes in one table.
+var (
+	ErrNotFound          = errors.New("not found")
+	ErrInvalid           = errors.New("invalid request")
+	ErrUnknownProvider   = errors.New("unknown provider")
+	ErrWorkingDirectory  = errors.New("working directory not allowed")
+	ErrUnknownOption     = errors.New("unknown option")
+	ErrSessionEnded      = errors.New("the session has ended")
+	ErrQueueFull         = errors.New("queue full")
+	ErrIdempotency       = errors.New("the same key was used with another body")
+	ErrConnectionLimit   = errors.New("too many connections")
+	ErrStreamEnded       = errors.New("the stream was read to its end")
+	ErrUnavailable       = errors.New("unavailable")
+	ErrApprovalExpired   = errors.New("the approval has expired")
+	ErrUnsupportedCursor = errors.New("invalid cursor")
+)
+
+// Answers of the rules that stay inside the hub.
+var (
+	errNotPending       = errors.New("no such pending approval")
+	errNoAssignment     = errors.New("the session wants no worker")
+	errNoTurn           = errors.New("no turn is running")
+	errKnownInteraction = errors.New("the interaction is known")
+)
+
+// ResolvedError is the answer to an approval that somebody else answered first.
+type ResolvedError struct {
+	Outcome  string
+	OptionID string // the option that won, if one did
+}
+
+func (e *ResolvedError) Error() string { return "the approval was answered before: " + e.Outcome }

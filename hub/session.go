@@ -1,0 +1,295 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"sessionhub/metrics"
+	"sessionhub/protocol"
+)
+
+// Bounds of what a caller may send along with a session or a message, in bytes.
+const (
+	maxNameBytes     = 256
+	maxTitleBytes    = 1024
+	maxPathBytes     = 4096
+	maxMetadataBytes = 16 << 10
+	maxMessageID     = 128 // characters
+	maxReasonBytes   = 4096
+)
+
+// Create makes a session for a user.
+func (h *Hub) Create(ctx context.Context, user string, r protocol.CreateRequest) (Snapshot, error) {
+	if err := h.Ready(); err != nil {
+		return Snapshot{}, err
+	}
+	info, err := h.newInfo(user, r)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	c, err := NewState(info, h.cfg.Policy, info.CreatedAt)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	done, err := h.store.Create(ctx, info.SessionID, Batch{State: c.State, Events: c.Events})
+	if err != nil {
+		return Snapshot{}, err
+	}
+	for _, e := range c.Events {
+		h.cfg.Metrics.EventAppended(e.Type)
+	}
+	h.cfg.Metrics.SessionCreated(info.Provider)
+	h.due.arm(info.SessionID, c.State.nextDue(done.Time, h.cfg.Timers))
+	return h.store.Load(ctx, info.SessionID)
+}
+
+func (h *Hub) newInfo(user string, r protocol.CreateRequest) (Info, error) {
+	if r.Provider == "" {
+		r.Provider = h.cfg.DefaultProvider
+	}
+	for _, f := range []struct {
+		name, value string
+		most        int
+	}{
+		{"provider", r.Provider, maxNameBytes}, {"spaceId", r.SpaceID, maxNameBytes}, {"title", r.Title, maxTitleBytes},
+		{"workingDirectory", r.WorkingDirectory, maxPathBytes}, {"userId", user, maxNameBytes},
+		{"agentOptions.model", r.AgentOptions.Model, maxNameBytes}, {"agentOptions.mode", r.AgentOptions.Mode, maxNameBytes},
+	} {
+		if len(f.value) > f.most {
+			return Info{}, fmt.Errorf("%w: %s is longer than %d bytes", ErrInvalid, f.name, f.most)
+		}
+		if i := strings.IndexFunc(f.value, unicode.IsControl); i >= 0 {
+			return Info{}, fmt.Errorf("%w: %s holds a control character at byte %d", ErrInvalid, f.name, i)
+		}
+	}
+	if len(r.Metadata) > maxMetadataBytes {
+		return Info{}, fmt.Errorf("%w: metadata is longer than %d bytes", ErrInvalid, maxMetadataBytes)
+	}
+	metadata := r.Metadata
+	if len(metadata) > 0 && string(metadata) != "null" {
+		var err error
+		if metadata, err = protocol.Compact(metadata); err != nil || metadata[0] != '{' {
+			return Info{}, fmt.Errorf("%w: metadata must be a JSON object", ErrInvalid)
+		}
+	} else {
+		metadata = nil
+	}
+	if !h.workers.known(r.Provider) {
+		return Info{}, fmt.Errorf("%w %q: there are %s", ErrUnknownProvider, clip(r.Provider), h.workers.names())
+	}
+	dir := r.WorkingDirectory
+	if h.cfg.ResolveDirectory != nil {
+		var err error
+		if dir, err = h.cfg.ResolveDirectory(dir); err != nil {
+			return Info{}, err
+		}
+	}
+	return Info{
+		SessionID: "s_" + strings.ToLower(rand.Text()), UserID: user, SpaceID: r.SpaceID, Provider: r.Provider,
+		WorkingDirectory: dir, Title: r.Title, Metadata: metadata, AgentOptions: r.AgentOptions,
+		CreatedAt: time.Now().UTC().Truncate(time.Millisecond),
+	}, nil
+}
+
+// Load reads a session. A deleted one is not found.
+func (h *Hub) Load(ctx context.Context, id string) (Snapshot, error) {
+	snap, err := h.store.Load(ctx, id)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if snap.State.Closed == protocol.ClosedDeleted {
+		return Snapshot{}, fmt.Errorf("session %s: %w", id, ErrNotFound)
+	}
+	return snap, nil
+}
+
+// View is a session as its users see it.
+func (h *Hub) View(s Snapshot) protocol.Session {
+	i := s.State.Info
+	metadata := i.Metadata
+	if metadata == nil {
+		metadata = []byte("{}")
+	}
+	return protocol.Session{
+		SessionID: i.SessionID, UserID: i.UserID, SpaceID: i.SpaceID, Provider: i.Provider,
+		WorkingDirectory: i.WorkingDirectory, Title: i.Title, Metadata: metadata, AgentOptions: i.AgentOptions,
+		Status: s.State.Status.Status, CreatedAt: i.CreatedAt, LastActivityAt: s.LastActivity.UTC().Truncate(time.Millisecond),
+		ExpiresAt: s.LastActivity.Add(h.cfg.Timers.SessionIdleTTL).UTC().Truncate(time.Millisecond),
+		LastSeq:   s.Last, Epoch: s.Epoch(), Connections: h.tails.connections(i.SessionID),
+		PendingApprovals: len(s.State.Approvals),
+	}
+}
+
+// List gives sessions, newest first.
+func (h *Hub) List(ctx context.Context, q ListQuery) ([]Snapshot, string, error) {
+	return h.store.List(ctx, q)
+}
+
+// Message accepts a user's message. With a MessageID that was accepted before
+// it gives the first answer again.
+func (h *Hub) Message(ctx context.Context, id, user string, r protocol.MessageRequest) (protocol.MessageResponse, error) {
+	if err := h.Ready(); err != nil {
+		return protocol.MessageResponse{}, err
+	}
+	if err := checkMessageID(r.MessageID); err != nil {
+		return protocol.MessageResponse{}, err
+	}
+	content, err := checkContent(r.Content)
+	if err != nil {
+		return protocol.MessageResponse{}, err
+	}
+	if r.MessageID == "" {
+		r.MessageID = "m_" + strings.ToLower(rand.Text())
+	}
+	hash := hashJSON(content)
+	in := InMessage{Data: protocol.MessageData{MessageID: r.MessageID, Content: content, UserID: user}, Hash: hash}
+	for range maxDecide {
+		// The state before the note: whoever accepts the same message in
+		// between changes the state, and this change is refused.
+		snap, err := h.store.Load(ctx, id)
+		if err != nil {
+			return protocol.MessageResponse{}, err
+		}
+		known, seq, ok, err := h.store.Note(ctx, id, messageNote(r.MessageID))
+		if err != nil {
+			return protocol.MessageResponse{}, err
+		}
+		if ok && known != hash {
+			return protocol.MessageResponse{}, fmt.Errorf("%w: message %q had another content", ErrIdempotency, r.MessageID)
+		}
+		if ok {
+			return protocol.MessageResponse{MessageID: r.MessageID, Seq: seq, Duplicate: true}, nil
+		}
+		c, err := Step(snap.State, in, h.cfg.Policy, time.Now())
+		if err != nil {
+			if errors.Is(err, ErrQueueFull) {
+				h.cfg.Metrics.LimitRejected(metrics.LimitQueuedMessages)
+			}
+			return protocol.MessageResponse{}, err
+		}
+		b := Batch{State: c.State, Expect: snap.Version, Events: c.Events, Commands: c.Commands, Drop: c.Drop, Notes: c.Notes}
+		done, err := h.store.Append(ctx, id, b)
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return protocol.MessageResponse{}, err
+		}
+		h.changed(id, snap.State, b, done)
+		return protocol.MessageResponse{MessageID: r.MessageID, Seq: done.First}, nil
+	}
+	return protocol.MessageResponse{}, fmt.Errorf("session %s: %w: its state changes too fast", id, ErrUnavailable)
+}
+
+func checkMessageID(s string) error {
+	if len(s) > maxMessageID {
+		return fmt.Errorf("%w: messageId is longer than %d characters", ErrInvalid, maxMessageID)
+	}
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return fmt.Errorf("%w: messageId must be printable ASCII", ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// Approve answers a pending question.
+func (h *Hub) Approve(ctx context.Context, id, user string, r protocol.ApproveRequest) (protocol.ApproveResponse, error) {
+	switch {
+	case r.InteractionID == "":
+		return protocol.ApproveResponse{}, fmt.Errorf("%w: interactionId is missing", ErrInvalid)
+	case (r.OptionID == "") == (r.Decision == ""):
+		return protocol.ApproveResponse{}, fmt.Errorf("%w: want either optionId or decision", ErrInvalid)
+	case len(r.Reason) > maxReasonBytes:
+		return protocol.ApproveResponse{}, fmt.Errorf("%w: reason is longer than %d bytes", ErrInvalid, maxReasonBytes)
+	}
+	var chosen protocol.ApproveResponse
+	_, _, err := h.change(ctx, id, InApprove{Request: r, By: user, Chosen: &chosen}, nil)
+	if errors.Is(err, errNotPending) {
+		return protocol.ApproveResponse{}, h.whyNotPending(ctx, id, r.InteractionID)
+	}
+	return chosen, err
+}
+
+func (h *Hub) whyNotPending(ctx context.Context, id, interaction string) error {
+	value, _, ok, err := h.store.Note(ctx, id, approvalNote(interaction))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("interaction %q: %w", clip(interaction), ErrNotFound)
+	}
+	outcome, option, _ := strings.Cut(value, " ")
+	if outcome == protocol.OutcomeExpired {
+		return fmt.Errorf("interaction %q: %w", clip(interaction), ErrApprovalExpired)
+	}
+	return &ResolvedError{Outcome: outcome, OptionID: option}
+}
+
+// Approvals gives the pending questions, oldest first.
+func (h *Hub) Approvals(ctx context.Context, id string) (protocol.Approvals, error) {
+	snap, err := h.Load(ctx, id)
+	if err != nil {
+		return protocol.Approvals{}, err
+	}
+	out := protocol.Approvals{Approvals: make([]protocol.ToolApprovalData, 0, len(snap.State.Approvals))}
+	for _, a := range snap.State.Approvals {
+		out.Approvals = append(out.Approvals, a.Data)
+	}
+	return out, nil
+}
+
+// Cancel stops the turn of a message, or the present one. That nothing runs is
+// no error; a message that never was is.
+func (h *Hub) Cancel(ctx context.Context, id string, r protocol.CancelRequest) error {
+	if err := checkMessageID(r.MessageID); err != nil {
+		return err
+	}
+	snap, _, err := h.change(ctx, id, InCancel{MessageID: r.MessageID}, nil)
+	if err != nil {
+		return err
+	}
+	if snap.State.Closed != "" {
+		return snap.State.ended()
+	}
+	if r.MessageID == "" || slices.ContainsFunc(snap.State.Messages, func(m OpenMessage) bool { return m.ID == r.MessageID }) {
+		return nil
+	}
+	_, _, ok, err := h.store.Note(ctx, id, messageNote(r.MessageID))
+	if err == nil && !ok {
+		err = fmt.Errorf("message %q: %w", r.MessageID, ErrNotFound)
+	}
+	return err
+}
+
+// Delete ends a session. When it returns nil, the end is decided: streams read
+// to the last event, and the worker is told to end every process.
+func (h *Hub) Delete(ctx context.Context, id string) error {
+	if _, err := h.Load(ctx, id); err != nil {
+		return err
+	}
+	snap, _, err := h.change(ctx, id, InClose{Reason: protocol.ClosedDeleted}, nil)
+	if err != nil {
+		return err
+	}
+	if snap.State.Closed != protocol.ClosedDeleted {
+		// It had ended before: what was kept for reading goes.
+		return h.store.Delete(ctx, id)
+	}
+	return nil
+}
+
+// validUTF8 is used where text from outside is logged or kept.
+func validUTF8(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

@@ -1,0 +1,411 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"sessionhub/protocol"
+)
+
+// WorkerConn carries the frames of a worker link, one JSON text each: a
+// WebSocket, or a pipe in this process. ReadFrame has one caller at a time, and
+// so has WriteFrame; Close may come from anywhere and ends both.
+type WorkerConn interface {
+	ReadFrame(ctx context.Context) ([]byte, error)
+	WriteFrame(ctx context.Context, frame []byte) error
+	Close() error
+}
+
+// link is the hub's end of one worker link.
+//
+// Two goroutines: the reader (ServeWorker itself) stores what the worker sends,
+// one frame after the other, so a slow store holds the worker back; the writer
+// sends what is due. The writer has no queue: a session is dirty or not, and
+// what it lacks is read from its command log.
+type link struct {
+	hub   *Hub
+	conn  WorkerConn
+	hello protocol.Hello
+	wake  chan struct{}
+
+	// guarded by dispatcher.mu
+	sessions map[string]*linkSession
+	dirty    map[string]struct{}
+	reserved int // places that are about to be taken
+	closed   bool
+	draining bool              // it has said so: it gets nothing new
+	revoked  []protocol.Revoke // to be sent
+	problems []protocol.LinkError
+
+	heard time.Time // last frame; guarded by dispatcher.mu
+}
+
+// linkSession is a session that the worker of a link has. All but the first
+// three fields are guarded by dispatcher.mu.
+type linkSession struct {
+	id         string
+	provider   string
+	assignment uint64
+
+	assigned bool                  // the assign frame is out
+	message  uint64                // last message command that was sent
+	command  uint64                // last other command that was sent
+	stored   uint64                // last event that is in the log
+	acked    uint64                // last event that was acknowledged
+	alive    uint64                // the message command whose turn has shown a sign of life
+	hello    protocol.HelloSession // finished before a reconnect, once all its events are here; or nothing
+}
+
+// maxPending bounds the answers that wait for the writer; a worker that sends
+// more rubbish than it reads answers loses its link.
+const maxPending = 1000
+
+// ServeWorker serves one worker link until it breaks or ctx ends.
+func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn) error {
+	l := &link{
+		hub: h, conn: conn, wake: make(chan struct{}, 1),
+		sessions: make(map[string]*linkSession), dirty: make(map[string]struct{}), heard: time.Now(),
+	}
+	if err := l.readHello(ctx); err != nil {
+		_ = conn.Close()
+		return fmt.Errorf("worker link: %w", err)
+	}
+	welcome := protocol.Welcome{Node: h.cfg.Node, HeartbeatSeconds: int(h.cfg.Timers.LinkHeartbeat / time.Second)}
+	if err := conn.WriteFrame(ctx, protocol.NewFrame(protocol.FrameWelcome, welcome)); err != nil {
+		_ = conn.Close()
+		return fmt.Errorf("worker link: welcome: %w", err)
+	}
+	l.join(ctx)
+	h.cfg.Log.Info("worker joined", "worker", l.hello.Worker, "version", l.hello.Version,
+		"providers", l.hello.Providers, "capacity", l.hello.Capacity, "sessions", len(l.hello.Sessions))
+
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer cancel()
+		if err := l.write(ctx); err != nil && ctx.Err() == nil {
+			h.cfg.Log.Warn("worker link: write", "worker", l.hello.Worker, "error", err)
+		}
+		_ = conn.Close() // ends the reader
+	})
+	err := l.read(ctx)
+	cancel()
+	_ = conn.Close()
+	wg.Wait()
+	h.workers.leave(l)
+	h.cfg.Log.Info("worker left", "worker", l.hello.Worker, "reason", err)
+	return err
+}
+
+func (l *link) readHello(ctx context.Context) error {
+	raw, err := l.conn.ReadFrame(ctx)
+	if err != nil {
+		return err
+	}
+	var f protocol.Frame
+	if err := protocol.Decode(raw, &f); err != nil || f.Type != protocol.FrameHello {
+		return fmt.Errorf("%w: the first frame must be hello", ErrInvalid)
+	}
+	if err := protocol.Decode(f.Data, &l.hello); err != nil {
+		return fmt.Errorf("%w: hello: %w", ErrInvalid, err)
+	}
+	if l.hello.Worker == "" || len(l.hello.Worker) > maxNameBytes || l.hello.Workspace == "" || len(l.hello.Workspace) > maxPathBytes {
+		return fmt.Errorf("%w: hello needs a worker and a workspace of bounded length", ErrInvalid)
+	}
+	return nil
+}
+
+// join takes the worker in: what it still runs and is still its own goes on,
+// the rest is revoked; what it had and has forgotten is lost.
+func (l *link) join(ctx context.Context) {
+	d := l.hub.workers
+	d.mu.Lock()
+	if old, ok := d.lost[l.hello.Worker]; ok {
+		old.timer.Stop()
+		delete(d.lost, l.hello.Worker)
+		d.mu.Unlock()
+		for id, assignment := range old.sessions {
+			if !slices.ContainsFunc(l.hello.Sessions, func(s protocol.HelloSession) bool { return s.SessionID == id && s.Assignment == assignment }) {
+				d.lose(id, assignment)
+			}
+		}
+	} else {
+		d.mu.Unlock()
+	}
+	for _, s := range l.hello.Sessions {
+		snap, err := l.hub.store.Load(ctx, s.SessionID)
+		if err != nil || snap.State.Worker != l.hello.Worker || snap.State.Assignment != s.Assignment {
+			d.mu.Lock()
+			l.revoked = append(l.revoked, protocol.Revoke{SessionID: s.SessionID, Assignment: s.Assignment})
+			d.mu.Unlock()
+			continue
+		}
+		d.mu.Lock()
+		d.keepLocked(l.hello.Worker, s.SessionID)
+		x := &linkSession{
+			id: s.SessionID, provider: snap.State.Info.Provider, assignment: s.Assignment, assigned: true, stored: snap.N, hello: s,
+		}
+		l.sessions[s.SessionID] = x
+		d.owner[s.SessionID] = l
+		l.dirty[s.SessionID] = struct{}{}
+		d.mu.Unlock()
+		if err := l.finish(ctx, x); err != nil {
+			break // the link is ending
+		}
+	}
+	d.mu.Lock()
+	d.links[l] = struct{}{}
+	d.mu.Unlock()
+	d.kick()
+	l.kick()
+}
+
+// finish makes up for a done that was lost with the last link: hello names the
+// last message that the worker finished. Its complete can be among the events
+// that are still to be sent again, so all of those come first.
+func (l *link) finish(ctx context.Context, s *linkSession) error {
+	d := l.hub.workers
+	d.mu.Lock()
+	message := s.hello.Message
+	if s.stored < s.hello.Event {
+		message = 0
+	}
+	if message != 0 {
+		s.hello = protocol.HelloSession{}
+	}
+	d.mu.Unlock()
+	if message == 0 {
+		return nil
+	}
+	return l.input(ctx, s.id, s.assignment, InDone{Message: message})
+}
+
+func (l *link) kick() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *link) freeLocked() int { return l.hello.Capacity - len(l.sessions) - l.reserved }
+
+// session finds what the worker has, if the frame's assignment is its present
+// one. A stale or foreign one is answered with revoke.
+func (l *link) session(id string, assignment uint64) *linkSession {
+	d := l.hub.workers
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := l.sessions[id]; s != nil && s.assignment == assignment {
+		return s
+	}
+	l.revokeLocked(id, assignment)
+	return nil
+}
+
+func (l *link) revokeLocked(id string, assignment uint64) {
+	r := protocol.Revoke{SessionID: id, Assignment: assignment}
+	if !slices.Contains(l.revoked, r) && len(l.revoked) < maxPending {
+		l.revoked = append(l.revoked, r)
+	}
+	l.kick()
+}
+
+// drop forgets a session of this link; its place is free.
+func (l *link) drop(s *linkSession, revoke bool) {
+	d := l.hub.workers
+	d.mu.Lock()
+	if l.sessions[s.id] == s {
+		delete(l.sessions, s.id)
+		if d.owner[s.id] == l {
+			delete(d.owner, s.id)
+		}
+	}
+	if revoke {
+		l.revokeLocked(s.id, s.assignment)
+	}
+	d.mu.Unlock()
+	d.kick()
+}
+
+func (l *link) problem(code, detail string) {
+	d := l.hub.workers
+	d.mu.Lock()
+	if len(l.problems) < maxPending {
+		l.problems = append(l.problems, protocol.LinkError{Code: code, Detail: detail})
+	}
+	d.mu.Unlock()
+	l.kick()
+}
+
+// write sends what is due until the link ends.
+func (l *link) write(ctx context.Context) error {
+	beat := time.NewTicker(l.hub.cfg.Timers.LinkHeartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-beat.C:
+			l.hub.workers.mu.Lock()
+			silent := now.Sub(l.heard)
+			l.hub.workers.mu.Unlock()
+			if silent >= l.mostSilence() {
+				return fmt.Errorf("nothing heard for %s", silent.Round(time.Second))
+			}
+			if err := l.send(ctx, protocol.FramePing, protocol.Empty{}); err != nil {
+				return err
+			}
+		case <-l.wake:
+			if err := l.flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// mostSilence is how long a worker may say nothing before its link is ended. It
+// is looked at once in a heartbeat, so half of one is given up: a silent worker
+// is found out when its lease ends, not a heartbeat later.
+func (l *link) mostSilence() time.Duration {
+	t := l.hub.cfg.Timers
+	return t.WorkerLease - min(t.LinkHeartbeat, t.WorkerLease)/2
+}
+
+// send gives a worker that does not read as long as one that does not speak.
+func (l *link) send(ctx context.Context, t protocol.FrameType, data any) error {
+	ctx, cancel := context.WithTimeout(ctx, l.mostSilence())
+	defer cancel()
+	return l.conn.WriteFrame(ctx, protocol.NewFrame(t, data))
+}
+
+// flush sends answers, then for each dirty session its acknowledgement and the
+// commands that it lacks.
+func (l *link) flush(ctx context.Context) error {
+	d := l.hub.workers
+	d.mu.Lock()
+	revoked, problems := l.revoked, l.problems
+	l.revoked, l.problems = nil, nil
+	dirty := make([]*linkSession, 0, len(l.dirty))
+	for id := range l.dirty {
+		if s := l.sessions[id]; s != nil {
+			dirty = append(dirty, s)
+		}
+	}
+	clear(l.dirty)
+	d.mu.Unlock()
+
+	for _, r := range revoked {
+		if err := l.send(ctx, protocol.FrameRevoke, r); err != nil {
+			return err
+		}
+	}
+	for _, p := range problems {
+		if err := l.send(ctx, protocol.FrameError, p); err != nil {
+			return err
+		}
+		if p.Code == protocol.LinkHole {
+			return errors.New("the worker left an event out")
+		}
+	}
+	for _, s := range dirty {
+		if err := l.flushSession(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *link) flushSession(ctx context.Context, s *linkSession) error {
+	d := l.hub.workers
+	d.mu.Lock()
+	stored, ack, assigned := s.stored, s.stored > s.acked, s.assigned
+	after := min(s.message, s.command)
+	s.acked = s.stored
+	d.mu.Unlock()
+	if ack {
+		if err := l.send(ctx, protocol.FrameAck, protocol.EventAck{SessionID: s.id, Assignment: s.assignment, N: stored}); err != nil {
+			return err
+		}
+	}
+	snap, err := l.hub.store.Load(ctx, s.id)
+	if err == nil && (snap.State.Worker != l.hello.Worker || snap.State.Assignment != s.assignment) {
+		err = ErrFenced
+	}
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) {
+		l.drop(s, true)
+		return nil
+	}
+	var commands []Command
+	if err == nil {
+		commands, err = l.hub.store.Commands(ctx, s.id, after)
+	}
+	if err != nil {
+		l.retry(s)
+		return nil
+	}
+	if !assigned {
+		if err := l.sendAssign(ctx, s, snap.State); err != nil {
+			return err
+		}
+	}
+	for _, c := range commands {
+		if err := l.sendCommand(ctx, s, c, snap.State.Running); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storeRetry is how long a link waits before it asks a store again that was
+// out of reach.
+const storeRetry = 250 * time.Millisecond
+
+func (l *link) retry(s *linkSession) {
+	time.AfterFunc(storeRetry, func() {
+		l.hub.workers.mu.Lock()
+		l.dirty[s.id] = struct{}{}
+		l.hub.workers.mu.Unlock()
+		l.kick()
+	})
+}
+
+func (l *link) sendAssign(ctx context.Context, s *linkSession, state *State) error {
+	l.hub.workers.mu.Lock()
+	s.assigned = true
+	l.hub.workers.mu.Unlock()
+	i := state.Info
+	return l.send(ctx, protocol.FrameAssign, protocol.Assign{
+		SessionID: s.id, Assignment: s.assignment, Provider: i.Provider, WorkingDirectory: i.WorkingDirectory,
+		AgentOptions: i.AgentOptions, UserID: i.UserID, Message: state.Finished, Resume: s.assignment > 1,
+	})
+}
+
+// sendCommand sends a command that has not been sent: a message only when it is
+// its turn, everything else at once.
+func (l *link) sendCommand(ctx context.Context, s *linkSession, c Command, running uint64) error {
+	d := l.hub.workers
+	d.mu.Lock()
+	due := c.Seq > s.command
+	if c.Type == protocol.WorkerMessage {
+		if due = c.Seq == running && c.Seq > s.message; due {
+			s.message = c.Seq
+		}
+	} else if due {
+		s.command = c.Seq
+	}
+	d.mu.Unlock()
+	if !due {
+		return nil
+	}
+	if c.Type == protocol.WorkerClose {
+		// Its place is free when it answers, or after the grace.
+		time.AfterFunc(l.hub.cfg.Timers.CloseGrace, func() { l.drop(s, false) })
+	}
+	return l.send(ctx, protocol.FrameCommand, protocol.WorkerCommand{
+		SessionID: s.id, Assignment: s.assignment, Seq: c.Seq, Type: c.Type, Data: c.Data,
+	})
+}

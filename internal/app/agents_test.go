@@ -1,0 +1,331 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sessionhub/internal/fakemodel"
+	"sessionhub/protocol"
+)
+
+// realAgent is an agent that people use, at the version that is installed for
+// the tests, and what is its own about it.
+type realAgent struct {
+	name string
+	// variable names the environment variable with the program's path.
+	variable string
+	// provider makes the entry of the providers file, but for the command. home
+	// is an empty directory.
+	provider func(t *testing.T, home, modelURL string) provider
+
+	// afterRefuse is how a turn ends in which a tool was refused.
+	afterRefuse string
+	// modelErrors are the model's failures, each with a part of what the user is
+	// told about it.
+	modelErrors map[string]string
+}
+
+// provider is an entry of a providers file.
+type provider struct {
+	Command  string            `json:"command"`
+	Args     []string          `json:"args,omitempty"`
+	Env      map[string]string `json:"env,omitempty"`
+	Mode     string            `json:"mode,omitempty"`
+	Volatile []string          `json:"volatileInput,omitempty"`
+}
+
+var realAgents = []realAgent{
+	{
+		name: "codex", variable: "SESSIONHUB_TEST_CODEX_ACP",
+		provider: func(t *testing.T, home, modelURL string) provider {
+			env, err := fakemodel.CodexHome(home, modelURL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return provider{Env: envMap(env)}
+		},
+		afterRefuse: protocol.StopCancelled,
+		modelErrors: map[string]string{"error 429": "429", "error 500": "internal_server_error", "break": "stream disconnected"},
+	},
+	{
+		name: "claude", variable: "SESSIONHUB_TEST_CLAUDE_ACP",
+		provider: func(_ *testing.T, home, modelURL string) provider {
+			return provider{Env: envMap(fakemodel.ClaudeHome(home, modelURL)), Mode: "default"}
+		},
+		afterRefuse: protocol.StopEndTurn,
+		modelErrors: map[string]string{"error 429": "429", "error 500": "500", "break": ""},
+	},
+}
+
+func envMap(list []string) map[string]string {
+	env := make(map[string]string)
+	for _, e := range list {
+		name, value, _ := strings.Cut(e, "=")
+		env[name] = value
+	}
+	return env
+}
+
+// scenario is something that every agent is put through, in a session that
+// nothing else uses, or in one that all of its list share.
+type scenario struct {
+	name string
+	run  func(t *testing.T, c *conversation)
+}
+
+// TestRealAgents drives each real agent through the whole path, from an HTTP
+// client to the agent's process and its scripted model, and back.
+func TestRealAgents(t *testing.T) {
+	for _, agent := range realAgents {
+		t.Run(agent.name, func(t *testing.T) {
+			b := startBench(t, agent)
+			var shared *conversation
+			for _, s := range turnScenarios {
+				t.Run(s.name, func(t *testing.T) {
+					if shared == nil {
+						shared = b.converse(b.t, "shared")
+					}
+					c := shared.in(t)
+					s.run(t, c)
+				})
+				if t.Failed() {
+					shared = nil // the next one is not to suffer for this one
+				}
+			}
+			for _, s := range slices.Concat(processScenarios, modelScenarios(agent)) {
+				t.Run(s.name, func(t *testing.T) {
+					c := b.converse(t, s.name)
+					s.run(t, c)
+					c.remove()
+				})
+			}
+		})
+	}
+}
+
+// bench is a hub whose default provider is a real agent, and the agent's model.
+type bench struct {
+	*hubUnderTest
+	agent realAgent
+	model *fakemodel.Server
+}
+
+func startBench(t *testing.T, agent realAgent, flags ...string) *bench {
+	t.Helper()
+	command := os.Getenv(agent.variable)
+	if command == "" {
+		t.Fatalf("%s is not set: run `make test`, which installs the agent and sets it to its path", agent.variable)
+	}
+	model, err := fakemodel.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(model.Close)
+	p := agent.provider(t, t.TempDir(), model.URL())
+	p.Command = command
+	file := filepath.Join(t.TempDir(), "providers.yaml") // JSON is YAML
+	if err := os.WriteFile(file, protocol.Marshal(map[string]provider{agent.name: p}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags = append([]string{"--providers-file", file, "--default-provider", agent.name}, flags...)
+	return &bench{hubUnderTest: startHub(t, flags...), agent: agent, model: model}
+}
+
+// conversation is one session, seen by a subscriber.
+type conversation struct {
+	*bench
+	session protocol.CreateResponse
+	dir     string // the session's own working directory
+	sub     stream
+	seen    []frame // all since the last expect
+}
+
+// converse creates a session with a working directory of its own.
+func (b *bench) converse(t *testing.T, name string) *conversation {
+	t.Helper()
+	dir, err := os.MkdirTemp(b.root, strings.ReplaceAll(name, " ", "-"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &conversation{bench: b, dir: dir}
+	c = c.in(t)
+	c.session = c.create(protocol.CreateRequest{WorkingDirectory: filepath.Base(dir)})
+	return c.in(t)
+}
+
+// in is the conversation for a test of its own, which follows it from now on.
+func (c *conversation) in(t *testing.T) *conversation {
+	t.Helper()
+	hub := *c.hubUnderTest
+	hub.t = t
+	inner := *c
+	inner.bench = &bench{hubUnderTest: &hub, agent: c.agent, model: c.model}
+	inner.seen = nil
+	if c.session.SessionID == "" {
+		return &inner
+	}
+	from := c.session
+	from.EventsURL += "?after=latest"
+	sub, err := hub.sse(t.Context(), from, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sub.close)
+	inner.sub = sub
+	until(t, sub, isType("caught_up"))
+	return &inner
+}
+
+// remove deletes the session.
+func (c *conversation) remove() {
+	c.t.Helper()
+	c.want(http.StatusNoContent, "", "DELETE", "/api/sessions/"+c.session.SessionID, nil)
+	c.expect(protocol.EventClosed)
+}
+
+func (c *conversation) say(text string) protocol.MessageResponse {
+	c.t.Helper()
+	return c.send(c.session, text)
+}
+
+// expect reads up to the next event of a type. What was read is in c.seen.
+func (c *conversation) expect(want protocol.EventType) frame {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	defer cancel()
+	defer context.AfterFunc(ctx, c.sub.close)() // the stream itself knows no deadline
+	c.seen = nil
+	for {
+		f, err := c.sub.next(ctx)
+		if err != nil {
+			c.t.Fatalf("no %s came: %v; what came: %s", want, err, c.record())
+		}
+		if c.seen = append(c.seen, f); f.Type == want {
+			return f
+		}
+	}
+}
+
+// record is what was seen, for a message.
+func (c *conversation) record() string {
+	var b strings.Builder
+	for _, f := range c.seen {
+		fmt.Fprintf(&b, "\n\t%.1000s", f.raw)
+	}
+	return b.String()
+}
+
+// complete reads up to the end of a turn, which must have the stop reason.
+func (c *conversation) complete(m protocol.MessageResponse, stopReason string) protocol.CompleteData {
+	c.t.Helper()
+	done := decode[protocol.CompleteData](c.t, c.expect(protocol.EventComplete).Data)
+	if done.MessageID != m.MessageID || done.StopReason != stopReason {
+		c.t.Errorf("the turn ended with %s, want %q for message %q; before: %s", protocol.Marshal(done), stopReason, m.MessageID, c.record())
+	}
+	return done
+}
+
+// answers checks that the agent is well: a plain question gets its answer.
+func (c *conversation) answers(question string) {
+	c.t.Helper()
+	c.complete(c.say("say "+question), protocol.StopEndTurn)
+	if got := text(c.t, c.seen); got != question {
+		c.t.Errorf("asked to say %q, the agent said %q", question, got)
+	}
+}
+
+// asked reads up to a question, which must be about a command.
+func (c *conversation) asked(kind, about string) protocol.ToolApprovalData {
+	c.t.Helper()
+	a := decode[protocol.ToolApprovalData](c.t, c.expect(protocol.EventToolApproval).Data)
+	if a.Kind != kind || !strings.Contains(string(a.Input), about) || a.Title == "" || a.ToolCallID == "" {
+		c.t.Errorf("the question tells too little: %s", protocol.Marshal(a))
+	}
+	return a
+}
+
+func (c *conversation) decide(a protocol.ToolApprovalData, decision string) {
+	c.t.Helper()
+	if status, p := c.approve(c.session, protocol.ApproveRequest{InteractionID: a.InteractionID, Decision: decision}); status != http.StatusOK {
+		c.t.Fatalf("%s: %d %+v", decision, status, p)
+	}
+}
+
+// cancel asks for the end of what runs; it must come soon.
+func (c *conversation) cancel(m protocol.MessageResponse) {
+	c.t.Helper()
+	started := time.Now()
+	c.want(http.StatusAccepted, "", "POST", "/api/sessions/"+c.session.SessionID+"/cancel", `{}`)
+	c.complete(m, protocol.StopCancelled)
+	if took := time.Since(started); took > 5*time.Second {
+		c.t.Errorf("the cancel took %v", took)
+	}
+}
+
+// resolved are the ends of approvals that were seen.
+func (c *conversation) resolved() []protocol.ApprovalResolvedData {
+	var all []protocol.ApprovalResolvedData
+	for _, f := range c.seen {
+		if f.Type == protocol.EventApprovalResolved {
+			all = append(all, decode[protocol.ApprovalResolvedData](c.t, f.Data))
+		}
+	}
+	return all
+}
+
+// content is what a file of the session holds, or "" if there is none.
+func (c *conversation) content(name string) string {
+	c.t.Helper()
+	data, err := os.ReadFile(filepath.Join(c.dir, name))
+	if err != nil && !os.IsNotExist(err) {
+		c.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// inModelRequests counts the requests for a reply to the question that tell the
+// model of the text, too.
+func (c *conversation) inModelRequests(question, text string) int {
+	n := 0
+	for _, r := range c.model.Requests() {
+		if r.Turn.UserText == question && strings.Contains(string(r.Body), text) {
+			n++
+		}
+	}
+	return n
+}
+
+// updates are the raws of the agent_updates of a kind that were seen.
+func (c *conversation) updates(kind string) []json.RawMessage {
+	var raws []json.RawMessage
+	for _, f := range c.seen {
+		if f.Type == protocol.EventAgentUpdate {
+			if u := decode[protocol.AgentUpdateData](c.t, f.Data); u.Kind == kind {
+				raws = append(raws, u.Raw)
+			}
+		}
+	}
+	return raws
+}
+
+// toolStatuses are the last statuses of the tool calls that were seen.
+func (c *conversation) toolStatuses() []string {
+	last := make(map[string]string)
+	for _, f := range c.seen {
+		if f.Type == protocol.EventToolCall {
+			if call := decode[protocol.ToolCallData](c.t, f.Data); call.Status != "" {
+				last[call.ToolCallID] = call.Status
+			}
+		}
+	}
+	return slices.Collect(maps.Values(last))
+}

@@ -1,0 +1,239 @@
+// Package app joins the parts of sessionhub into a running node. It is the only
+// package that knows all of them.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"sessionhub/handlers"
+	"sessionhub/hub"
+	"sessionhub/hub/memstore"
+	"sessionhub/internal/config"
+	"sessionhub/metrics"
+	"sessionhub/web"
+	"sessionhub/worker"
+)
+
+// Version is set by the linker (see the Makefile).
+var Version = "dev"
+
+// Node is a running hub with its listeners, and its own worker unless told
+// otherwise. Start it once; Stop it once.
+type Node struct {
+	cfg    config.Serve
+	log    *slog.Logger
+	hub    *hub.Hub
+	worker *worker.Worker // nil with --worker none
+	server *handlers.Server
+	admin  *http.Server
+
+	listen, adminListen net.Listener
+
+	ends   []func() // what Stop ends at last, in reverse order
+	wg     sync.WaitGroup
+	failed chan error // a part that ended by itself
+}
+
+// Start brings a node up: when it returns, requests are answered.
+func Start(cfg config.Serve, log *slog.Logger) (_ *Node, err error) {
+	n := &Node{cfg: cfg, log: log, failed: make(chan error, 4)}
+	defer func() {
+		if err != nil {
+			n.abort()
+		}
+	}()
+	p, err := prepare(&n.cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	names := slices.Sorted(maps.Keys(p.providers))
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	set := metrics.New(reg, metrics.Build{Version: Version}, names)
+
+	if n.listen, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	if n.adminListen, err = net.Listen("tcp", cfg.AdminListen); err != nil {
+		return nil, fmt.Errorf("--admin-listen: %w", err)
+	}
+	if n.worker = p.worker; n.worker != nil {
+		n.ends = append(n.ends, func() { _ = n.worker.Close() })
+	}
+	store := memstore.New(memstore.Retention{MaxEvents: cfg.LogMaxEvents, MaxBytes: cfg.LogMaxBytes})
+	set.StoreUp.Set(1)
+	n.hub = n.newHub(store, names, set)
+	metrics.RegisterGauges(reg, names, n.hub.Gauges)
+	if n.server, err = n.newServer(p, set); err != nil {
+		return nil, err
+	}
+	n.admin = newAdmin(reg, n.hub.Ready)
+	n.run()
+	return n, nil
+}
+
+func (n *Node) newHub(store hub.Store, providers []string, set *metrics.Set) *hub.Hub {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	timers := hub.DefaultTimers
+	timers.SessionIdleTTL = n.cfg.SessionIdleTTL
+	timers.WriteTimeout = n.cfg.WriteTimeout
+	cfg := hub.Config{
+		Node:                     fmt.Sprintf("%s-%d", host, os.Getpid()),
+		Policy:                   hub.Policy{MaxQueuedMessages: n.cfg.MaxQueuedMessages, ApprovalTimeout: n.cfg.ApprovalTimeout},
+		Timers:                   timers,
+		MaxEventBytes:            n.cfg.MaxEventBytes,
+		MaxConnectionsPerSession: n.cfg.MaxConnectionsPerSession,
+		MaxConnections:           n.cfg.MaxConnections,
+		DefaultProvider:          n.cfg.DefaultProvider,
+		Providers:                providers,
+		Metrics:                  set,
+		Log:                      n.log,
+	}
+	if n.worker != nil {
+		cfg.ResolveDirectory = func(dir string) (string, error) {
+			resolved, err := worker.Config{Root: n.cfg.WorkspaceRoot}.ResolveDir(dir)
+			if errors.Is(err, worker.ErrWorkingDirectory) {
+				return "", fmt.Errorf("%w: %w", hub.ErrWorkingDirectory, err)
+			}
+			return resolved, err
+		}
+	}
+	return hub.New(cfg, store)
+}
+
+func (n *Node) newServer(p parts, set *metrics.Set) (*handlers.Server, error) {
+	return handlers.New(handlers.Config{
+		Hub: n.hub, Signer: p.signer, Keys: p.keys, Origins: p.origins,
+		Local: n.cfg.LocalMode(), Anonymous: n.cfg.Anonymous(),
+		PublicURL: n.cfg.PublicURL, MaxMessageBytes: n.cfg.MaxMessageBytes,
+		Dashboard: web.Dist(), Metrics: set, Log: n.log,
+	})
+}
+
+// run starts what runs beside the listeners, and then those.
+func (n *Node) run() {
+	hubCtx, stopHub := context.WithCancel(context.Background())
+	n.wg.Go(func() { n.hub.Run(hubCtx) })
+	n.ends = append(n.ends, stopHub)
+	if n.worker != nil {
+		linkCtx, stopLink := context.WithCancel(context.Background())
+		n.wg.Go(func() {
+			if err := n.worker.Run(linkCtx, n.dialWorker); err != nil && linkCtx.Err() == nil {
+				n.failed <- fmt.Errorf("embedded worker: %w", err)
+			}
+		})
+		n.ends = append(n.ends, stopLink)
+	}
+	n.wg.Go(func() {
+		if err := n.server.Serve(n.listen); err != nil {
+			n.failed <- fmt.Errorf("serve %s: %w", n.listen.Addr(), err)
+		}
+	})
+	n.wg.Go(func() {
+		if err := n.admin.Serve(n.adminListen); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			n.failed <- fmt.Errorf("serve %s: %w", n.adminListen.Addr(), err)
+		}
+	})
+}
+
+// dialWorker joins the embedded worker to the hub, as a WebSocket joins a
+// remote one.
+func (n *Node) dialWorker(ctx context.Context) (worker.Conn, error) {
+	ours, theirs := newPipe()
+	n.wg.Go(func() { _ = n.hub.ServeWorker(ctx, ours) })
+	return theirs, nil
+}
+
+// URL is where the API and the dashboard answer.
+func (n *Node) URL() string { return "http://" + n.listen.Addr().String() }
+
+// AdminURL is where the metrics are.
+func (n *Node) AdminURL() string { return "http://" + n.adminListen.Addr().String() }
+
+// Failed tells when a part ended by itself, which ends the node.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// perStream is how much time a drain takes for each stream that must come back
+// somewhere: fewer clients at once than 100 in a second.
+const perStream = 10 * time.Millisecond
+
+// Stop drains the node for at most --drain-timeout and ends it. Nothing is left
+// running when it returns.
+//
+// With the store in this process nobody else can serve the streams, so they
+// stay until the turns have ended; then they are told to come back.
+func (n *Node) Stop(ctx context.Context) error {
+	started := time.Now()
+	n.hub.BeginDrain()
+	drain, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
+	defer cancel()
+	var errs []error
+	if n.worker != nil {
+		if err := n.worker.Drain(drain); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	spread := min(n.cfg.DrainTimeout, time.Duration(n.hub.Streams())*perStream)
+	if err := n.hub.DrainStreams(drain, spread); err != nil {
+		errs = append(errs, err)
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	errs = append(errs, n.server.Shutdown(end), n.admin.Shutdown(end))
+	n.abort()
+	n.wg.Wait()
+	err := errors.Join(errs...)
+	n.log.Info("stopped", "seconds", time.Since(started).Seconds(), "error", err)
+	return err
+}
+
+// abort ends what was started, the last first.
+func (n *Node) abort() {
+	for _, end := range slices.Backward(n.ends) {
+		end()
+	}
+	n.ends = nil
+	for _, l := range []net.Listener{n.listen, n.adminListen} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+// Serve runs a node until ctx ends. A second call to force ends a drain.
+func Serve(ctx context.Context, cfg config.Serve, log *slog.Logger, out io.Writer, force context.Context) error {
+	n, err := Start(cfg, log)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "sessionhub %s\n  dashboard  %s/\n  metrics    %s/metrics\n  workspace  %s\n",
+		Version, n.URL(), n.AdminURL(), cfg.WorkspaceRoot)
+	if !web.HasDashboard() {
+		fmt.Fprintln(out, "  The dashboard is not in this build: install Node 20 or newer and run `make build`. The API works.")
+	}
+	var failure error
+	select {
+	case <-ctx.Done():
+		log.Info("stopping: turns may finish", "timeout", cfg.DrainTimeout.String())
+	case failure = <-n.Failed():
+		log.Error("a part failed", "error", failure)
+	}
+	return errors.Join(failure, n.Stop(force))
+}

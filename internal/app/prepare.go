@@ -1,0 +1,116 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sessionhub/internal/auth"
+	"sessionhub/internal/config"
+	"sessionhub/worker"
+)
+
+// ErrConfig is wrapped by what Start refuses because of a setting.
+var ErrConfig = errors.New("bad configuration")
+
+// demoProvider is the provider that every build has.
+const demoProvider = "demo"
+
+// parts is what is made from the settings before anything starts.
+type parts struct {
+	providers map[string]worker.Provider
+	worker    *worker.Worker // nil with --worker none
+	signer    *auth.Signer
+	keys      auth.Keys
+	origins   auth.Origins
+}
+
+// prepare makes the parts. It names every bad setting, not the first one only.
+func prepare(cfg *config.Serve, log *slog.Logger) (p parts, err error) {
+	var errs []error
+	check := func(name string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	cfg.WorkspaceRoot, err = filepath.Abs(cfg.WorkspaceRoot)
+	check("--workspace-root", err)
+	p.providers, err = loadProviders(*cfg)
+	check("--providers-file", err)
+	if names := slices.Sorted(maps.Keys(p.providers)); err == nil && !slices.Contains(names, cfg.DefaultProvider) {
+		check("--default-provider", fmt.Errorf("there is no %q, but %s", cfg.DefaultProvider, strings.Join(names, ", ")))
+	}
+	p.signer, err = newSigner(*cfg)
+	check("SESSIONHUB_TOKEN_SECRET", err)
+	p.origins, err = auth.ParseOrigins(cfg.AllowedOrigins)
+	check("--allowed-origins", err)
+	p.keys, err = loadKeys(*cfg)
+	check("SESSIONHUB_API_KEYS_FILE", err)
+	if len(errs) == 0 && cfg.Worker != config.WorkerNone {
+		p.worker, err = worker.New(workerConfig(*cfg, p.providers, log))
+		check("embedded worker", err)
+	}
+	if len(errs) > 0 {
+		return parts{}, fmt.Errorf("%w:\n%w", ErrConfig, errors.Join(errs...))
+	}
+	return p, nil
+}
+
+// loadProviders gives the built-in provider and those of the file, which may
+// replace it.
+func loadProviders(cfg config.Serve) (map[string]worker.Provider, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	providers := map[string]worker.Provider{demoProvider: {Command: self, Args: []string{"demo-agent"}}}
+	if cfg.ProvidersFile == "" {
+		return providers, nil
+	}
+	more, err := worker.LoadProviders(cfg.ProvidersFile)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(providers, more)
+	return providers, nil
+}
+
+func workerConfig(cfg config.Serve, providers map[string]worker.Provider, log *slog.Logger) worker.Config {
+	return worker.Config{
+		Name: "embedded", Version: Version, Root: cfg.WorkspaceRoot, Capacity: cfg.WorkerCapacity,
+		Providers: providers, AgentIdle: cfg.AgentIdle, BufferBytes: cfg.WorkerBuffer, Log: log,
+	}
+}
+
+func newSigner(cfg config.Serve) (*auth.Signer, error) {
+	secrets := [][]byte{auth.RandomSecret()}
+	if cfg.TokenSecret.IsSet() {
+		var err error
+		if secrets, err = auth.ParseSecrets(cfg.TokenSecret.Reveal()); err != nil {
+			return nil, err
+		}
+	}
+	return auth.NewSigner(secrets, cfg.TokenTTL)
+}
+
+func loadKeys(cfg config.Serve) (auth.Keys, error) {
+	keys := auth.ServiceKey("SESSIONHUB_API_KEY", cfg.APIKey.Reveal())
+	if cfg.APIKeysFile == "" {
+		return keys, nil
+	}
+	f, err := os.Open(cfg.APIKeysFile)
+	if err != nil {
+		return auth.Keys{}, err
+	}
+	defer f.Close()
+	more, err := auth.ParseKeys(f)
+	if err != nil {
+		return auth.Keys{}, fmt.Errorf("%s: %w", cfg.APIKeysFile, err)
+	}
+	return keys.With(more), nil
+}

@@ -1,0 +1,240 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"sessionhub/internal/processtree"
+	"sessionhub/protocol"
+)
+
+const (
+	// agentQueue is how many messages may wait for an agent to read its stdin.
+	// More can only be answers to a flood of its own requests: an agent that
+	// asks without reading is stopped.
+	agentQueue = 256
+	// stderrTail is how much of an agent's last words is kept, in bytes.
+	stderrTail = 8 << 10
+	// exitWait is how long a process that has closed its stdout may take to
+	// end by itself, so that its own exit code is seen.
+	exitWait = time.Second
+)
+
+// agent is one agent process and the two ends of its conversation.
+//
+// The session's runner makes it and owns it. run is its one goroutine to the
+// outside: it owns the process and, while that lives, three more goroutines
+// (writer, stderr, stopper), all of which have ended when gone is closed. The
+// reader is run itself: it hands over every line in the order in which the agent
+// wrote it, and waits while nobody takes it, so that an agent that writes faster
+// than the hub stores is held by its own full pipe.
+type agent struct {
+	spec processtree.Spec // immutable
+	log  *slog.Logger     // immutable
+
+	in   chan rpcMessage // unbuffered, from the reader; never closed
+	out  chan []byte     // to the writer; never closed
+	stop chan struct{}   // closed by requestStop
+	gone chan struct{}   // closed by run when all has ended
+
+	stderr tail
+
+	// Written by run before gone is closed.
+	startErr error
+	exit     string
+
+	// Owned by the runner.
+	stopped   bool
+	nextID    int64
+	waiting   map[int64]func(result json.RawMessage, err error)
+	sessionID string // the agent's own id of the session
+	ready     bool   // the handshake is over
+	replaying bool   // updates repeat the history of a loaded session
+	modeSeen  string // from the last current_mode_update
+	garbage   int    // garbage lines since the turn began
+	failure   *protocol.TurnError
+	started   agentStarted
+}
+
+func newAgent(spec processtree.Spec, log *slog.Logger) *agent {
+	return &agent{
+		spec: spec, log: log,
+		in: make(chan rpcMessage), out: make(chan []byte, agentQueue),
+		stop: make(chan struct{}), gone: make(chan struct{}),
+		stderr:  tail{limit: stderrTail},
+		waiting: make(map[int64]func(json.RawMessage, error)),
+	}
+}
+
+// requestStop begins the end; gone tells when it is complete. What the agent
+// still says is thrown away. Owned by the runner.
+func (a *agent) requestStop() {
+	if !a.stopped {
+		a.stopped = true
+		close(a.stop)
+	}
+}
+
+// send queues a message; false means that the agent does not read.
+func (a *agent) send(line []byte) bool {
+	select {
+	case a.out <- line:
+		return true
+	default:
+		return false
+	}
+}
+
+// call sends a request. The answer arrives in the order of everything else that
+// the agent says, on the runner's goroutine.
+func (a *agent) call(method string, params any, answer func(result json.RawMessage, err error)) bool {
+	a.nextID++
+	a.waiting[a.nextID] = answer
+	return a.send(encodeRequest(a.nextID, method, params))
+}
+
+// answered runs what waits for a response.
+func (a *agent) answered(m rpcMessage) {
+	id, ok := requestID(m.id)
+	answer := a.waiting[id]
+	if !ok || answer == nil {
+		a.log.Debug("agent answered a request that was not made")
+		return
+	}
+	delete(a.waiting, id)
+	if m.err != nil {
+		answer(nil, m.err)
+		return
+	}
+	answer(m.result, nil)
+}
+
+// lastWords describes the end of the process for people: its exit, and the end
+// of its stderr. Only after gone.
+func (a *agent) lastWords() string {
+	text := a.exit
+	if a.startErr != nil {
+		text = a.startErr.Error()
+	}
+	if words := a.stderr.String(); words != "" {
+		text += ": " + words
+	}
+	return text
+}
+
+// run takes a place among the worker's agents, starts the process and reads it
+// to its end. before is closed when an earlier agent of the session is gone.
+func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan struct{}) {
+	defer close(a.gone)
+	select {
+	case <-before:
+	case <-a.stop:
+		a.startErr = errors.New("stopped before it started")
+		return
+	}
+	select {
+	case places <- struct{}{}:
+		defer func() { <-places }()
+	case <-a.stop:
+		a.startErr = errors.New("stopped before it started")
+		return
+	}
+	process, err := processtree.Start(ctx, a.spec)
+	if err != nil {
+		a.startErr = err
+		return
+	}
+	a.log.Debug("agent process started", "pid", process.PID())
+
+	var wg sync.WaitGroup
+	ended := make(chan struct{}) // stdout is at its end
+	wg.Go(func() { a.write(process.Stdin, ended) })
+	wg.Go(func() { _, _ = io.Copy(&a.stderr, process.Stderr) })
+	wg.Go(func() {
+		select {
+		case <-a.stop:
+		case <-ended:
+			select {
+			case <-process.Done():
+			case <-a.stop:
+			case <-time.After(exitWait):
+			}
+		}
+		a.kill(process)
+		// Nothing that could write is left, unless it escaped the tree: then
+		// the reads are ended here.
+		_ = process.Stdout.SetReadDeadline(time.Now().Add(exitWait))
+		_ = process.Stderr.SetReadDeadline(time.Now().Add(exitWait))
+	})
+	a.read(process.Stdout)
+	close(ended)
+	wg.Wait()
+	_ = process.Close()
+	select {
+	case <-process.Done():
+		a.exit = process.Wait().String()
+	default: // it could not be ended, and that is in the log
+		a.exit = "it did not end"
+	}
+	a.log.Debug("agent process ended", "exit", a.exit)
+}
+
+// kill ends the tree; Stop has a bound of its own.
+func (a *agent) kill(process *processtree.Process) {
+	if err := process.Stop(context.Background()); err != nil {
+		a.log.Error("agent process could not be ended", "pid", process.PID(), "error", err)
+	}
+}
+
+// write passes messages on until the agent's end.
+func (a *agent) write(stdin io.Writer, ended <-chan struct{}) {
+	for {
+		select {
+		case line := <-a.out:
+			if _, err := stdin.Write(line); err != nil {
+				a.log.Debug("agent does not read any more", "error", err)
+				return
+			}
+		case <-a.stop:
+			return
+		case <-ended:
+			return
+		}
+	}
+}
+
+// read hands lines over until the end of stdout. After requestStop it goes on
+// reading, so that a dying agent is not held by its pipe, and hands over nothing.
+func (a *agent) read(stdout io.Reader) {
+	lines := newLineReader(stdout, maxLineBytes)
+	for {
+		line, err := lines.next()
+		var m rpcMessage
+		switch {
+		case errors.Is(err, errLineTooLong):
+			m = rpcMessage{kind: lineTooLong}
+		case err != nil:
+			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+				a.log.Debug("agent's stdout broke", "error", err)
+			}
+			return
+		default:
+			select {
+			case <-a.stop:
+				continue
+			default:
+			}
+			m = parseLine(line)
+		}
+		select {
+		case a.in <- m:
+		case <-a.stop:
+		}
+	}
+}

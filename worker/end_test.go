@@ -1,0 +1,98 @@
+package worker
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sessionhub/protocol"
+)
+
+func TestCloseEndsTheAgentAndItsChildren(t *testing.T) {
+	h := start(t, nil)
+	s := h.assign("plain")
+	s.message("m1", "child")
+	s.h.wait("the child's pid", func() bool { return len(s.h.events[s.assignment]) > 2 })
+	eventually(t, "the child", func() bool {
+		return strings.Contains(strings.Join(processesIn(t, h.worker.cfg.Root), " "), "sleep 300")
+	})
+	s.close()
+	if r := s.released(); r.Reason != protocol.ReleaseClosed {
+		t.Errorf("release %+v", r)
+	}
+	assertNoProcess(t, h.worker.cfg.Root)
+}
+
+func TestRevokeEndsTheAgentWithoutAWord(t *testing.T) {
+	h := start(t, nil)
+	s := h.assign("plain")
+	s.message("m1", "hang")
+	s.output("hanging")
+	h.send(protocol.FrameRevoke, protocol.Revoke{SessionID: "s1", Assignment: s.assignment})
+	eventually(t, "the session's end", func() bool { return h.worker.find("s1", s.assignment) == nil })
+	assertNoProcess(t, h.worker.cfg.Root)
+	for _, e := range s.events() {
+		if e.Type == protocol.EventComplete {
+			t.Error("complete after a revoke")
+		}
+	}
+	if len(h.releases) > 0 {
+		t.Errorf("releases %+v", h.releases)
+	}
+}
+
+func TestNewerAssignmentReplacesTheOlder(t *testing.T) {
+	h := start(t, func(c *Config) { c.Capacity = 1 }, "ignore-term")
+	old := h.assign("ignore-term")
+	old.message("m1", "hang")
+	old.output("hanging")
+	s := h.assign("plain")
+	s.message("m2", "hi")
+	if c := s.complete("m2"); c.StopReason != protocol.StopEndTurn {
+		t.Errorf("complete %+v", c)
+	}
+	if n := len(old.events()); n != 3 {
+		t.Errorf("%d events of the older assignment", n)
+	}
+}
+
+func TestIdleAgentIsStopped(t *testing.T) {
+	h := start(t, func(c *Config) { c.AgentIdle = 100 * time.Millisecond })
+	s := h.assign("plain")
+	s.message("m1", "hi")
+	s.complete("m1")
+	if r := s.released(); r.Reason != protocol.ReleaseIdle || !r.Retry {
+		t.Errorf("release %+v", r)
+	}
+	assertNoProcess(t, h.worker.cfg.Root)
+	eventually(t, "the session is forgotten", func() bool { return h.worker.find("s1", s.assignment) == nil })
+}
+
+// A message that comes while the idle agent is being stopped calls the release
+// off, and runs in a new agent.
+func TestMessageCallsTheIdleEndOff(t *testing.T) {
+	h := start(t, func(c *Config) { c.AgentIdle, c.StopGrace = 100*time.Millisecond, 2*time.Second }, "note-term+ignore-eof")
+	s := h.assign("note-term_ignore-eof")
+	s.message("m1", "hi")
+	s.complete("m1")
+	eventually(t, "the stop", func() bool {
+		_, err := os.Stat(filepath.Join(h.worker.cfg.Root, "term"))
+		return err == nil
+	})
+	s.message("m2", "hi")
+	if c := s.complete("m2"); c.StopReason != protocol.StopEndTurn {
+		t.Errorf("complete %+v", c)
+	}
+	starts := 0
+	for _, e := range s.events() {
+		if strings.Contains(string(e.Data), updateAgentStarted) {
+			starts++
+		}
+	}
+	if starts != 2 {
+		t.Errorf("%d agents were started", starts)
+	}
+	s.released()
+}

@@ -1,0 +1,209 @@
+package worker
+
+import (
+	"sync"
+
+	"sessionhub/protocol"
+)
+
+// outbox is the worker's end of one assignment's stream: frames in their order,
+// from the runner that makes them to the hub that acknowledges them. Events are
+// numbered from 1 and kept until they are acknowledged; a new link sends all that
+// is kept again.
+//
+// It is bounded by its reader's restraint: push always takes, and the runner
+// reads no more from its agent while the outbox is full. So it holds at most its
+// limit, the events of one agent's message, and the few that a turn's end makes.
+//
+// Safe for concurrent use: one runner pushes, one link writer takes, one link
+// reader acknowledges. Its lock is the innermost.
+type outbox struct {
+	sessionID  string        // immutable
+	assignment uint64        // immutable
+	limit      int64         // immutable, bytes
+	room       chan struct{} // signalled when a full outbox has room again; never closed
+
+	mu       sync.Mutex
+	items    []outItem // all that is kept
+	next     int       // items[:next] were taken for this link
+	written  int       // items[:written] were written to it
+	last     uint64    // n of the newest event
+	acked    uint64    // n of the newest acknowledged event
+	bytes    int64
+	finished uint64 // newest message whose complete is acknowledged
+	final    bool   // a release was pushed: nothing comes after it
+	revoked  bool   // nothing is sent any more
+}
+
+// outItem is one frame.
+type outItem struct {
+	frame   []byte
+	n       uint64 // the event's number; of done and release: that of the event before
+	event   bool
+	done    uint64 // of a done: the message's seq
+	release bool
+}
+
+func newOutbox(sessionID string, assignment, message uint64, limit int64) *outbox {
+	return &outbox{
+		sessionID: sessionID, assignment: assignment, finished: message,
+		limit: limit, room: make(chan struct{}, 1),
+	}
+}
+
+// pushEvent numbers an event and appends it.
+func (o *outbox) pushEvent(t protocol.EventType, data any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.final || o.revoked {
+		return
+	}
+	o.last++
+	frame := protocol.NewFrame(protocol.FrameEvent, protocol.WorkerEvent{
+		SessionID: o.sessionID, Assignment: o.assignment, N: o.last, Type: t, Data: protocol.Marshal(data),
+	})
+	o.items = append(o.items, outItem{frame: frame, n: o.last, event: true})
+	o.bytes += int64(len(frame))
+}
+
+// pushDone appends the news that a message is finished.
+func (o *outbox) pushDone(message uint64) {
+	o.pushItem(outItem{done: message, frame: protocol.NewFrame(protocol.FrameDone, protocol.Done{
+		SessionID: o.sessionID, Assignment: o.assignment, Message: message,
+	})})
+}
+
+// pushRelease appends the last frame of the assignment.
+func (o *outbox) pushRelease(reason string, retry bool) {
+	o.pushItem(outItem{release: true, frame: protocol.NewFrame(protocol.FrameRelease, protocol.Release{
+		SessionID: o.sessionID, Assignment: o.assignment, Reason: reason, Retry: retry,
+	})})
+}
+
+func (o *outbox) pushItem(item outItem) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.final || o.revoked {
+		return
+	}
+	item.n = o.last
+	o.final = item.release
+	o.items = append(o.items, item)
+	o.bytes += int64(len(item.frame))
+}
+
+// full reports whether the runner should stop reading from its agent.
+func (o *outbox) full() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes >= o.limit
+}
+
+// revoke forgets everything. The number of the last event stays.
+func (o *outbox) revoke() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.revoked = true
+	o.items, o.next, o.written, o.bytes = nil, 0, 0, 0
+	o.signalRoom()
+}
+
+// resend makes a new link send everything that is kept.
+func (o *outbox) resend() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.next, o.written = 0, 0
+}
+
+// take appends up to limit bytes of frames that were not sent on this link, but
+// at least one if there is one. The frames must not be changed.
+func (o *outbox) take(frames [][]byte, limit int) [][]byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for size := 0; o.next < len(o.items) && (size == 0 || size < limit); o.next++ {
+		frames = append(frames, o.items[o.next].frame)
+		size += len(o.items[o.next].frame)
+	}
+	return frames
+}
+
+// pending reports whether there is anything to send on this link.
+func (o *outbox) pending() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.next < len(o.items)
+}
+
+// ack forgets the events up to n.
+func (o *outbox) ack(n uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n > o.last {
+		n = o.last
+	}
+	o.acked = max(o.acked, n)
+	o.trim()
+}
+
+// wrote says that so many taken frames were written, and forgets those that need
+// no acknowledgement.
+func (o *outbox) wrote(frames int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	// An acknowledgement can have removed some of them already.
+	o.written = min(o.written+frames, o.next)
+	o.trim()
+}
+
+// over reports whether the assignment is at its end: its release was sent, and
+// all its events are stored.
+func (o *outbox) over() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.final && len(o.items) == 0
+}
+
+// trim is called with mu held.
+func (o *outbox) trim() {
+	wasFull := o.bytes >= o.limit
+	drop := 0
+	for drop < len(o.items) {
+		item := &o.items[drop]
+		if item.n > o.acked {
+			break
+		}
+		if item.done != 0 {
+			o.finished = max(o.finished, item.done)
+		}
+		if !item.event && drop >= o.written {
+			break // done and release have no acknowledgement of their own
+		}
+		o.bytes -= int64(len(item.frame))
+		*item = outItem{}
+		drop++
+	}
+	o.items = o.items[drop:]
+	o.next, o.written = max(0, o.next-drop), max(0, o.written-drop)
+	if len(o.items) == 0 {
+		o.items = nil
+	}
+	if wasFull && o.bytes < o.limit {
+		o.signalRoom()
+	}
+}
+
+func (o *outbox) signalRoom() {
+	select {
+	case o.room <- struct{}{}:
+	default:
+	}
+}
+
+// hello describes the assignment to a hub after a reconnect.
+func (o *outbox) hello() (h protocol.HelloSession, alive bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return protocol.HelloSession{
+		SessionID: o.sessionID, Assignment: o.assignment, Message: o.finished, Event: o.last,
+	}, !o.revoked
+}

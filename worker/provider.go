@@ -1,0 +1,261 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Provider is a kind of agent as data: how to start it and what to ask of it.
+// It is not changed after it was given to a worker.
+type Provider struct {
+	// Command is looked up in the agent's PATH unless it has a slash; a
+	// relative path is relative to the worker's current directory, never to
+	// the session's (a session could bring its own program otherwise).
+	Command string
+	Args    []string
+	// Env is set as it is. InheritEnv names variables of the worker that are
+	// passed on beyond the default allow-list ("NAME" or "PREFIX*").
+	Env        map[string]string
+	InheritEnv []string
+	// Mode and Model are asked for where a session names none. A mode that
+	// the agent does not offer fails the session, since the mode decides
+	// whether the agent asks before it acts.
+	Mode  string
+	Model string
+	// Resume says how a restarted agent gets its own history back.
+	Resume Resume
+	// StartTimeout replaces Config.StartTimeout if it is not 0.
+	StartTimeout time.Duration
+}
+
+// Resume is a way of giving a restarted agent its history.
+type Resume string
+
+const (
+	ResumeAuto    Resume = ""       // session/resume or session/load, whichever the agent announces
+	ResumeLoad    Resume = "load"   // session/load; its replay is discarded
+	ResumeSession Resume = "resume" // session/resume
+	ResumeNone    Resume = "none"   // start afresh
+)
+
+// Limits of a providers file.
+const (
+	maxProvidersFile = 1 << 20
+	maxStartTimeout  = time.Hour
+)
+
+var (
+	providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	envName      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	envPattern   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*\*?$`)
+)
+
+// validate names every bad value of the provider called name.
+func (p Provider) validate(name string) []error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("provider %q: "+format, append([]any{name}, args...)...))
+	}
+	if !providerName.MatchString(name) {
+		bad("a name is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit")
+	}
+	if strings.TrimSpace(p.Command) == "" {
+		bad("command: missing")
+	}
+	if hasNUL(p.Command) {
+		bad("command: has a NUL byte")
+	}
+	for i, arg := range p.Args {
+		if hasNUL(arg) {
+			bad("args[%d]: has a NUL byte", i)
+		}
+	}
+	for key, value := range p.Env {
+		switch {
+		case !envName.MatchString(key):
+			bad("env: %q is no variable's name", key)
+		case isHubVariable(key):
+			bad("env: %s* belongs to the hub and never reaches an agent: %s", hubPrefix, key)
+		case hasNUL(value):
+			bad("env: the value of %s has a NUL byte", key)
+		}
+	}
+	for _, pattern := range p.InheritEnv {
+		switch {
+		case !envPattern.MatchString(pattern):
+			bad("inheritEnv: %q is neither a variable's name nor a prefix with '*'", pattern)
+		case isHubVariable(pattern):
+			bad("inheritEnv: %s* belongs to the hub and never reaches an agent: %s", hubPrefix, pattern)
+		}
+	}
+	switch p.Resume {
+	case ResumeAuto, ResumeLoad, ResumeSession, ResumeNone:
+	default:
+		bad("resume: %q is none of load, resume, none", p.Resume)
+	}
+	if p.StartTimeout < 0 || p.StartTimeout > maxStartTimeout {
+		bad("startTimeout: %s is not between 0 and %s", p.StartTimeout, maxStartTimeout)
+	}
+	return errs
+}
+
+func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
+
+// LoadProviders reads a providers file: a YAML (or JSON) mapping from names to
+// providers. Every bad value is named at once, with its line.
+func LoadProviders(path string) (map[string]Provider, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read providers file: %w", err)
+	}
+	if info.Size() > maxProvidersFile {
+		return nil, fmt.Errorf("read providers file %s: %d bytes is more than %d", path, info.Size(), maxProvidersFile)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read providers file: %w", err)
+	}
+	providers, err := ParseProviders(data)
+	if err != nil {
+		return nil, fmt.Errorf("providers file %s: %w", path, err)
+	}
+	return providers, nil
+}
+
+// ParseProviders is LoadProviders on bytes.
+func ParseProviders(data []byte) (map[string]Provider, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, err
+	}
+	providers := make(map[string]Provider)
+	if doc.Kind == 0 || len(doc.Content) == 0 {
+		return providers, nil // an empty file
+	}
+	root := deref(doc.Content[0])
+	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
+		return providers, nil
+	}
+	r := &providerReader{}
+	r.mapping(root, "the file", func(key string, value *yaml.Node) {
+		if _, twice := providers[key]; twice {
+			r.bad(value, "provider %q: named twice", key)
+			return
+		}
+		before := len(r.errs)
+		p := r.provider(key, value)
+		providers[key] = p
+		if len(r.errs) == before { // a value that could not be read needs no second complaint
+			for _, err := range p.validate(key) {
+				r.errs = append(r.errs, fmt.Errorf("line %d: %w", value.Line, err))
+			}
+		}
+	})
+	if len(r.errs) > 0 {
+		return nil, errors.Join(r.errs...)
+	}
+	return providers, nil
+}
+
+// providerReader walks the YAML by hand, and not by yaml's own decoding into
+// structs, which stops at the first provider with an unknown field.
+type providerReader struct {
+	errs []error
+}
+
+func (r *providerReader) bad(n *yaml.Node, format string, args ...any) {
+	r.errs = append(r.errs, fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...)))
+}
+
+// deref follows an alias. The walk is three levels deep, so that aliases of
+// aliases cannot make it long.
+func deref(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode && n.Alias != nil {
+		return n.Alias
+	}
+	return n
+}
+
+func (r *providerReader) mapping(n *yaml.Node, what string, each func(key string, value *yaml.Node)) {
+	n = deref(n)
+	if n.Kind != yaml.MappingNode {
+		r.bad(n, "%s: not a mapping of names to values", what)
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := deref(n.Content[i])
+		if key.Kind != yaml.ScalarNode {
+			r.bad(key, "%s: a key is not a plain word", what)
+			continue
+		}
+		each(key.Value, deref(n.Content[i+1]))
+	}
+}
+
+func (r *providerReader) provider(name string, n *yaml.Node) Provider {
+	var p Provider
+	r.mapping(n, fmt.Sprintf("provider %q", name), func(key string, value *yaml.Node) {
+		what := fmt.Sprintf("provider %q: %s", name, key)
+		switch key {
+		case "command":
+			p.Command = r.text(value, what)
+		case "args":
+			p.Args = r.list(value, what)
+		case "env":
+			p.Env = make(map[string]string)
+			r.mapping(value, what, func(variable string, v *yaml.Node) {
+				p.Env[variable] = r.text(v, what+": "+variable)
+			})
+		case "inheritEnv":
+			p.InheritEnv = r.list(value, what)
+		case "mode":
+			p.Mode = r.text(value, what)
+		case "model":
+			p.Model = r.text(value, what)
+		case "resume":
+			p.Resume = Resume(r.text(value, what))
+		case "startTimeout":
+			text := r.text(value, what)
+			d, err := time.ParseDuration(text)
+			if err != nil {
+				r.bad(value, "%s: %q is no duration such as 90s", what, text)
+			}
+			p.StartTimeout = d
+		default:
+			r.bad(value, "%s: unknown; known are command, args, env, inheritEnv, mode, model, resume, startTimeout", what)
+		}
+	})
+	return p
+}
+
+// text takes any scalar as it is written: `PORT: 8080` is the text 8080.
+func (r *providerReader) text(n *yaml.Node, what string) string {
+	n = deref(n)
+	if n.Kind != yaml.ScalarNode {
+		r.bad(n, "%s: not a text", what)
+		return ""
+	}
+	if n.Tag == "!!null" {
+		return ""
+	}
+	return n.Value
+}
+
+func (r *providerReader) list(n *yaml.Node, what string) []string {
+	n = deref(n)
+	if n.Kind != yaml.SequenceNode {
+		r.bad(n, "%s: not a list", what)
+		return nil
+	}
+	items := make([]string, 0, len(n.Content))
+	for i, item := range n.Content {
+		items = append(items, r.text(item, fmt.Sprintf("%s[%d]", what, i)))
+	}
+	return items
+}

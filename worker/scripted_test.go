@@ -1,0 +1,307 @@
+package worker
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// scripted is an ACP agent written by hand, on nothing that the worker uses. Its
+// arguments say how it starts, and the first word of a prompt what it does.
+type scripted struct {
+	traits []string
+
+	mu      sync.Mutex // guards stdout and the maps
+	nextID  int
+	answers map[string]chan json.RawMessage
+	cancel  chan struct{} // closed by session/cancel
+	mode    string
+	model   string
+}
+
+func scriptedAgent(args []string) int {
+	a := &scripted{traits: args, answers: make(map[string]chan json.RawMessage), mode: "auto", model: "small"}
+	if a.is("exit-at-once") {
+		fmt.Fprintln(os.Stderr, "no licence found")
+		return 7
+	}
+	if a.is("ignore-term") {
+		signal.Ignore(syscall.SIGTERM)
+	}
+	if a.is("note-term") {
+		terms := make(chan os.Signal, 1)
+		signal.Notify(terms, syscall.SIGTERM)
+		go func() {
+			<-terms
+			_ = os.WriteFile("term", nil, 0o600) // and lives on
+		}()
+	}
+	if a.is("banner") {
+		fmt.Println("Welcome to the agent! \xff\xfe")
+	}
+	in := bufio.NewReaderSize(os.Stdin, 1<<20)
+	for {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			if a.is("ignore-eof") {
+				select {} // like codex-acp, which only SIGTERM ends
+			}
+			return 0
+		}
+		a.handle(line)
+	}
+}
+
+func (a *scripted) is(trait string) bool { return slices.Contains(a.traits, trait) }
+
+func (a *scripted) print(format string, args ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fmt.Fprintf(os.Stdout, format+"\n", args...)
+}
+
+func (a *scripted) update(update string) {
+	a.print(`{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"acp-1","update":%s}}`, update)
+}
+
+func (a *scripted) say(text string) {
+	quoted, _ := json.Marshal(text)
+	a.update(`{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":` + string(quoted) + `}}`)
+}
+
+func (a *scripted) handle(line []byte) {
+	var m struct {
+		ID     json.RawMessage `json:"id"`
+		Method string          `json:"method"`
+		Result json.RawMessage `json:"result"`
+		Error  json.RawMessage `json:"error"`
+		Params struct {
+			Prompt []struct {
+				Text string `json:"text"`
+			} `json:"prompt"`
+			Cwd       string `json:"cwd"`
+			ModeID    string `json:"modeId"`
+			ModelID   string `json:"modelId"`
+			Value     string `json:"value"`
+			SessionID string `json:"sessionId"`
+		} `json:"params"`
+	}
+	if err := json.Unmarshal(line, &m); err != nil {
+		fmt.Fprintln(os.Stderr, "bad line:", err)
+		os.Exit(9)
+	}
+	ok := func(result string) { a.print(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, result) }
+	switch m.Method {
+	case "":
+		a.mu.Lock()
+		answer := a.answers[string(m.ID)]
+		a.mu.Unlock()
+		if answer != nil {
+			if m.Error != nil {
+				answer <- m.Error
+			} else {
+				answer <- m.Result
+			}
+		}
+	case "initialize":
+		switch {
+		case a.is("never-ready"):
+		case a.is("version-2"):
+			ok(`{"protocolVersion":2}`)
+		case a.is("text-version"):
+			ok(`{"protocolVersion":"one"}`)
+		case a.is("loads"):
+			ok(`{"protocolVersion":1,"agentCapabilities":{"loadSession":true},"agentInfo":{"name":"scripted","version":"1"}}`)
+		default:
+			ok(`{"protocolVersion":1,"agentCapabilities":{},"agentInfo":{"name":"scripted","version":"1"}}`)
+		}
+	case "session/new":
+		if a.is("needs-login") {
+			a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32000,"message":"Authentication required"}}`, m.ID)
+			return
+		}
+		ok(a.newSession())
+	case "session/load":
+		a.update(`{"sessionUpdate":"user_message_chunk","content":{"type":"text","text":"old question"}}`)
+		a.say("old answer")
+		ok(`{}`)
+		time.Sleep(20 * time.Millisecond) // gemini goes on replaying after its answer
+		a.say("late old answer")
+	case "session/set_mode":
+		if a.is("mode-slips") {
+			a.update(`{"sessionUpdate":"current_mode_update","currentModeId":"auto"}`)
+		} else {
+			a.mode = m.Params.ModeID
+		}
+		ok(`{}`)
+	case "session/set_model":
+		a.model = m.Params.ModelID
+		ok(`{}`)
+	case "session/set_config_option":
+		if !a.is("option-slips") {
+			a.mode = m.Params.Value
+		}
+		ok(`{"configOptions":` + a.configOptions() + `}`)
+	case "session/cancel":
+		a.mu.Lock()
+		if a.cancel != nil && !a.is("ignore-cancel") {
+			close(a.cancel)
+			a.cancel = nil
+		}
+		a.mu.Unlock()
+	case "session/prompt":
+		if m.Params.Prompt[0].Text == "flood" { // asks for ever, and reads nothing
+			for i := 5000; ; i++ {
+				a.print(`{"jsonrpc":"2.0","id":%d,"method":"terminal/create","params":{}}`, i)
+			}
+		}
+		cancel := make(chan struct{})
+		a.mu.Lock()
+		a.cancel = cancel
+		a.mu.Unlock()
+		go func() {
+			result := a.prompt(strings.Fields(m.Params.Prompt[0].Text), cancel)
+			if message, failed := strings.CutPrefix(result, "error "); failed {
+				a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32603,"message":"Internal error","data":{"details":%q}}}`, m.ID, message)
+				return
+			}
+			ok(`{"stopReason":"` + result + `","usage":{"totalTokens":12}}`)
+		}()
+	default:
+		a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"Method not found"}}`, m.ID)
+	}
+}
+
+func (a *scripted) newSession() string {
+	if a.is("config-options") {
+		return `{"sessionId":"acp-1","configOptions":` + a.configOptions() + `}`
+	}
+	if a.is("no-modes") {
+		return `{"sessionId":"acp-1"}`
+	}
+	return `{"sessionId":"acp-1","modes":{"currentModeId":"auto","availableModes":[{"id":"auto","name":"Auto"},{"id":"ask","name":"Ask"}]},` +
+		`"models":{"currentModelId":"small","availableModels":[{"modelId":"small","name":"S"},{"modelId":"large","name":"L"}]}}`
+}
+
+func (a *scripted) configOptions() string {
+	return `[{"id":"approval","type":"select","category":"mode","currentValue":"` + a.mode + `","options":[{"group":"g","name":"G","options":[{"value":"auto"},{"value":"ask"}]}]}]`
+}
+
+// request asks the worker and waits for the answer.
+func (a *scripted) request(method, params string) json.RawMessage {
+	answer := make(chan json.RawMessage, 1)
+	a.mu.Lock()
+	a.nextID++
+	id := strconv.Itoa(1000 + a.nextID)
+	a.answers[id] = answer
+	a.mu.Unlock()
+	a.print(`{"jsonrpc":"2.0","id":%s,"method":%q,"params":%s}`, id, method, params)
+	return <-answer
+}
+
+const scriptedOptions = `[{"optionId":"yes","name":"Yes","kind":"allow_once"},{"optionId":"no","name":"No","kind":"reject_once"}]`
+
+// prompt does what the words say and returns the stop reason.
+func (a *scripted) prompt(words []string, cancel <-chan struct{}) string {
+	number := func(i int) int {
+		n, _ := strconv.Atoi(words[i])
+		return n
+	}
+	switch words[0] {
+	case "stream": // N pieces of B bytes
+		pad := strings.Repeat("x", number(2))
+		for i := range number(1) {
+			select {
+			case <-cancel:
+				return "cancelled"
+			default:
+			}
+			a.say(strconv.Itoa(i) + " " + pad)
+		}
+	case "hang":
+		a.say("hanging")
+		<-cancel
+		if a.is("end-turn-on-cancel") {
+			return "end_turn"
+		}
+		return "cancelled"
+	case "ask", "ask-short", "ask-bare", "ask-empty":
+		call := `"toolCallId":"t1","title":"Write file","kind":"edit","rawInput":{"path":"a.txt"}`
+		if words[0] != "ask-bare" && words[0] != "ask-empty" {
+			a.update(`{"sessionUpdate":"tool_call","status":"pending",` + call + `}`)
+		}
+		if words[0] == "ask-short" {
+			call = `"toolCallId":"t1"`
+		}
+		if words[0] == "ask-empty" {
+			call = `"toolCallId":"t2"`
+		}
+		a.say(string(a.request("session/request_permission",
+			`{"sessionId":"acp-1","toolCall":{`+call+`},"options":`+scriptedOptions+`}`)))
+		select {
+		case <-cancel:
+			return "cancelled"
+		default:
+		}
+	case "ask-nothing": // a request without options
+		a.say(string(a.request("session/request_permission", `{"sessionId":"acp-1","toolCall":{"toolCallId":"t1"},"options":[]}`)))
+	case "method":
+		a.say(string(a.request(words[1], `{}`)))
+	case "crash":
+		a.update(`{"sessionUpdate":"tool_call","toolCallId":"t9","title":"Build","status":"in_progress"}`)
+		fmt.Fprintln(os.Stderr, "panic: out of luck")
+		os.Exit(3)
+	case "close-stdout":
+		os.Stdout.Close()
+		select {}
+	case "garbage":
+		for i := range number(1) {
+			a.print("this is no JSON %d", i)
+		}
+	case "line": // one piece of N bytes
+		a.update(`{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"` + strings.Repeat("y", number(1)) + `"}}`)
+	case "big-tool":
+		a.update(`{"sessionUpdate":"tool_call","toolCallId":"t5","title":"Read","status":"completed","rawInput":{"path":"p"},"rawOutput":"` + strings.Repeat("z", number(1)) + `"}`)
+	case "raw": // an update as it stands
+		a.update(strings.Join(words[1:], " "))
+	case "line-raw": // a line as it stands
+		a.print("%s", strings.Join(words[1:], " "))
+	case "env":
+		env := os.Environ()
+		slices.Sort(env)
+		a.say(strings.Join(env, "\n"))
+	case "cwd":
+		dir, _ := os.Getwd()
+		a.say(dir)
+	case "settings":
+		a.say(a.mode + " " + a.model)
+	case "child": // a child that outlives a careless stop
+		cmd := exec.Command("sh", "-c", "trap '' TERM; setsid sleep 300 & wait")
+		if err := cmd.Start(); err != nil {
+			return "error " + err.Error()
+		}
+		a.say(strconv.Itoa(cmd.Process.Pid))
+		<-cancel
+	case "die-later":
+		go func() {
+			time.Sleep(50 * time.Millisecond)
+			os.Exit(4)
+		}()
+	case "fail":
+		return "error " + strings.Join(words[1:], " ")
+	case "stop":
+		return words[1]
+	default:
+		a.say("hello")
+	}
+	return "end_turn"
+}

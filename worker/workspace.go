@@ -1,0 +1,99 @@
+package worker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrWorkingDirectory says that a session's directory was refused. The text
+// around it says why and may be shown to the user.
+var ErrWorkingDirectory = errors.New("working directory not allowed")
+
+// maxPathBytes is Linux's PATH_MAX.
+const maxPathBytes = 4096
+
+// ResolveDir returns the real path of a session's working directory: dir,
+// absolute or relative to Root ("" is Root itself), with links resolved. It must
+// be an existing directory in Root; every refusal wraps ErrWorkingDirectory.
+//
+// A path that lies outside by its text alone is refused without a look at the
+// disk, so that nobody can ask which files exist there. The answer holds for the
+// moment: a user who can write in Root can swap a directory for a link later,
+// but could as well tell the agent to go there.
+func (c Config) ResolveDir(dir string) (string, error) {
+	switch {
+	case len(dir) > maxPathBytes:
+		return "", fmt.Errorf("%w: the path is longer than %d bytes", ErrWorkingDirectory, maxPathBytes)
+	case hasNUL(dir):
+		return "", fmt.Errorf("%w: the path has a NUL byte", ErrWorkingDirectory)
+	case !utf8.ValidString(dir):
+		return "", fmt.Errorf("%w: the path is not valid UTF-8", ErrWorkingDirectory)
+	}
+	root, err := filepath.Abs(c.Root)
+	if err != nil {
+		return "", fmt.Errorf("resolve workspace root: %w", err)
+	}
+	realRoot, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return "", fmt.Errorf("resolve workspace root: %w", err)
+	}
+	path := filepath.Clean(dir)
+	if dir == "" {
+		path = realRoot
+	} else if !filepath.IsAbs(path) {
+		path = filepath.Join(realRoot, path)
+	}
+	if !within(root, path) && !within(realRoot, path) {
+		return "", fmt.Errorf("%w: %q is outside the workspace", ErrWorkingDirectory, dir)
+	}
+	real, err := filepath.EvalSymlinks(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("%w: %q does not exist", ErrWorkingDirectory, dir)
+	case err != nil:
+		return "", fmt.Errorf("%w: %q cannot be resolved", ErrWorkingDirectory, dir)
+	case !within(realRoot, real):
+		return "", fmt.Errorf("%w: %q leads outside the workspace", ErrWorkingDirectory, dir)
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return "", fmt.Errorf("%w: %q cannot be read", ErrWorkingDirectory, dir)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("%w: %q is not a directory", ErrWorkingDirectory, dir)
+	}
+	return real, nil
+}
+
+// within reports whether the clean path lies in the clean directory root.
+func within(root, path string) bool {
+	if path == root {
+		return true
+	}
+	prefix := strings.TrimSuffix(root, string(filepath.Separator)) + string(filepath.Separator)
+	return strings.HasPrefix(path, prefix)
+}
+
+// workspaceID names the file system that agents below root see: a session that
+// has run in one must not go on in another. Hashed, since it goes to other
+// machines.
+func workspaceID(root string) string {
+	machine := "unknown"
+	if id, err := os.ReadFile("/etc/machine-id"); err == nil && len(strings.TrimSpace(string(id))) > 0 {
+		machine = strings.TrimSpace(string(id))
+	} else if host, err := os.Hostname(); err == nil {
+		machine = host
+	}
+	if real, err := filepath.EvalSymlinks(root); err == nil {
+		root = real
+	}
+	sum := sha256.Sum256([]byte(machine + "\x00" + root))
+	return hex.EncodeToString(sum[:8])
+}

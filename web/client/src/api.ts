@@ -1,0 +1,236 @@
+import { HubError } from "./errors.js";
+import type { GapData, Session, SessionEvent, ToolApprovalData } from "./events.js";
+import type { ApproveData } from "./transport.js";
+import type { MessageContent } from "./events.js";
+
+export interface HubApiOptions {
+  /** Where the hub lives, with or without a path: the routes are looked up at `<baseUrl>/api/`. */
+  baseUrl: string | URL;
+  /** Sent as `X-API-Key` where a call names no token. A hub in local mode needs none. */
+  apiKey?: string | undefined;
+  fetch?: typeof fetch;
+}
+
+export interface NewSession {
+  provider?: string;
+  workingDirectory?: string;
+  userId?: string;
+  spaceId?: string;
+  title?: string;
+  metadata?: Record<string, unknown>;
+  agentOptions?: { model?: string; mode?: string };
+}
+
+export interface CreatedSession {
+  sessionId: string;
+  token: string;
+  expiresAt: string;
+  session: Session;
+  eventsUrl: string;
+  websocketUrl: string;
+  messagesUrl: string;
+  approveUrl: string;
+}
+
+export interface SessionList {
+  sessions: Session[];
+  nextCursor?: string;
+}
+
+export interface Provider {
+  name: string;
+  available: boolean;
+  workers: number;
+}
+
+export interface History {
+  events: SessionEvent[];
+  first: number;
+  last: number;
+  epoch: string;
+  nextAfter?: string;
+  gap?: GapData;
+}
+
+export interface Token {
+  token: string;
+  expiresAt: string;
+  /** Words separated by spaces: `read write approve`. */
+  scope: string;
+}
+
+/** Who asks: a session's token. Without one, the API key or local mode must do. */
+export interface CallOptions {
+  token?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * HubApi calls the hub's HTTP routes. It keeps no state between calls. Every
+ * method rejects with a HubError: `unreachable` when no answer came.
+ */
+export class HubApi {
+  readonly #base: URL;
+  readonly #apiKey: string | undefined;
+  readonly #fetch: typeof fetch;
+
+  constructor(options: HubApiOptions) {
+    const base = new URL(options.baseUrl);
+    if (!base.pathname.endsWith("/")) base.pathname += "/";
+    base.search = base.hash = "";
+    this.#base = base;
+    this.#apiKey = options.apiKey;
+    // Called as a plain function: a browser's fetch refuses another `this`.
+    const call = options.fetch ?? fetch;
+    this.#fetch = (input, init) => call(input, init);
+  }
+
+  /** `idempotencyKey`: a repeat with the same key gives the same session. */
+  createSession(
+    session: NewSession,
+    options: CallOptions & { idempotencyKey?: string } = {},
+  ): Promise<CreatedSession> {
+    const headers: Record<string, string> = {};
+    if (options.idempotencyKey) headers["Idempotency-Key"] = options.idempotencyKey;
+    return this.#call("POST", "sessions", options, session, headers);
+  }
+
+  listSessions(
+    query: { limit?: number; cursor?: string; status?: string; userId?: string } = {},
+    options: CallOptions = {},
+  ): Promise<SessionList> {
+    return this.#call("GET", `sessions${search(query)}`, options);
+  }
+
+  getSession(sessionId: string, options: CallOptions = {}): Promise<Session> {
+    return this.#call("GET", path(sessionId), options);
+  }
+
+  async deleteSession(sessionId: string, options: CallOptions = {}): Promise<void> {
+    await this.#call("DELETE", path(sessionId), options);
+  }
+
+  history(
+    sessionId: string,
+    query: { after?: string; limit?: number } = {},
+    options: CallOptions = {},
+  ): Promise<History> {
+    return this.#call("GET", `${path(sessionId, "history")}${search(query)}`, options);
+  }
+
+  async approvals(sessionId: string, options: CallOptions = {}): Promise<ToolApprovalData[]> {
+    const body = await this.#call<{ approvals: ToolApprovalData[] }>(
+      "GET",
+      path(sessionId, "approvals"),
+      options,
+    );
+    return body.approvals;
+  }
+
+  sendMessage(
+    sessionId: string,
+    message: { content: MessageContent; messageId?: string },
+    options: CallOptions = {},
+  ): Promise<{ messageId: string; seq: number; duplicate: boolean }> {
+    return this.#call("POST", path(sessionId, "messages"), options, message);
+  }
+
+  approve(
+    sessionId: string,
+    answer: ApproveData,
+    options: CallOptions = {},
+  ): Promise<{ interactionId: string; optionId: string }> {
+    return this.#call("POST", path(sessionId, "approve"), options, answer);
+  }
+
+  async cancel(
+    sessionId: string,
+    turn: { messageId?: string } = {},
+    options: CallOptions = {},
+  ): Promise<void> {
+    await this.#call("POST", path(sessionId, "cancel"), options, turn);
+  }
+
+  mintToken(
+    sessionId: string,
+    request: { scope?: string; ttlSeconds?: number; revokeOthers?: boolean } = {},
+    options: CallOptions = {},
+  ): Promise<Token> {
+    return this.#call("POST", path(sessionId, "token"), options, request);
+  }
+
+  async providers(options: CallOptions = {}): Promise<Provider[]> {
+    const body = await this.#call<{ providers: Provider[] }>("GET", "providers", options);
+    return body.providers;
+  }
+
+  /** The URL of a session's WebSocket. */
+  websocketUrl(sessionId: string): string {
+    const url = new URL(`api/${path(sessionId, "ws")}`, this.#base);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    return url.href;
+  }
+
+  async #call<T>(
+    method: string,
+    route: string,
+    options: CallOptions,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<T> {
+    if (options.token !== undefined) headers["Authorization"] = `Bearer ${options.token}`;
+    else if (this.#apiKey) headers["X-API-Key"] = this.#apiKey;
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    const what = `${method} /api/${route.replace(/\?.*/, "")}`;
+
+    let answer: Response;
+    try {
+      answer = await this.#fetch(new URL(`api/${route}`, this.#base), {
+        method,
+        headers,
+        body: body === undefined ? null : JSON.stringify(body),
+        cache: "no-store",
+        credentials: "omit",
+        signal: options.signal ?? null,
+      });
+      if (answer.ok) {
+        return (answer.status === 204 ? undefined : await answer.json()) as T;
+      }
+    } catch (cause) {
+      throw new HubError("unreachable", `${what}: no answer from the hub`, { cause });
+    }
+    throw await refusal(what, answer);
+  }
+}
+
+async function refusal(what: string, answer: Response): Promise<HubError> {
+  let problem: Record<string, unknown> = {};
+  try {
+    problem = (await answer.json()) as Record<string, unknown>;
+  } catch {
+    // A proxy's page, perhaps; the status says enough.
+  }
+  const retryAfter = Number(answer.headers.get("Retry-After") ?? NaN);
+  return new HubError(
+    String(problem["code"] ?? `http_${answer.status}`),
+    String(problem["detail"] ?? problem["title"] ?? `${what}: ${answer.status}`),
+    {
+      status: answer.status,
+      fields: problem,
+      ...(Number.isFinite(retryAfter) ? { retryAfterSeconds: retryAfter } : {}),
+    },
+  );
+}
+
+function path(sessionId: string, leaf?: string): string {
+  const session = `sessions/${encodeURIComponent(sessionId)}`;
+  return leaf === undefined ? session : `${session}/${leaf}`;
+}
+
+function search(query: Record<string, string | number | undefined>): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) parameters.set(name, String(value));
+  }
+  return parameters.size > 0 ? `?${parameters}` : "";
+}

@@ -1,0 +1,69 @@
+import type { Decision, MessageContent } from "./events.js";
+
+/** What a client can ask of a session. */
+export type Command =
+  | { type: "message"; data: { content: MessageContent; messageId: string } }
+  | { type: "approve"; data: ApproveData }
+  | { type: "cancel"; data: { messageId?: string } }
+  | { type: "auth"; data: { token: string } };
+
+export type ApproveData =
+  | { interactionId: string; optionId: string }
+  | { interactionId: string; decision: Decision; reason?: string };
+
+export type IdentifiedCommand = Command & { id: string };
+
+/** The answer to one command, matched by the `id` that the client chose. */
+export type Reply =
+  | { type: "ack"; id: string; data: Record<string, unknown> }
+  | { type: "error"; id: string; error: ReplyError };
+
+/** A refusal, by one of the API's error codes. */
+export interface ReplyError {
+  code: string;
+  detail?: string;
+  /** Seconds. */
+  retryAfter?: number;
+  [field: string]: unknown;
+}
+
+/** Everything but a reply that a stream can carry. */
+export interface StreamFrame {
+  type: string;
+  seq?: number;
+  from?: number;
+  time?: string;
+  data?: unknown;
+}
+
+/** Why a connection is over. */
+export interface ConnectionEnd {
+  /** The WebSocket close code; 1006 when the connection was cut or never came to be. */
+  code: number;
+  reason: string;
+}
+
+/** What a connection tells its owner. Nothing is called after `onEnd`, which is called once. */
+export interface ConnectionHandlers {
+  onFrame(frame: StreamFrame): void;
+  onReply(reply: Reply): void;
+  onEnd(end: ConnectionEnd): void;
+}
+
+/** One connection to one session's stream. */
+export interface Connection {
+  /** Sends a command. Only valid after the stream's `connected` frame; its reply comes by `onReply`. */
+  send(command: IdentifiedCommand): void;
+  /** Ends the connection. `onEnd` is not called for it. May be called twice. */
+  close(): void;
+}
+
+/**
+ * A way to reach a session's stream. It connects once and never retries: the
+ * SessionStream decides when to open the next connection, and from where.
+ */
+export interface Transport {
+  readonly kind: "websocket" | "sse";
+  /** Opens a connection that reads on after the cursor, with this credential. */
+  open(after: string, token: string, handlers: ConnectionHandlers): Connection;
+}

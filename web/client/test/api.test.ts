@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { createServer, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import { after, before, beforeEach, test } from "node:test";
+
+import { HubApi, HubError } from "../src/index.js";
+
+interface Seen {
+  method: string;
+  url: string;
+  headers: IncomingMessage["headers"];
+  body: string;
+}
+
+const seen: Seen[] = [];
+let answer: { status: number; body: unknown; headers?: Record<string, string> };
+const server = createServer(async (request, response) => {
+  let body = "";
+  for await (const chunk of request) body += chunk;
+  seen.push({ method: request.method ?? "", url: request.url ?? "", headers: request.headers, body });
+  response.writeHead(answer.status, answer.headers);
+  response.end(answer.status === 204 ? undefined : JSON.stringify(answer.body));
+});
+let baseUrl: string;
+
+before(async () => {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hub`;
+});
+after(() => {
+  server.closeAllConnections();
+  server.close();
+});
+beforeEach(() => {
+  seen.length = 0;
+  answer = { status: 200, body: {} };
+});
+
+test("routes keep the path that the hub lives under, and ids are escaped", async () => {
+  const api = new HubApi({ baseUrl });
+  await api.getSession("a/b");
+  assert.equal(seen[0]?.url, "/hub/api/sessions/a%2Fb");
+  assert.equal(api.websocketUrl("s1"), `${baseUrl.replace("http", "ws")}/api/sessions/s1/ws`);
+});
+
+test("a token goes before the API key, and bodies are declared as JSON", async () => {
+  const api = new HubApi({ baseUrl, apiKey: "key" });
+  await api.createSession({ title: "t" }, { idempotencyKey: "once" });
+  await api.mintToken("s1", { scope: "read" }, { token: "tok" });
+  assert.equal(seen[0]?.headers["x-api-key"], "key");
+  assert.equal(seen[0]?.headers["idempotency-key"], "once");
+  assert.equal(seen[0]?.headers["content-type"], "application/json");
+  assert.deepEqual(JSON.parse(seen[0]?.body ?? ""), { title: "t" });
+  assert.equal(seen[1]?.headers["x-api-key"], undefined);
+  assert.equal(seen[1]?.headers["authorization"], "Bearer tok");
+});
+
+test("queries leave out what is not given", async () => {
+  const api = new HubApi({ baseUrl });
+  answer.body = { events: [] };
+  await api.history("s1", { after: "e-3" });
+  await api.listSessions();
+  assert.deepEqual(seen.map((request) => request.url), ["/hub/api/sessions/s1/history?after=e-3", "/hub/api/sessions"]);
+});
+
+test("DELETE takes a 204 without a body", async () => {
+  answer.status = 204;
+  assert.equal(await new HubApi({ baseUrl }).deleteSession("s1"), undefined);
+});
+
+test("a problem becomes a HubError with code, status, retry and fields", async () => {
+  answer = {
+    status: 429,
+    body: { code: "session_limit", detail: "100 sessions", status: 429 },
+    headers: { "Retry-After": "7" },
+  };
+  await assert.rejects(new HubApi({ baseUrl }).createSession({}), (error: HubError) => {
+    assert.deepEqual([error.code, error.status, error.retryAfterSeconds, error.message], ["session_limit", 429, 7, "100 sessions"]);
+    return true;
+  });
+});
+
+test("no answer is the code unreachable, with the cause kept", async () => {
+  const api = new HubApi({ baseUrl, fetch: async () => Promise.reject(new TypeError("refused")) });
+  await assert.rejects(api.providers(), (error: HubError) => {
+    assert.equal(error.code, "unreachable");
+    assert.equal((error.cause as Error).message, "refused");
+    return true;
+  });
+});

@@ -1,0 +1,55 @@
+import { useEffect } from "preact/hooks";
+import { hasKey, signInNeeded, signOut } from "./hub.js";
+import { NewSession } from "./new-session.js";
+import { route } from "./route.js";
+import { SessionList } from "./session-list.js";
+import { SessionPage } from "./session-page.js";
+import { SignIn } from "./sign-in.js";
+
+/** The page: the list of sessions beside one of them; one or the other on a phone. */
+export function App() {
+  const at = route.value;
+  useEffect(() => {
+    if (at.page !== "session") document.title = "sessionhub";
+  }, [at.page]);
+
+  if (signInNeeded.value) return <SignIn />;
+  return (
+    <div class="frame" data-page={at.page}>
+      <aside class="sidebar">
+        <header class="brand">
+          <a href="#/" class="brand-name">
+            <Mark /> sessionhub
+          </a>
+          {hasKey() && (
+            <button type="button" class="quiet" onClick={signOut}>
+              Sign out
+            </button>
+          )}
+        </header>
+        <a class="button primary wide" href="#/new" data-testid="new-session">
+          New session
+        </a>
+        <SessionList current={at.page === "session" ? at.sessionId : undefined} />
+      </aside>
+      <main class="main">
+        {at.page === "session" && <SessionPage key={at.sessionId} sessionId={at.sessionId} />}
+        {at.page === "new" && <NewSession />}
+        {at.page === "home" && (
+          <div class="empty">
+            <p>Choose a session, or start a new one.</p>
+          </div>
+        )}
+      </main>
+    </div>
+  );
+}
+
+export function Mark() {
+  return (
+    <svg class="mark" viewBox="0 0 32 32" aria-hidden="true">
+      <rect width="32" height="32" rx="8" />
+      <path d="M9 11h14M9 16h9M9 21h12" />
+    </svg>
+  );
+}

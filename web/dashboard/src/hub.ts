@@ -1,0 +1,67 @@
+import { computed, signal } from "@preact/signals";
+import { HubApi, HubError } from "@sessionhub/client";
+
+// How the page reaches its hub, and as whom. The API key and the sessions'
+// tokens live in sessionStorage: they outlast a reload, not the tab.
+
+const keyName = "sessionhub.apiKey";
+const tokenName = (sessionId: string) => `sessionhub.token.${sessionId}`;
+
+export const baseUrl = new URL(".", document.baseURI);
+
+const apiKey = signal(sessionStorage.getItem(keyName) ?? "");
+
+/** The hub wants a key, or does not want this one. */
+export const signInNeeded = signal(false);
+
+export const api = computed(() => new HubApi({ baseUrl, apiKey: apiKey.value || undefined }));
+
+export function hasKey(): boolean {
+  return apiKey.peek() !== "";
+}
+
+/** Tries a key; keeps it if the hub takes it. Rejects with the hub's answer otherwise. */
+export async function signIn(key: string): Promise<void> {
+  await new HubApi({ baseUrl, apiKey: key }).listSessions({ limit: 1 });
+  sessionStorage.setItem(keyName, key);
+  apiKey.value = key;
+  signInNeeded.value = false;
+}
+
+export function signOut(): void {
+  for (const name of Object.keys(sessionStorage)) {
+    if (name.startsWith("sessionhub.")) sessionStorage.removeItem(name);
+  }
+  apiKey.value = "";
+  signInNeeded.value = true;
+}
+
+/** Runs a call as the page's user; a 401 brings up the sign-in box. */
+export async function asUser<T>(call: (hub: HubApi) => Promise<T>): Promise<T> {
+  try {
+    return await call(api.peek());
+  } catch (error) {
+    if (error instanceof HubError && error.status === 401) signInNeeded.value = true;
+    throw error;
+  }
+}
+
+export function keepToken(sessionId: string, token: string): void {
+  sessionStorage.setItem(tokenName(sessionId), token);
+}
+
+export function forgetToken(sessionId: string): void {
+  sessionStorage.removeItem(tokenName(sessionId));
+}
+
+/** The session's token: the one at hand, or a new one. */
+export async function tokenFor(sessionId: string): Promise<string> {
+  return sessionStorage.getItem(tokenName(sessionId)) ?? freshToken(sessionId);
+}
+
+export async function freshToken(sessionId: string): Promise<string> {
+  forgetToken(sessionId);
+  const { token } = await asUser((hub) => hub.mintToken(sessionId));
+  keepToken(sessionId, token);
+  return token;
+}

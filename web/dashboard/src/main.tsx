@@ -1,0 +1,9 @@
+import { render } from "preact";
+import "./style/base.css";
+import "./style/layout.css";
+import "./style/session.css";
+import "./style/items.css";
+import "./style/markdown.css";
+import { App } from "./app.js";
+
+render(<App />, document.getElementById("app")!);

@@ -1,0 +1,118 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { uuid, type NewSession as Request, type Provider } from "@sessionhub/client";
+import { errorText } from "./format.js";
+import { asUser, keepToken } from "./hub.js";
+import { go, sessionHref } from "./route.js";
+import { refreshSessions } from "./session-list.js";
+
+export function NewSession() {
+  const [providers, setProviders] = useState<Provider[]>([]);
+  const [provider, setProvider] = useState("");
+  const [directory, setDirectory] = useState("");
+  const [title, setTitle] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState("");
+  // One key for one set of answers: a second click, or a try after a lost
+  // answer, gives the same session.
+  const attempt = useRef({ body: "", key: "" });
+
+  useEffect(() => {
+    asUser((hub) => hub.providers()).then(
+      (all) => {
+        setProviders(all);
+        setProvider((chosen) => chosen || preferred(all));
+      },
+      (error) => setProblem(errorText(error)),
+    );
+  }, []);
+
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    setBusy(true);
+    setProblem("");
+    const request: Request = {};
+    if (provider) request.provider = provider;
+    if (directory.trim()) request.workingDirectory = directory.trim();
+    if (title.trim()) request.title = title.trim();
+    const body = JSON.stringify(request);
+    if (attempt.current.body !== body) attempt.current = { body, key: uuid() };
+    try {
+      const created = await asUser((hub) => hub.createSession(request, { idempotencyKey: attempt.current.key }));
+      keepToken(created.sessionId, created.token);
+      refreshSessions();
+      go(sessionHref(created.sessionId));
+    } catch (error) {
+      setProblem(errorText(error));
+      setBusy(false);
+    }
+  };
+
+  return (
+    <div class="form-page">
+      <a class="back" href="#/">
+        <span aria-hidden="true">←</span> Sessions
+      </a>
+      <form class="card" onSubmit={submit} aria-labelledby="new-session-title">
+        <h1 id="new-session-title">New session</h1>
+        <label class="field">
+          <span>Agent</span>
+          <select value={provider} onChange={(event) => setProvider(event.currentTarget.value)} data-testid="provider">
+            {providers.map(({ name, available }) => (
+              <option key={name} value={name}>
+                {available ? name : `${name} (no worker at present)`}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label class="field">
+          <span>Working directory</span>
+          <input
+            type="text"
+            value={directory}
+            onInput={(event) => setDirectory(event.currentTarget.value)}
+            placeholder="The hub's workspace root"
+            autocomplete="off"
+            autocapitalize="off"
+            spellcheck={false}
+            aria-describedby="workdir-hint"
+            data-testid="workdir"
+          />
+          <small class="muted" id="workdir-hint">
+            Where the agent works. It has to lie in the hub's workspace.
+          </small>
+        </label>
+        <label class="field">
+          <span>Title</span>
+          <input
+            type="text"
+            value={title}
+            onInput={(event) => setTitle(event.currentTarget.value)}
+            placeholder="Optional"
+            autocomplete="off"
+            maxLength={200}
+            data-testid="title"
+          />
+        </label>
+        {problem && (
+          <p class="problem" role="alert">
+            {problem}
+          </p>
+        )}
+        <div class="actions">
+          <button type="submit" class="button primary" disabled={busy} data-testid="create">
+            {busy ? "Creating…" : "Create"}
+          </button>
+          <a class="button" href="#/">
+            Cancel
+          </a>
+        </div>
+      </form>
+    </div>
+  );
+}
+
+/** `demo` is the hub's own default, where it is there. */
+function preferred(providers: Provider[]): string {
+  const usable = providers.filter((provider) => provider.available);
+  return (usable.find(({ name }) => name === "demo") ?? usable[0] ?? providers[0])?.name ?? "";
+}

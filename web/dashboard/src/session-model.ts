@@ -1,0 +1,238 @@
+import { signal } from "@preact/signals";
+import {
+  connect,
+  HubError,
+  uuid,
+  type GapData,
+  type Session,
+  type SessionStream,
+  type StreamState,
+} from "@sessionhub/client";
+import { errorText } from "./format.js";
+import { api, asUser, baseUrl, forgetToken, freshToken, hasKey, tokenFor } from "./hub.js";
+import { Transcript } from "./transcript.js";
+
+/** A message that is on its way, or was refused. */
+export interface Outgoing {
+  messageId: string;
+  text: string;
+  error: string | undefined;
+}
+
+/**
+ * SessionModel is one open session page: its stream, its transcript and what
+ * the user sent. `dispose` ends it; nothing changes after that.
+ */
+export class SessionModel {
+  readonly sessionId: string;
+  readonly session = signal<Session | undefined>(undefined);
+  readonly transcript = signal(new Transcript());
+  readonly connection = signal<StreamState>({ phase: "connecting" });
+  readonly outgoing = signal<readonly Outgoing[]>([]);
+  /** Why the page cannot show the session at all. */
+  readonly problem = signal<string | undefined>(undefined);
+  transport: SessionStream["transport"] = "websocket";
+
+  #stream: SessionStream | undefined;
+  /** Something was applied that is not shown yet. */
+  #arrived = false;
+  /** A flush is on its way, or its frame is being drawn. */
+  #flushing = false;
+  /** How long the last frame took, from its flush to the end of its drawing. Milliseconds. */
+  #frameCost = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #frame = 0;
+  #marks: GapData[] = [];
+  #disposed = false;
+  readonly #online = () => this.#stream?.reconnectNow();
+
+  constructor(sessionId: string) {
+    this.sessionId = sessionId;
+    window.addEventListener("online", this.#online);
+    void this.#start();
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    window.removeEventListener("online", this.#online);
+    clearTimeout(this.#timer);
+    cancelAnimationFrame(this.#frame);
+    this.#stream?.close();
+  }
+
+  async send(text: string): Promise<void> {
+    await this.#transmit({ messageId: uuid(), text, error: undefined });
+  }
+
+  /** Sends a refused message again, with the same id: if it did get through, it is not doubled. */
+  async sendAgain(outgoing: Outgoing): Promise<void> {
+    await this.#transmit({ ...outgoing, error: undefined });
+  }
+
+  discard(messageId: string): void {
+    this.outgoing.value = this.outgoing.value.filter((each) => each.messageId !== messageId);
+  }
+
+  /** Rejects with a HubError where the answer was not taken. */
+  async approve(interactionId: string, optionId: string): Promise<void> {
+    await this.#need().approve(interactionId, optionId);
+  }
+
+  /** Stops the turn that runs. */
+  async stop(): Promise<void> {
+    await this.#need().cancel(this.transcript.peek().activeMessageId.peek());
+  }
+
+  async delete(): Promise<void> {
+    const byToken = hasKey() ? {} : { token: await tokenFor(this.sessionId) };
+    await asUser((hub) => hub.deleteSession(this.sessionId, byToken));
+    forgetToken(this.sessionId);
+  }
+
+  retryNow(): void {
+    this.#stream?.reconnectNow();
+  }
+
+  /** Tries again to open the session after `problem`. */
+  restart(): void {
+    this.problem.value = undefined;
+    void this.#start();
+  }
+
+  #need(): SessionStream {
+    if (!this.#stream) throw new HubError("stream_closed", "the session is not open");
+    return this.#stream;
+  }
+
+  async #transmit(outgoing: Outgoing): Promise<void> {
+    const others = this.outgoing.value.filter((each) => each.messageId !== outgoing.messageId);
+    this.outgoing.value = [...others, outgoing];
+    try {
+      const answer = await this.#need().sendMessage(outgoing.text, outgoing.messageId);
+      // Its event takes it off the list; a repeat's event may have come long ago.
+      if (answer.duplicate && this.transcript.peek().has(outgoing.messageId)) this.discard(outgoing.messageId);
+    } catch (error) {
+      this.outgoing.value = this.outgoing.value.map((each) =>
+        each.messageId === outgoing.messageId ? { ...each, error: errorText(error) } : each,
+      );
+    }
+  }
+
+  async #start(): Promise<void> {
+    let token: string;
+    try {
+      token = await tokenFor(this.sessionId);
+    } catch (error) {
+      if (!this.#disposed) this.problem.value = notFound(error) ? gone : errorText(error);
+      return;
+    }
+    if (this.#disposed) return;
+    this.#open(token);
+    void this.refreshInfo();
+  }
+
+  /** Reads the session's own fields again; the stream has everything else. */
+  async refreshInfo(): Promise<void> {
+    try {
+      const token = await tokenFor(this.sessionId);
+      const session = await api.peek().getSession(this.sessionId, { token });
+      if (!this.#disposed) this.session.value = session;
+    } catch {
+      // The header then shows the session's id; the stream reports what is wrong.
+    }
+  }
+
+  #open(token: string): void {
+    const transcript = new Transcript(this.#marks);
+    this.transcript.value = transcript;
+    const stream = connect({
+      baseUrl,
+      sessionId: this.sessionId,
+      token,
+      onEvent: (event) => {
+        transcript.apply(event);
+        if (event.type === "message") this.discard(event.data.messageId);
+        this.#schedule();
+      },
+      onControl: (frame) => {
+        if (frame.type !== "gap") return;
+        if (frame.data.reason === "epoch_changed") this.#reread(frame.data);
+        else transcript.gap(frame.data, frame.time);
+        this.#schedule();
+      },
+      onState: (state) => {
+        // Who says that the page is live has to show what came before.
+        if (state.phase === "live") transcript.flush();
+        if (this.#stream === stream) this.connection.value = state;
+        if (state.phase === "closed" && state.reason === "not_found" && transcript.items.length === 0) {
+          this.problem.value = gone;
+        }
+      },
+      renewToken: async () => {
+        try {
+          return await freshToken(this.sessionId);
+        } catch (error) {
+          // Only a plain no ends the stream: it asks again if there was no answer.
+          if (error instanceof HubError && error.status !== undefined && error.status < 500) return undefined;
+          throw error;
+        }
+      },
+    });
+    this.#stream = stream;
+    this.transport = stream.transport;
+    this.connection.value = stream.state;
+  }
+
+  /**
+   * The log lost its end and went on with other events. What it kept is the
+   * same, but taking single events back out of a transcript is not worth its
+   * code for something this rare: the log is read again from the start.
+   */
+  #reread(gap: GapData): void {
+    this.#marks = [...this.#marks, gap];
+    const stream = this.#stream;
+    queueMicrotask(() => {
+      if (this.#disposed || this.#stream !== stream) return;
+      stream?.close();
+      void this.#start();
+    });
+  }
+
+  /**
+   * Shows what came in with the next frame; less often where frames are dear,
+   * so that most of the time is left for reading events and for the user. While
+   * old events pour in nobody reads along, and a few frames a second must do.
+   */
+  #schedule(): void {
+    this.#arrived = true;
+    if (this.#flushing) return;
+    this.#flushing = true;
+    const replaying = this.connection.peek().phase === "replaying";
+    const pause = Math.max(replaying ? replayFlushMs : 0, Math.min(maxFlushPauseMs, 3 * this.#frameCost));
+    if (pause < 16) this.#requestFlush();
+    else this.#timer = setTimeout(() => this.#requestFlush(), pause);
+  }
+
+  #requestFlush(): void {
+    this.#frame = requestAnimationFrame(() => {
+      if (this.#disposed) return;
+      const begin = performance.now();
+      this.#arrived = false;
+      this.transcript.peek().flush();
+      // Comes after the frame's drawing, layout and painting.
+      this.#timer = setTimeout(() => {
+        this.#frameCost = performance.now() - begin;
+        this.#flushing = false;
+        if (this.#arrived) this.#schedule();
+      });
+    });
+  }
+}
+
+const replayFlushMs = 200;
+const maxFlushPauseMs = 500;
+const gone = "There is no such session, or no longer.";
+
+function notFound(error: unknown): boolean {
+  return error instanceof HubError && error.status === 404;
+}

@@ -62,7 +62,11 @@ func (d *dispatcher) kick() {
 }
 
 // commands tells the link that has the session to read its command log.
-func (d *dispatcher) commands(id string, _ *State) {
+// One that was given back has none: the worker that released it needs no revoke.
+func (d *dispatcher) commands(id string, s *State) {
+	if s.Worker == "" {
+		return
+	}
 	d.mu.Lock()
 	l := d.owner[id]
 	if l != nil {
@@ -126,6 +130,7 @@ func (d *dispatcher) assign(ctx context.Context, w waiting) bool {
 	}
 	l := d.reserve(w, snap.State.Workspace)
 	if l == nil {
+		d.evict(ctx, w, snap.State.Workspace)
 		return false
 	}
 	after, _, err := d.hub.change(ctx, w.id, InAssign{Worker: l.hello.Worker, Workspace: l.hello.Workspace}, nil)
@@ -168,6 +173,45 @@ func (d *dispatcher) reserve(w waiting, workspace string) *link {
 		best.reserved++
 	}
 	return best
+}
+
+// evict makes a place free where only idle agents hold the places: the one that
+// has been idle for longest goes, with its history where its agent keeps one. One
+// at a time for each worker; its release has the waiting session looked at again.
+func (d *dispatcher) evict(ctx context.Context, w waiting, workspace string) {
+	for _, s := range d.evictable(w, workspace) {
+		_, _, err := d.hub.change(ctx, s.id, fromWorker{Assignment: s.assignment, Input: InEvict{}}, nil)
+		if err == nil {
+			d.mu.Lock()
+			s.evicted = true
+			d.mu.Unlock()
+			return
+		}
+	}
+}
+
+// evictable lists the sessions of the workers that could serve w, the longest
+// idle first.
+func (d *dispatcher) evictable(w waiting, workspace string) []*linkSession {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []*linkSession
+	for l := range d.links {
+		if l.draining || !slices.Contains(l.hello.Providers, w.provider) || (workspace != "" && workspace != l.hello.Workspace) {
+			continue
+		}
+		var own []*linkSession
+		for _, s := range l.sessions {
+			if s.evicted {
+				own = nil
+				break
+			}
+			own = append(own, s)
+		}
+		all = append(all, own...)
+	}
+	slices.SortFunc(all, func(a, b *linkSession) int { return a.event.Compare(b.event) })
+	return all
 }
 
 // leave takes a broken link off. What it had stays with its worker for the

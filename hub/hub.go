@@ -37,6 +37,7 @@ type Timers struct {
 	CloseGrace     time.Duration // a worker's place is free this long after a close
 	WorkerLease    time.Duration // a worker that is gone for this long loses its sessions
 	LinkHeartbeat  time.Duration // ping on a worker link
+	NoActivity     time.Duration // a turn without an event for so long says so in its status
 	ExpiringAhead  time.Duration // the warning before a token ends
 	TailIdle       time.Duration // a tail's bytes go when nothing came for this long
 }
@@ -52,6 +53,7 @@ var DefaultTimers = Timers{
 	CloseGrace:     5 * time.Second,
 	WorkerLease:    15 * time.Second,
 	LinkHeartbeat:  5 * time.Second,
+	NoActivity:     30 * time.Second,
 	ExpiringAhead:  time.Minute,
 	TailIdle:       5 * time.Second,
 }

@@ -233,7 +233,7 @@ func (m *model) draw(t *rapid.T) Input {
 		return fromWorker{Assignment: a, Input: in}
 	}
 	switch rapid.SampledFrom([]string{
-		"message", "message", "assign", "assign", "activity", "starting", "ask", "ask", "approve", "approve", "decide", "cancel", "cancel",
+		"message", "message", "assign", "assign", "activity", "silent", "starting", "ask", "ask", "approve", "approve", "decide", "cancel", "cancel",
 		"complete", "complete", "done", "done", "release", "lost", "expire approvals", "expire", "close",
 	}).Draw(t, "input") {
 	case "message":
@@ -242,6 +242,8 @@ func (m *model) draw(t *rapid.T) Input {
 		return InAssign{Worker: rapid.SampledFrom([]string{"w1", "w2"}).Draw(t, "worker"), Workspace: rapid.SampledFrom([]string{"ws", "ws", "ws", "other"}).Draw(t, "workspace")}
 	case "activity":
 		return worker(InActivity{})
+	case "silent":
+		return worker(InSilent{For: time.Minute})
 	case "starting":
 		return worker(InStarting{Detail: rapid.SampledFrom([]string{"", "why"}).Draw(t, "detail")})
 	case "ask":

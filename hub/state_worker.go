@@ -1,8 +1,10 @@
 package hub
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"sessionhub/protocol"
 )
@@ -41,12 +43,24 @@ func (in fromWorker) apply(st *step) error {
 	return in.Input.apply(st)
 }
 
-// InActivity is the first sign of life of a turn: the agent has started.
+// InActivity is a sign of life of a turn whose agent was starting, or silent.
 type InActivity struct{}
 
 func (InActivity) apply(st *step) error {
-	if m, ok := st.s.Turn(); ok && st.s.Status.Status == protocol.StatusStarting {
+	m, ok := st.s.Turn()
+	if ok && (st.s.Status.Status == protocol.StatusStarting || st.s.Status.Detail != "") && len(st.s.Approvals) == 0 {
 		st.status(protocol.StatusRunning, m.ID, "")
+	}
+	return nil
+}
+
+// InSilent is a turn that has shown no sign of life for a while: people see it,
+// the turn goes on.
+type InSilent struct{ For time.Duration }
+
+func (in InSilent) apply(st *step) error {
+	if m, ok := st.s.Turn(); ok && len(st.s.Approvals) == 0 {
+		st.status(st.s.Status.Status, m.ID, fmt.Sprintf("no activity for %s", in.For))
 	}
 	return nil
 }
@@ -158,7 +172,8 @@ func (in InRelease) apply(st *step) error {
 		st.unassign()
 		return nil
 	}
-	if !in.Retry {
+	idle := in.Reason == protocol.ReleaseIdle || in.Reason == protocol.ReleaseClosed // closed: it was evicted
+	if !in.Retry && !idle {
 		st.s.Worker = "" // its release is the answer: it needs no close
 		st.close(protocol.ClosedFailed, in.Reason)
 		return nil
@@ -182,6 +197,20 @@ func (in InRelease) apply(st *step) error {
 	st.lose(protocol.TurnError{
 		Code: code, Message: "the worker gave the session back: " + strings.TrimSpace(in.Reason), Retryable: true,
 	})
+	return nil
+}
+
+// InEvict asks the worker of an idle session to end its agent, so that its place
+// is free for a session that waits. It is refused when the session is not idle. A
+// message that comes while the close is on its way waits for the next assignment.
+type InEvict struct{}
+
+func (InEvict) apply(st *step) error {
+	s := st.s
+	if s.Closed != "" || s.Worker == "" || s.Running != 0 || len(s.Messages) > 0 {
+		return errNoAssignment
+	}
+	s.Live = append(s.Live, st.command(protocol.WorkerClose, protocol.ClosedData{Reason: protocol.ReleaseIdle}))
 	return nil
 }
 

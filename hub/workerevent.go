@@ -41,7 +41,9 @@ func (l *link) frame(ctx context.Context, f protocol.Frame) error {
 	case protocol.FrameDone:
 		var done protocol.Done
 		if err = protocol.Decode(f.Data, &done); err == nil {
-			return l.input(ctx, done.SessionID, done.Assignment, InDone{Message: done.Message})
+			err := l.input(ctx, done.SessionID, done.Assignment, InDone{Message: done.Message})
+			l.hub.workers.kick() // an idle agent's place may be wanted
+			return err
 		}
 	case protocol.FrameRelease:
 		var r protocol.Release
@@ -146,6 +148,7 @@ func (l *link) event(ctx context.Context, ev protocol.WorkerEvent) error {
 	switch {
 	case err == nil, errors.Is(err, ErrRepeat):
 		d.mu.Lock()
+		s.event, s.silent = time.Now(), false
 		s.stored = max(s.stored, ev.N)
 		if errors.Is(err, ErrRepeat) {
 			s.acked = min(s.acked, ev.N-1) // it asks: answer again
@@ -162,6 +165,7 @@ func (l *link) event(ctx context.Context, ev protocol.WorkerEvent) error {
 		// Behind closed nothing is logged. The worker is about to read its close
 		// and answers with release: until then it hears what it expects.
 		d.mu.Lock()
+		s.event, s.silent = time.Now(), false
 		s.stored = max(s.stored, ev.N)
 		l.dirty[s.id] = struct{}{}
 		d.mu.Unlock()

@@ -38,7 +38,8 @@ type link struct {
 	reserved int // places that are about to be taken
 	closed   bool
 	draining bool              // it has said so: it gets nothing new
-	revoked  []protocol.Revoke // to be sent
+	acks     []protocol.EventAck // to be sent: the last of sessions that are gone
+	revoked  []protocol.Revoke   // to be sent
 	problems []protocol.LinkError
 
 	heard time.Time // last frame; guarded by dispatcher.mu
@@ -57,6 +58,9 @@ type linkSession struct {
 	stored   uint64                // last event that is in the log
 	acked    uint64                // last event that was acknowledged
 	alive    uint64                // the message command whose turn has shown a sign of life
+	event    time.Time             // when the last event or message went by
+	silent   bool                  // that there was none for a while has been said
+	evicted  bool                  // a close is out, to make its place free
 	hello    protocol.HelloSession // finished before a reconnect, once all its events are here; or nothing
 }
 
@@ -223,12 +227,35 @@ func (l *link) drop(s *linkSession, revoke bool) {
 		if d.owner[s.id] == l {
 			delete(d.owner, s.id)
 		}
+		if s.stored > s.acked && !revoke {
+			// The worker keeps its events until it has this.
+			l.acks = append(l.acks, protocol.EventAck{SessionID: s.id, Assignment: s.assignment, N: s.stored})
+			l.kick()
+		}
 	}
 	if revoke {
 		l.revokeLocked(s.id, s.assignment)
 	}
 	d.mu.Unlock()
 	d.kick()
+}
+
+// closeOverdue frees the place of a session whose worker has not answered a close.
+func (l *link) closeOverdue(s *linkSession) {
+	d := l.hub.workers
+	d.mu.Lock()
+	gone := l.sessions[s.id] != s
+	d.mu.Unlock()
+	if gone {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), l.hub.cfg.Timers.WorkerLease)
+	defer cancel()
+	in := fromWorker{Assignment: s.assignment, Input: InRelease{Reason: protocol.ReleaseClosed, Retry: true}}
+	if _, _, err := l.hub.change(ctx, s.id, in, nil); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrFenced) {
+		l.hub.cfg.Log.Error("free the place of a closed session", "session", s.id, "error", err)
+	}
+	l.drop(s, true)
 }
 
 func (l *link) problem(code, detail string) {
@@ -259,6 +286,7 @@ func (l *link) write(ctx context.Context) error {
 			if err := l.send(ctx, protocol.FramePing, protocol.Empty{}); err != nil {
 				return err
 			}
+			l.tellSilent(ctx, now)
 		case <-l.wake:
 			if err := l.flush(ctx); err != nil {
 				return err
@@ -275,6 +303,28 @@ func (l *link) mostSilence() time.Duration {
 	return t.WorkerLease - min(t.LinkHeartbeat, t.WorkerLease)/2
 }
 
+// tellSilent has the status of turns without a sign of life say so. The next
+// event is then a sign of life again.
+func (l *link) tellSilent(ctx context.Context, now time.Time) {
+	quiet := l.hub.cfg.Timers.NoActivity
+	d := l.hub.workers
+	d.mu.Lock()
+	var silent []*linkSession
+	for _, s := range l.sessions {
+		if s.message != 0 && quiet > 0 && !s.silent && now.Sub(s.event) >= quiet {
+			s.alive, s.silent = 0, true
+			silent = append(silent, s)
+		}
+	}
+	d.mu.Unlock()
+	for _, s := range silent {
+		_, _, err := l.hub.change(ctx, s.id, fromWorker{Assignment: s.assignment, Input: InSilent{For: quiet}}, nil)
+		if err != nil && ctx.Err() == nil {
+			l.hub.cfg.Log.Error("say that a turn is silent", "session", s.id, "error", err)
+		}
+	}
+}
+
 // send gives a worker that does not read as long as one that does not speak.
 func (l *link) send(ctx context.Context, t protocol.FrameType, data any) error {
 	ctx, cancel := context.WithTimeout(ctx, l.mostSilence())
@@ -287,8 +337,8 @@ func (l *link) send(ctx context.Context, t protocol.FrameType, data any) error {
 func (l *link) flush(ctx context.Context) error {
 	d := l.hub.workers
 	d.mu.Lock()
-	revoked, problems := l.revoked, l.problems
-	l.revoked, l.problems = nil, nil
+	acks, revoked, problems := l.acks, l.revoked, l.problems
+	l.acks, l.revoked, l.problems = nil, nil, nil
 	dirty := make([]*linkSession, 0, len(l.dirty))
 	for id := range l.dirty {
 		if s := l.sessions[id]; s != nil {
@@ -298,6 +348,11 @@ func (l *link) flush(ctx context.Context) error {
 	clear(l.dirty)
 	d.mu.Unlock()
 
+	for _, a := range acks {
+		if err := l.send(ctx, protocol.FrameAck, a); err != nil {
+			return err
+		}
+	}
 	for _, r := range revoked {
 		if err := l.send(ctx, protocol.FrameRevoke, r); err != nil {
 			return err
@@ -392,7 +447,7 @@ func (l *link) sendCommand(ctx context.Context, s *linkSession, c Command, runni
 	due := c.Seq > s.command
 	if c.Type == protocol.WorkerMessage {
 		if due = c.Seq == running && c.Seq > s.message; due {
-			s.message = c.Seq
+			s.message, s.event, s.silent = c.Seq, time.Now(), false
 		}
 	} else if due {
 		s.command = c.Seq
@@ -403,7 +458,7 @@ func (l *link) sendCommand(ctx context.Context, s *linkSession, c Command, runni
 	}
 	if c.Type == protocol.WorkerClose {
 		// Its place is free when it answers, or after the grace.
-		time.AfterFunc(l.hub.cfg.Timers.CloseGrace, func() { l.drop(s, false) })
+		time.AfterFunc(l.hub.cfg.Timers.CloseGrace, func() { l.closeOverdue(s) })
 	}
 	return l.send(ctx, protocol.FrameCommand, protocol.WorkerCommand{
 		SessionID: s.id, Assignment: s.assignment, Seq: c.Seq, Type: c.Type, Data: c.Data,

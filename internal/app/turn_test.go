@@ -258,3 +258,25 @@ func waitFor(t *testing.T, most time.Duration, what string, ok func() bool) {
 		}
 	}
 }
+
+// Idle agents do not keep others waiting: with one place, sessions take turns.
+func TestIdleAgentMakesPlaceForAWaitingSession(t *testing.T) {
+	h := startHub(t, "--worker-capacity", "1")
+	a, b := h.create(protocol.CreateRequest{}), h.create(protocol.CreateRequest{})
+	subA, subB := openSSE(t, h, a), openSSE(t, h, b)
+	for range 3 {
+		h.send(a, "hello")
+		until(t, subA, isType(protocol.EventComplete))
+		h.send(b, "hello")
+		until(t, subB, isType(protocol.EventComplete))
+	}
+	h.send(a, "/slow 2")
+	until(t, subA, isType(protocol.EventOutput))
+	m := h.send(b, "hello")
+	if fs := until(t, subB, isType(protocol.EventComplete)); completeOf(t, fs).MessageID != m.MessageID || completeOf(t, fs).StopReason != protocol.StopEndTurn {
+		t.Errorf("complete %+v", completeOf(t, fs))
+	}
+	if c := completeOf(t, until(t, subA, isType(protocol.EventComplete))); c.StopReason != protocol.StopEndTurn {
+		t.Errorf("the running turn was disturbed: %+v", c)
+	}
+}

@@ -1,0 +1,227 @@
+package hub_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sessionhub/hub"
+	"sessionhub/metrics"
+	"sessionhub/protocol"
+)
+
+// at lets time go by and everything come to rest.
+func at(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func TestStalledSubscriberIsCutAndOthersSeeNoDelay(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		id := w.create()
+		slow, fast := w.open(id, "", hub.WebSocket), w.open(id, "", hub.SSE)
+		synctest.Wait()
+		release := slow.stall()
+		defer release()
+		began := time.Now()
+		w.append(id, "a")
+		synctest.Wait()
+		if !strings.HasSuffix(fast.script(), "caught_up=1 2") || !time.Now().Equal(began) {
+			t.Errorf("the other one has %s after %s", fast.script(), time.Since(began))
+		}
+		for range 9 {
+			at(time.Second)
+			w.append(id, strings.Repeat("x", 100_000))
+			synctest.Wait()
+			if slow.end() != 0 {
+				t.Fatalf("cut after %s", time.Since(began))
+			}
+			if got := fast.got(); got[len(got)-1].seq != w.load(id).Last {
+				t.Fatalf("the other one waits too: %s", fast.script())
+			}
+		}
+		at(3 * time.Second)
+		if slow.end() != -1 {
+			t.Fatal("not cut after 12 s")
+		}
+		if code, cause := slow.sub.Ended(); code != protocol.CloseSlow || cause != metrics.CloseSlow {
+			t.Errorf("ended with %d %s", code, cause)
+		}
+		// It lost nothing: it goes on at its cursor.
+		again := w.open(id, "1", hub.WebSocket)
+		w.wantScript(again, "connected 2 3 4 5 6 7 8 9 10 11 caught_up=11")
+	})
+}
+
+func TestSlowButProgressingSubscriberStays(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		id := w.create()
+		s := w.open(id, "", hub.WebSocket)
+		synctest.Wait()
+		s.mu.Lock()
+		s.drip = 8 * time.Second // 40 s for a write, but something goes every 8
+		s.mu.Unlock()
+		for range 4 {
+			w.append(id, "x")
+			at(5 * time.Minute) // heartbeats are writes too
+		}
+		if s.end() != 0 || !strings.HasSuffix(s.script(), "caught_up=1 2 3 4 5") {
+			t.Errorf("end %d: %s", s.end(), s.script())
+		}
+	})
+}
+
+func TestHeartbeats(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		id := w.create()
+		a, b := w.open(id, "", hub.WebSocket), w.open(id, "", hub.SSE)
+		at(14 * time.Second)
+		if a.heartbeats()+b.heartbeats() != 0 {
+			t.Error("a heartbeat before its time")
+		}
+		at(61*time.Second - 14*time.Second)
+		if a.heartbeats() != 4 || b.heartbeats() != 4 {
+			t.Errorf("%d pings and %d comments in a minute, want 4", a.heartbeats(), b.heartbeats())
+		}
+		w.wantScript(a, "connected 1 caught_up=1") // nothing else comes
+	})
+}
+
+func TestPeerThatAnswersNoPingIsDropped(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		id := w.create()
+		dead, live := w.open(id, "", hub.WebSocket), w.open(id, "", hub.WebSocket)
+		dead.heard.Store(time.Now().UnixNano())
+		for range 44 {
+			live.heard.Store(time.Now().UnixNano())
+			at(time.Second)
+		}
+		if dead.end() != 0 {
+			t.Error("dropped before 30 s after the first ping")
+		}
+		for range 3 {
+			live.heard.Store(time.Now().UnixNano())
+			at(time.Second)
+		}
+		if dead.end() != -1 || live.end() != 0 {
+			t.Errorf("ends: %d of the dead one, %d of the live one", dead.end(), live.end())
+		}
+		if _, cause := dead.sub.Ended(); cause != metrics.CloseVanished {
+			t.Errorf("cause %s", cause)
+		}
+	})
+}
+
+func TestTokenExpires(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		id := w.create()
+		expires := time.Now().Add(5 * time.Minute)
+		s, renewed := newSink(hub.SSE), newSink(hub.WebSocket)
+		w.start(id, "", s, expires)
+		w.start(id, "", renewed, expires)
+		at(4*time.Minute - time.Second)
+		w.wantScript(s, "connected 1 caught_up=1")
+		at(2 * time.Second)
+		w.wantScript(s, "connected 1 caught_up=1 expiring")
+		var e protocol.Expiring
+		frames := s.got()
+		frames[len(frames)-1].data(&e)
+		if !e.ExpiresAt.Equal(expires) {
+			t.Errorf("expires at %s, want %s", e.ExpiresAt, expires)
+		}
+		renewed.sub.SetExpiry(expires.Add(10 * time.Minute))
+		at(58 * time.Second)
+		if s.end() != 0 {
+			t.Error("it ended before the token")
+		}
+		at(3 * time.Second)
+		if s.end() != protocol.CloseToken {
+			t.Errorf("ended with %d, want 4401", s.end())
+		}
+		if renewed.end() != 0 {
+			t.Errorf("the renewed one ended with %d", renewed.end())
+		}
+		at(9 * time.Minute)
+		w.wantScript(renewed, "connected 1 caught_up=1 expiring expiring") // warned again, for the new end
+		at(time.Minute)
+		if renewed.end() != protocol.CloseToken {
+			t.Errorf("the renewed one ended with %d", renewed.end())
+		}
+	})
+}
+
+func TestDrainSpreadsTheStreams(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		id := w.create()
+		var sinks []*sink
+		for i := range 40 {
+			sinks = append(sinks, w.open(id, "", hub.Encoding(i%2)))
+		}
+		synctest.Wait()
+		w.hub.BeginDrain()
+		began := time.Now()
+		ended := make(chan error, 1)
+		w.wg.Go(func() { ended <- w.hub.DrainStreams(w.ctx, 10*time.Second) })
+		at(5 * time.Second)
+		open := 0
+		for _, s := range sinks {
+			if s.end() == 0 {
+				open++
+			}
+		}
+		if open < 5 || open > 35 {
+			t.Errorf("%d of 40 streams are open after half of the time", open)
+		}
+		if err := <-ended; err != nil || time.Since(began) > 11*time.Second {
+			t.Errorf("drained in %s: %v", time.Since(began), err)
+		}
+		delays := make(map[int64]bool)
+		for _, s := range sinks {
+			frames := s.got()
+			var d protocol.Draining
+			frames[len(frames)-1].data(&d)
+			delays[d.ReconnectAfterMs] = true
+			if s.end() != protocol.CloseGoingAway || d.ReconnectAfterMs < 0 || d.ReconnectAfterMs > 10_000 {
+				t.Errorf("ended with %d after %s", s.end(), s.script())
+			}
+		}
+		if len(delays) < 20 {
+			t.Errorf("only %d moments to come back at: a storm", len(delays))
+		}
+	})
+}
+
+func TestDrainCutsWhoDoesNotGo(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		id := w.create()
+		s := w.open(id, "", hub.WebSocket)
+		synctest.Wait()
+		defer s.stall()()
+		w.append(id, "x") // a write that waits
+		w.hub.BeginDrain()
+		ctx, cancel := context.WithTimeout(w.ctx, 3*time.Second)
+		defer cancel()
+		if err := w.hub.DrainStreams(ctx, time.Second); err == nil || s.end() != -1 {
+			t.Errorf("%v, end %d", err, s.end())
+		}
+	})
+}
+
+// While nothing comes, a tail holds no bytes; who lags then reads the store.
+func TestReaderBehindAClearedTail(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		id := w.create()
+		s := w.open(id, "", hub.WebSocket)
+		synctest.Wait()
+		release := s.stall()
+		w.append(id, "a")
+		synctest.Wait()
+		w.append(id, "b", "c")
+		at(7 * time.Second)
+		w.append(id, "d")
+		release()
+		w.wantScript(s, "connected 1 caught_up=1 2 3 4 5")
+	})
+}

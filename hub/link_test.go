@@ -299,3 +299,35 @@ func TestFailedByItsWorker(t *testing.T) {
 		}
 	})
 }
+
+// A text that is too long for one event becomes several, which count as the one
+// that the worker sent.
+func TestLongOutputOverTheLink(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		p := w.join(hello("w1"))
+		id := w.create()
+		w.say(id, "m1")
+		synctest.Wait()
+		p.script()
+		text := strings.Repeat("a long text € ", 1000)
+		p.event(id, 1, 1, protocol.EventOutput, protocol.OutputData{MessageID: "m1", Text: text, Kind: "text"})
+		p.output(id, 1, 2)
+		p.want("ack(2)")
+		var got strings.Builder
+		pieces := 0
+		for _, e := range w.log(id) {
+			if e.Type != protocol.EventOutput {
+				continue
+			}
+			var d protocol.OutputData
+			if err := protocol.Decode(e.Data, &d); err != nil || len(e.Data) > 1024 {
+				t.Errorf("%d bytes, %v", len(e.Data), err)
+			}
+			got.WriteString(d.Text)
+			pieces++
+		}
+		if got.String() != text+"1/2" || pieces < 10 {
+			t.Errorf("%d pieces, %d bytes of %d", pieces, got.Len(), len(text))
+		}
+	}, func(c *hub.Config) { c.MaxEventBytes = 1024 })
+}

@@ -93,6 +93,17 @@ func clip(s string) string {
 	return s
 }
 
+// ruleFor is what an "always" on a question means: the same kind of tool with the
+// same full input. Where nobody told the input, as with agents that show only a
+// diff, the content stands for it: a rule never covers what was not seen.
+func ruleFor(a protocol.ToolApprovalData) Rule {
+	of := a.Input
+	if len(of) == 0 || string(of) == "null" || string(of) == "{}" {
+		of = protocol.Marshal(a.Content)
+	}
+	return Rule{Kind: a.Kind, Hash: hashJSON(of)}
+}
+
 // hashJSON names a JSON value: two that differ only in white space, in the
 // order of keys or in how a string is escaped have the same hash.
 func hashJSON(raw json.RawMessage) string {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sessionhub/hub"
+	"sessionhub/hub/memstore"
 	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
@@ -224,4 +225,24 @@ func TestReaderBehindAClearedTail(t *testing.T) {
 		release()
 		w.wantScript(s, "connected 1 caught_up=1 2 3 4 5")
 	})
+}
+
+// What the log lost while a reader lagged is named to the event.
+func TestReaderBehindATrimmedLogIsToldTheGap(t *testing.T) {
+	for name, enc := range encodings {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, memstore.Retention{MaxEvents: 3, MaxBytes: 1 << 30}, func(w *world) {
+				id := w.create()
+				s := w.open(id, "", enc)
+				synctest.Wait()
+				release := s.stall()
+				w.append(id, "a")
+				synctest.Wait()
+				w.append(id, "b", "c", "d", "e", "f", "g", "h", "i") // up to 10
+				at(7 * time.Second)                                  // the tail is empty
+				release()
+				w.wantScript(s, "connected 1 caught_up=1 2 gap=3-7(trimmed) 8 9 10")
+			})
+		})
+	}
 }

@@ -34,7 +34,8 @@ type State struct {
 	Assignment uint64    `json:"assignment"`
 	Worker     string    `json:"worker,omitempty"`
 	Workspace  string    `json:"workspace,omitempty"`
-	Closed     string    `json:"closed,omitempty"` // reason; empty while the session is open
+	Evicting   uint64    `json:"evicting,omitempty"` // the close command that makes the place free
+	Closed     string    `json:"closed,omitempty"`   // reason; empty while the session is open
 	ClosedAt   time.Time `json:"closedAt,omitzero"`
 }
 
@@ -68,7 +69,7 @@ type PendingApproval struct {
 // Rule is an "allow always": the same tool kind with the same full input.
 type Rule struct {
 	Kind string `json:"kind"`
-	Hash string `json:"hash"` // of the input: see hashJSON
+	Hash string `json:"hash"` // of the input: see ruleFor
 }
 
 // Policy holds the limits that the rules apply.

@@ -62,7 +62,7 @@ func (in InApprove) apply(st *step) error {
 		return err
 	}
 	if pick.kind == protocol.AllowAlways {
-		rule := Rule{Kind: a.Kind, Hash: hashJSON(a.Input)}
+		rule := ruleFor(a)
 		if !slices.Contains(st.s.Rules, rule) {
 			st.s.Rules = append(st.s.Rules, rule)
 		}

@@ -101,7 +101,7 @@ func (in InToolApproval) apply(st *step) error {
 		// Asked while the cancel was on its way.
 		st.resolve(last, protocol.ApprovalResolvedData{Outcome: protocol.OutcomeCancelled})
 		command.Outcome = protocol.OutcomeCancelled
-	case slices.Contains(s.Rules, Rule{Kind: a.Kind, Hash: hashJSON(a.Input)}):
+	case slices.Contains(s.Rules, ruleFor(a)):
 		pick, err := choose(a.Options, "", protocol.AllowAlways)
 		if err != nil { // it offers no way to say yes: people decide
 			st.status(protocol.StatusRequiresAction, m.ID, "")
@@ -167,20 +167,29 @@ type InRelease struct {
 	Retry  bool
 }
 
+// notBegun reports whether the reason says that no message was under way. A
+// close in an open session is an eviction, and comes to idle agents only.
+func (in InRelease) notBegun() bool {
+	switch in.Reason {
+	case protocol.ReleaseIdle, protocol.ReleaseClosed, protocol.ReleaseOverCapacity:
+		return true
+	}
+	return false
+}
+
 func (in InRelease) apply(st *step) error {
 	if st.s.Closed != "" {
 		st.unassign()
 		return nil
 	}
-	idle := in.Reason == protocol.ReleaseIdle || in.Reason == protocol.ReleaseClosed // closed: it was evicted
-	if !in.Retry && !idle {
+	if !in.Retry && !in.notBegun() {
 		st.s.Worker = "" // its release is the answer: it needs no close
 		st.close(protocol.ClosedFailed, in.Reason)
 		return nil
 	}
-	if m, ok := st.s.Turn(); ok && in.Reason == protocol.ReleaseIdle {
-		// The agent was idle, so a message that is on its way to it has not
-		// begun: it waits for the next assignment, and nobody notices. One
+	if m, ok := st.s.Turn(); ok && in.notBegun() {
+		// The agent was idle, or there was none, so a message that is on its way
+		// has not begun: it waits for the next assignment, and nobody notices. One
 		// that was cancelled meanwhile must not begin at all, and one that has
 		// asked something has begun, whatever its worker says.
 		switch {
@@ -207,10 +216,10 @@ type InEvict struct{}
 
 func (InEvict) apply(st *step) error {
 	s := st.s
-	if s.Closed != "" || s.Worker == "" || s.Running != 0 || len(s.Messages) > 0 {
+	if s.Closed != "" || s.Worker == "" || s.Running != 0 || s.Evicting != 0 || len(s.Messages) > 0 {
 		return errNoAssignment
 	}
-	s.Live = append(s.Live, st.command(protocol.WorkerClose, protocol.ClosedData{Reason: protocol.ReleaseIdle}))
+	s.Evicting = st.command(protocol.WorkerClose, protocol.ClosedData{Reason: protocol.ReleaseIdle})
 	return nil
 }
 
@@ -240,7 +249,10 @@ func (st *step) lose(why protocol.TurnError) {
 func (st *step) unassign() {
 	s := st.s
 	st.drop = append(st.drop, s.Live...)
-	s.Live = nil
+	if s.Evicting != 0 {
+		st.drop = append(st.drop, s.Evicting)
+	}
+	s.Live, s.Evicting = nil, 0
 	if s.Running > s.Finished {
 		if _, open := s.Turn(); !open {
 			s.Finished = s.Running

@@ -37,7 +37,7 @@ type link struct {
 	dirty    map[string]struct{}
 	reserved int // places that are about to be taken
 	closed   bool
-	draining bool              // it has said so: it gets nothing new
+	draining bool                // it has said so: it gets nothing new
 	acks     []protocol.EventAck // to be sent: the last of sessions that are gone
 	revoked  []protocol.Revoke   // to be sent
 	problems []protocol.LinkError
@@ -251,7 +251,8 @@ func (l *link) closeOverdue(s *linkSession) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), l.hub.cfg.Timers.WorkerLease)
 	defer cancel()
-	in := fromWorker{Assignment: s.assignment, Input: InRelease{Reason: protocol.ReleaseClosed, Retry: true}}
+	// Lost, not released: a message that crossed the close may have begun there.
+	in := fromWorker{Assignment: s.assignment, Input: InLost{}}
 	if _, _, err := l.hub.change(ctx, s.id, in, nil); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrFenced) {
 		l.hub.cfg.Log.Error("free the place of a closed session", "session", s.id, "error", err)
 	}

@@ -32,6 +32,13 @@ var roomy = memstore.Retention{MaxEvents: 1 << 30, MaxBytes: 1 << 40}
 
 func newWorld(t testing.TB, r memstore.Retention, change ...func(*hub.Config)) *world {
 	t.Helper()
+	store := memstore.New(r)
+	return newWorldOn(t, store, store, change...)
+}
+
+// newWorldOn has the hub see the memstore through another store.
+func newWorldOn(t testing.TB, store *memstore.Store, seen hub.Store, change ...func(*hub.Config)) *world {
+	t.Helper()
 	cfg := hub.Config{
 		Node: "n1", Policy: hub.Policy{MaxQueuedMessages: 32, ApprovalTimeout: time.Hour}, Timers: hub.DefaultTimers,
 		MaxEventBytes: 1 << 20, MaxConnectionsPerSession: 10_000, DefaultProvider: "demo", Providers: []string{"demo"},
@@ -40,8 +47,7 @@ func newWorld(t testing.TB, r memstore.Retention, change ...func(*hub.Config)) *
 	for _, f := range change {
 		f(&cfg)
 	}
-	w := &world{t: t, store: memstore.New(r)}
-	w.hub = hub.New(cfg, w.store)
+	w := &world{t: t, store: store, hub: hub.New(cfg, seen)}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	w.wg.Go(func() { w.hub.Run(w.ctx) })
 	t.Cleanup(w.stop)

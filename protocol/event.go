@@ -218,6 +218,7 @@ const (
 	TurnAgentStart     = "agent_start"     // the agent could not be started
 	TurnAgentProtocol  = "agent_protocol"  // the agent did not speak ACP
 	TurnSessionFailed  = "session_failed"  // the session was refused: see its status
+	TurnTimedOut       = "turn_timeout"    // the agent showed no sign of life for --turn-timeout
 )
 
 // TurnError says why a turn ended with StopError.

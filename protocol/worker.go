@@ -86,6 +86,8 @@ const (
 	ReleaseIdle             = "idle"   // the agent had nothing to do for --agent-idle
 	ReleaseClosed           = "closed" // the answer to a close command
 	ReleaseDraining         = "draining"
+	ReleaseOverCapacity     = "over capacity" // there was no place: nothing has begun
+	ReleaseNotRun           = "not run here"  // the worker does not know the session: nothing has begun
 	ReleaseWorkingDirectory = string(CodeWorkingDirectory)
 	ReleaseUnknownProvider  = string(CodeUnknownProvider)
 )

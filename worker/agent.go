@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sessionhub/internal/processtree"
@@ -22,8 +23,10 @@ const (
 	// stderrTail is how much of an agent's last words is kept, in bytes.
 	stderrTail = 8 << 10
 	// exitWait is how long a process that has closed its stdout may take to
-	// end by itself, so that its own exit code is seen.
-	exitWait = time.Second
+	// end by itself, with all that it started, so that its own exit is told.
+	exitWait = 3 * time.Second
+	// drainWait is how long what is left in the pipes of a dead process is read.
+	drainWait = time.Second
 )
 
 // agent is one agent process and the two ends of its conversation.
@@ -45,6 +48,8 @@ type agent struct {
 
 	stderr tail
 
+	process atomic.Pointer[processtree.Process] // set by run once it is there
+
 	// Written by run before gone is closed.
 	startErr error
 	exit     string
@@ -60,6 +65,9 @@ type agent struct {
 	garbage   int    // garbage lines since the turn began
 	failure   *protocol.TurnError
 	started   agentStarted
+	takes     promptCapabilities
+	below     processtree.Below // what ran when the turn began
+	heard     time.Time         // when it last said something
 }
 
 func newAgent(spec processtree.Spec, log *slog.Logger) *agent {
@@ -150,12 +158,14 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 		a.startErr = err
 		return
 	}
+	a.process.Store(process)
 	a.log.Debug("agent process started", "pid", process.PID())
 
 	var wg sync.WaitGroup
 	ended := make(chan struct{}) // stdout is at its end
 	wg.Go(func() { a.write(process.Stdin, ended) })
 	wg.Go(func() { _, _ = io.Copy(&a.stderr, process.Stderr) })
+	early := false // stdout ended before the process
 	wg.Go(func() {
 		select {
 		case <-a.stop:
@@ -164,13 +174,14 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 			case <-process.Done():
 			case <-a.stop:
 			case <-time.After(exitWait):
+				early = true
 			}
 		}
 		a.kill(process)
 		// Nothing that could write is left, unless it escaped the tree: then
 		// the reads are ended here.
-		_ = process.Stdout.SetReadDeadline(time.Now().Add(exitWait))
-		_ = process.Stderr.SetReadDeadline(time.Now().Add(exitWait))
+		_ = process.Stdout.SetReadDeadline(time.Now().Add(drainWait))
+		_ = process.Stderr.SetReadDeadline(time.Now().Add(drainWait))
 	})
 	a.read(process.Stdout)
 	close(ended)
@@ -181,6 +192,9 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 		a.exit = process.Wait().String()
 	default: // it could not be ended, and that is in the log
 		a.exit = "it did not end"
+	}
+	if early {
+		a.exit = "the agent closed its stdout"
 	}
 	a.log.Debug("agent process ended", "exit", a.exit)
 }

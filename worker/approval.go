@@ -76,9 +76,21 @@ func (s *session) onPermission(id, params json.RawMessage) {
 	t.asks[interaction] = &ask{id: id, options: request.Options}
 	s.publishFit(protocol.EventToolApproval, &protocol.ToolApprovalData{
 		MessageID: t.messageID, InteractionID: interaction, ToolCallID: call.ToolCallID,
-		Title: card.title(), Kind: card.kind(), Input: card.input, Content: card.content,
+		Title: card.title(), Kind: card.kind(), Input: withoutKeys(card.input, s.provider.VolatileInput), Content: card.content,
 		Options: request.Options,
 	})
+}
+
+// withoutKeys leaves keys out of a JSON object; anything else stays as it is.
+func withoutKeys(raw json.RawMessage, keys []string) json.RawMessage {
+	var object map[string]json.RawMessage
+	if len(keys) == 0 || json.Unmarshal(raw, &object) != nil || object == nil {
+		return raw
+	}
+	for _, key := range keys {
+		delete(object, key)
+	}
+	return protocol.Marshal(object)
 }
 
 // onApproval passes the users' answer on.

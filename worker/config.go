@@ -26,6 +26,7 @@ type Config struct {
 
 	AgentIdle     time.Duration // an agent without a message for so long is stopped; default 10m
 	StartTimeout  time.Duration // from the process to a usable session; default 60s
+	TurnTimeout   time.Duration // a turn in which the agent says nothing for so long is ended; default 30m
 	CancelGrace   time.Duration // how long an agent may take to obey a cancel; default 10s
 	StopGrace     time.Duration // between SIGTERM and SIGKILL; default 2s
 	BufferBytes   int64         // events of one session that no node has acknowledged; default 8MiB
@@ -41,6 +42,7 @@ const (
 	DefaultCapacity      = 8
 	DefaultAgentIdle     = 10 * time.Minute
 	DefaultStartTimeout  = 60 * time.Second
+	DefaultTurnTimeout   = 30 * time.Minute
 	DefaultCancelGrace   = 10 * time.Second
 	DefaultStopGrace     = 2 * time.Second
 	DefaultBufferBytes   = 8 << 20
@@ -78,6 +80,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Capacity, DefaultCapacity)
 	setDefault(&c.AgentIdle, DefaultAgentIdle)
 	setDefault(&c.StartTimeout, DefaultStartTimeout)
+	setDefault(&c.TurnTimeout, DefaultTurnTimeout)
 	setDefault(&c.CancelGrace, DefaultCancelGrace)
 	setDefault(&c.StopGrace, DefaultStopGrace)
 	setDefault(&c.BufferBytes, DefaultBufferBytes)
@@ -121,7 +124,7 @@ func (c Config) validate() error {
 		value time.Duration
 	}{
 		{"agent idle time", c.AgentIdle}, {"start timeout", c.StartTimeout},
-		{"cancel grace", c.CancelGrace}, {"stop grace", c.StopGrace},
+		{"turn timeout", c.TurnTimeout}, {"cancel grace", c.CancelGrace}, {"stop grace", c.StopGrace},
 	} {
 		if d.value < 0 {
 			bad("%s: %s is negative", d.name, d.value)

@@ -356,6 +356,10 @@ func (s *scene) text(id string) string {
 	return b.String()
 }
 
+// noRaceSleep keeps processes under the race detector from sleeping a second
+// before they end.
+const noRaceSleep = "GORACE=atexit_sleep_ms=0"
+
 // start runs a worker against a hub. Each provider is the scripted agent with the
 // traits in its name: "banner+ignore-term".
 func start(t *testing.T, change func(*Config), traits ...string) *hubEnd {
@@ -365,13 +369,17 @@ func start(t *testing.T, change func(*Config), traits ...string) *hubEnd {
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Root: t.TempDir(), Name: "w1", Version: "test", Capacity: 4, Supervisor: []string{exe, "supervise"},
-		Providers: make(map[string]Provider), StopGrace: 200 * time.Millisecond,
+		Root: t.TempDir(), Name: "w1", Version: "test", Capacity: 4,
+		Supervisor: []string{"/usr/bin/env", noRaceSleep, exe, "supervise"},
+		Providers:  make(map[string]Provider), StopGrace: 200 * time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, name := range append(traits, "plain") {
 		key := strings.ReplaceAll(name, "+", "_")
-		cfg.Providers[key] = Provider{Command: exe, Args: append([]string{"scripted-agent"}, strings.Split(name, "+")...)}
+		cfg.Providers[key] = Provider{
+			Command: exe, Args: append([]string{"scripted-agent"}, strings.Split(name, "+")...),
+			Env: map[string]string{"GORACE": strings.TrimPrefix(noRaceSleep, "GORACE=")},
+		}
 	}
 	if change != nil {
 		change(&cfg)

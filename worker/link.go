@@ -237,7 +237,7 @@ func (w *Worker) onCommand(c protocol.WorkerCommand) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sendLocked(protocol.NewFrame(protocol.FrameRelease, protocol.Release{
-		SessionID: c.SessionID, Assignment: c.Assignment, Reason: "not run here", Retry: true,
+		SessionID: c.SessionID, Assignment: c.Assignment, Reason: protocol.ReleaseNotRun, Retry: true,
 	}))
 }
 

@@ -30,6 +30,10 @@ type Provider struct {
 	Model string
 	// Resume says how a restarted agent gets its own history back.
 	Resume Resume
+	// VolatileInput names keys at the top of a tool's input that differ from
+	// call to call although the call is the same (ids, times). They are left
+	// out of the question to the users, so that an "always" can match.
+	VolatileInput []string
 	// StartTimeout replaces Config.StartTimeout if it is not 0.
 	StartTimeout time.Duration
 }
@@ -220,6 +224,8 @@ func (r *providerReader) provider(name string, n *yaml.Node) Provider {
 			p.Model = r.text(value, what)
 		case "resume":
 			p.Resume = Resume(r.text(value, what))
+		case "volatileInput":
+			p.VolatileInput = r.list(value, what)
 		case "startTimeout":
 			text := r.text(value, what)
 			d, err := time.ParseDuration(text)
@@ -228,7 +234,7 @@ func (r *providerReader) provider(name string, n *yaml.Node) Provider {
 			}
 			p.StartTimeout = d
 		default:
-			r.bad(value, "%s: unknown; known are command, args, env, inheritEnv, mode, model, resume, startTimeout", what)
+			r.bad(value, "%s: unknown; known are command, args, env, inheritEnv, mode, model, resume, volatileInput, startTimeout", what)
 		}
 	})
 	return p

@@ -28,7 +28,7 @@ func (s *scene) choose(message string, ask protocol.ToolApprovalData, kind strin
 // The demo agent stands on the ACP SDK: an independent counterpart.
 func TestDemoAgent(t *testing.T) {
 	h := start(t, func(c *Config) {
-		c.Providers["demo"] = Provider{Command: c.Supervisor[0], Args: []string{"demo-agent"}}
+		c.Providers["demo"] = Provider{Command: c.Providers["plain"].Command, Args: []string{"demo-agent"}}
 	})
 	s := h.assign("demo")
 	s.message("m1", "good morning")

@@ -51,6 +51,9 @@ type session struct {
 	cancelTimer  *time.Timer
 	idleTimer    *time.Timer
 	quietTimer   *time.Timer
+	silentTimer  *time.Timer   // of the turn's timeout
+	swept        chan struct{} // what a cancelled turn left running is gone
+	afterSweep   func()        // not nil while that is waited for
 
 	historyLost string // why the running agent does not know what was before
 	ranBefore   bool   // an agent has been ready in this assignment
@@ -62,6 +65,7 @@ type session struct {
 type leaving struct {
 	reason string
 	retry  bool
+	final  bool // the hub has asked for it: a message does not call it off
 }
 
 func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan struct{}) *session {
@@ -79,7 +83,8 @@ func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan str
 		revoked:  make(chan struct{}), done: make(chan struct{}),
 		lastMessage: assign.Message,
 		draining:    w.draining, handOver: w.handOver,
-		startTimer: stoppedTimer(), cancelTimer: stoppedTimer(), idleTimer: stoppedTimer(), quietTimer: stoppedTimer(),
+		startTimer: stoppedTimer(), cancelTimer: stoppedTimer(), idleTimer: stoppedTimer(), quietTimer: stoppedTimer(), silentTimer: stoppedTimer(),
+		swept: make(chan struct{}, 1),
 	}
 }
 
@@ -149,6 +154,10 @@ func (s *session) run() {
 			s.stopAgent()
 		case <-s.quietTimer.C:
 			s.replayed()
+		case <-s.silentTimer.C:
+			s.onSilence()
+		case <-s.swept:
+			s.afterSweep()
 		case <-s.idleTimer.C:
 			s.release(protocol.ReleaseIdle, true)
 		}
@@ -156,7 +165,7 @@ func (s *session) run() {
 }
 
 func (s *session) stopAll() {
-	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer} {
+	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer, s.silentTimer} {
 		t.Stop()
 	}
 	s.stopAgent()
@@ -217,6 +226,13 @@ func (s *session) onCommand(c protocol.WorkerCommand) {
 			s.onCancel()
 		}
 	case protocol.WorkerClose:
+		var why protocol.ClosedData
+		if s.decode(c, &why) && why.Reason == protocol.ReleaseIdle {
+			// Not the session ends but its place here: the history stays.
+			s.release(protocol.ReleaseIdle, true)
+			s.leaving.final = true
+			return
+		}
 		s.release(protocol.ReleaseClosed, false)
 	default:
 		s.log.Warn("hub sent an unknown command", "type", clip(string(c.Type), 64))
@@ -251,7 +267,7 @@ func (s *session) onMessage(c protocol.WorkerCommand) {
 		s.log.Error("hub sent a message while another is under way", "seq", c.Seq)
 		return
 	}
-	if s.leaving != nil && s.leaving.reason != protocol.ReleaseIdle {
+	if s.leaving != nil && (s.leaving.reason != protocol.ReleaseIdle || s.leaving.final) {
 		return // it crossed our release: the hub gives it to somebody else
 	}
 	var data protocol.MessageData
@@ -273,6 +289,7 @@ func (s *session) onMessage(c protocol.WorkerCommand) {
 
 // onLine handles one line of the agent.
 func (s *session) onLine(m rpcMessage) {
+	s.agent.heard = time.Now()
 	switch m.kind {
 	case lineResponse:
 		s.agent.answered(m)
@@ -346,7 +363,7 @@ func (s *session) agentFault(code, message string) {
 func (s *session) onAgentGone() {
 	a := s.agent
 	s.agent, s.afterReplay = nil, nil
-	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.quietTimer} {
+	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.quietTimer, s.silentTimer} {
 		t.Stop()
 	}
 	reason := a.failure
@@ -374,7 +391,7 @@ func (s *session) onAgentGone() {
 			})
 		}
 	case s.turn.cancelled:
-		s.finish(protocol.CompleteData{StopReason: protocol.StopCancelled})
+		s.finishCancelled(nil)
 	case !s.turn.prompted && (wanted || a.ready):
 		s.startAgent() // the message came while the earlier agent was ending
 	default:

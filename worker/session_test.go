@@ -213,7 +213,7 @@ func TestAgentErrors(t *testing.T) {
 	}{
 		{"fails", "plain", "fail model is overloaded", protocol.TurnAgentFailed, "Internal error: model is overloaded", true},
 		{"crashes", "plain", "crash", protocol.TurnAgentCrashed, "exit status 3: panic: out of luck", true},
-		{"closes stdout", "plain", "close-stdout", protocol.TurnAgentCrashed, "signal", true},
+		{"closes stdout", "plain", "close-stdout", protocol.TurnAgentCrashed, "the agent closed its stdout", true},
 		{"too much garbage", "plain", "garbage 100", protocol.TurnAgentProtocol, "100 lines", true},
 		{"line too long", "plain", "line 33600000", protocol.TurnAgentProtocol, "32 MiB", true},
 		{"asks and does not read", "plain", "flood", protocol.TurnAgentProtocol, "does not read its stdin", true},

@@ -127,6 +127,11 @@ func (s *session) initialized(result json.RawMessage, err error) {
 		return
 	}
 	a := s.agent
+	var can struct {
+		PromptCapabilities promptCapabilities `json:"promptCapabilities"`
+	}
+	_ = json.Unmarshal(answer.AgentCapabilities, &can) // what cannot be read is not offered
+	a.takes = can.PromptCapabilities
 	a.started = agentStarted{
 		AgentInfo: cleanRaw(answer.AgentInfo, 16<<10), ProtocolVersion: acpVersion,
 		AgentCapabilities: cleanRaw(answer.AgentCapabilities, 16<<10),

@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"sessionhub/protocol"
 )
@@ -16,6 +18,7 @@ type turn struct {
 	content   json.RawMessage
 	prompted  bool            // the agent has it
 	cancelled bool            // the agent was told to stop
+	timedOut  bool            // by us, since it said nothing for too long
 	seen      map[uint64]bool // seqs of the approvals and cancels that were handled
 	tools     toolCalls
 	asks      map[string]*ask // open permission requests by interaction
@@ -36,8 +39,16 @@ func (s *session) prompt() {
 		s.finishError(protocol.TurnAgentFailed, "the message is neither a text nor a list of content blocks", false)
 		return
 	}
+	if kind := s.agent.takes.lacking(t.content); kind != "" {
+		s.finishError(protocol.TurnAgentFailed, "the agent takes no "+kind+" in a message", false)
+		return
+	}
 	t.prompted = true
-	s.agent.garbage = 0
+	s.agent.garbage, s.agent.heard = 0, time.Now()
+	s.silentTimer.Reset(s.w.cfg.TurnTimeout)
+	if process := s.agent.process.Load(); process != nil {
+		s.agent.below = process.Below()
+	}
 	s.call("session/prompt", map[string]any{"sessionId": s.agent.sessionID, "prompt": blocks},
 		func(result json.RawMessage, err error) {
 			if s.turn == t {
@@ -76,7 +87,12 @@ func (s *session) prompted(result json.RawMessage, err error) {
 	}
 	usage := cleanRaw(answer.Usage, 16<<10)
 	if t.cancelled {
-		s.finish(protocol.CompleteData{StopReason: protocol.StopCancelled, Usage: usage})
+		s.cancelTimer.Stop()
+		s.sweep(func() {
+			if s.turn == t {
+				s.finishCancelled(usage)
+			}
+		})
 		return
 	}
 	if err != nil {
@@ -112,6 +128,59 @@ func (s *session) onCancel() {
 	s.cancelTimer.Reset(s.w.cfg.CancelGrace)
 }
 
+// finishCancelled ends a turn that was told to stop, by a user or by us.
+func (s *session) finishCancelled(usage json.RawMessage) {
+	if s.turn.timedOut {
+		s.finishError(protocol.TurnTimedOut, "the agent showed no sign of life for "+s.w.cfg.TurnTimeout.String(), true)
+		return
+	}
+	s.finish(protocol.CompleteData{StopReason: protocol.StopCancelled, Usage: usage})
+}
+
+// sweepMost bounds how long a cancelled turn waits for what it left running.
+const sweepMost = 5 * time.Second
+
+// sweep ends the processes that came up during the turn, and then calls next:
+// some agents (codex) leave a tool running when its turn is cancelled.
+func (s *session) sweep(next func()) {
+	process := s.agent.process.Load()
+	if process == nil {
+		next()
+		return
+	}
+	below, swept := s.agent.below, s.swept
+	s.afterSweep = next
+	s.agents.Go(func() {
+		ctx, cancel := context.WithTimeout(s.w.life, sweepMost)
+		defer cancel()
+		if left := process.EndNew(ctx, below); left > 0 {
+			s.log.Warn("a cancelled turn left processes that do not end", "processes", left)
+		}
+		select {
+		case swept <- struct{}{}:
+		default: // an earlier one waits to be seen: that is enough
+		}
+	})
+}
+
+// onSilence ends a turn whose agent has said nothing for too long. While users
+// are asked, silence is theirs.
+func (s *session) onSilence() {
+	if s.turn == nil || s.agent == nil || s.turn.cancelled {
+		return
+	}
+	if len(s.turn.asks) > 0 {
+		s.agent.heard = time.Now()
+	}
+	if left := s.w.cfg.TurnTimeout - time.Since(s.agent.heard); left > 0 {
+		s.silentTimer.Reset(left)
+		return
+	}
+	s.log.Warn("agent shows no sign of life", "timeout", s.w.cfg.TurnTimeout)
+	s.turn.timedOut = true
+	s.onCancel()
+}
+
 // finishError ends the turn with an error.
 func (s *session) finishError(code, message string, retryable bool) {
 	s.finish(protocol.CompleteData{
@@ -136,6 +205,7 @@ func (s *session) finish(c protocol.CompleteData) {
 	s.w.wakeWriter()
 	s.turn = nil
 	s.cancelTimer.Stop()
+	s.silentTimer.Stop()
 	s.log.Debug("turn finished", "message", t.messageID, "stopReason", c.StopReason)
 	if s.draining == nil {
 		s.release(protocol.ReleaseDraining, true)

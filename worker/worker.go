@@ -154,7 +154,7 @@ func (w *Worker) assign(a protocol.Assign) {
 		refuse(fmt.Sprintf("%s: %q", protocol.ReleaseUnknownProvider, a.Provider), false)
 		return
 	case old == nil && w.busyLocked() >= w.cfg.Capacity:
-		refuse("over capacity", true)
+		refuse(protocol.ReleaseOverCapacity, true)
 		return
 	}
 	var before <-chan struct{}

@@ -43,7 +43,7 @@ func testReadBounds(f *fixture) {
 	last := f.load("s1").Last
 	whole := f.all("s1").Entries
 	for _, maxEvents := range []int{1, 2, 3, 1000} {
-		for _, maxBytes := range []int{1, whole[1].JSONLen() - 1, whole[1].JSONLen(), whole[1].JSONLen() + 1, 700, 6000, 1 << 20} {
+		for _, maxBytes := range []int{1, whole[1].JSONLen() - 1, whole[1].JSONLen(), whole[1].JSONLen() + 1, whole[1].JSONLen() + whole[2].JSONLen(), 700, 6000, 1 << 20} {
 			// Page by page through the whole log.
 			seen := uint64(0)
 			for seen < last {

@@ -83,7 +83,7 @@ func loadProviders(cfg config.Serve) (map[string]worker.Provider, error) {
 func workerConfig(cfg config.Serve, providers map[string]worker.Provider, log *slog.Logger) worker.Config {
 	return worker.Config{
 		Name: "embedded", Version: Version, Root: cfg.WorkspaceRoot, Capacity: cfg.WorkerCapacity,
-		Providers: providers, AgentIdle: cfg.AgentIdle, BufferBytes: cfg.WorkerBuffer, Log: log,
+		Providers: providers, AgentIdle: cfg.AgentIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
 	}
 }
 

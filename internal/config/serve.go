@@ -31,6 +31,7 @@ type Serve struct {
 	ProvidersFile   string
 	DefaultProvider string
 	AgentIdle       time.Duration
+	TurnTimeout     time.Duration
 
 	MaxConnections           int // of this node; 0: no limit
 	MaxConnectionsPerSession int
@@ -81,6 +82,7 @@ func Default() Serve {
 		WorkspaceRoot:   ".",
 		DefaultProvider: "demo",
 		AgentIdle:       10 * time.Minute,
+		TurnTimeout:     30 * time.Minute,
 
 		MaxConnectionsPerSession: 20,
 		MaxQueuedMessages:        32,
@@ -131,6 +133,7 @@ func (s *Serve) settings() []setting {
 		{"workspace-root", groupWorker, "every working directory lies in here", required(&s.WorkspaceRoot, "a directory")},
 		{"providers-file", groupWorker, "YAML file with kinds of agents; demo is built in", text(&s.ProvidersFile, "a file")},
 		{"default-provider", groupWorker, "kind of agent of a session that names none", required(&s.DefaultProvider, "a provider's name")},
+		{"turn-timeout", groupWorker, "a turn in which the agent says nothing for so long is ended", duration(&s.TurnTimeout, tick, year)},
 		{"agent-idle", groupWorker, "an agent is stopped after so long without a message", duration(&s.AgentIdle, tick, year)},
 
 		{"max-connections", groupLimit, "open streams of this node; 0: no limit", number(&s.MaxConnections, 0, 10_000_000)},

@@ -74,6 +74,7 @@ var changed = map[string]struct {
 	"workspace-root":              {"/w", func(s *Serve) { s.WorkspaceRoot = "/w" }},
 	"providers-file":              {"p.yaml", func(s *Serve) { s.ProvidersFile = "p.yaml" }},
 	"default-provider":            {"codex", func(s *Serve) { s.DefaultProvider = "codex" }},
+	"turn-timeout":                {"45m", func(s *Serve) { s.TurnTimeout = 45 * time.Minute }},
 	"agent-idle":                  {"90s", func(s *Serve) { s.AgentIdle = 90 * time.Second }},
 	"max-connections":             {"5000", func(s *Serve) { s.MaxConnections = 5000 }},
 	"max-connections-per-session": {"7", func(s *Serve) { s.MaxConnectionsPerSession = 7 }},

@@ -66,9 +66,8 @@ type caller struct {
 	user    string
 	service bool // may act for any user
 	scope   auth.Scope
-	session string // a token's; empty for a key
-	tokenID string
-	expires time.Time // of a token
+	session string      // a token's; empty for a key
+	token   auth.Claims // of a token, a ticket or a cookie
 }
 
 // isKey reports whether the caller has an API key's rights.
@@ -125,9 +124,65 @@ func (s *Server) byToken(token string) (caller, error) {
 	case err != nil:
 		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthTokenInvalid, "%v", err)
 	}
-	return caller{
-		user: claims.User, scope: claims.Scope, session: claims.Session, tokenID: claims.ID, expires: claims.ExpiresAt,
-	}, nil
+	if claims.Cookie {
+		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthTokenInvalid, "a cookie's value is no token")
+	}
+	return byClaims(claims), nil
+}
+
+func byClaims(c auth.Claims) caller {
+	return caller{user: c.User, scope: c.Scope, session: c.Session, token: c}
+}
+
+// grant is what the hub keeps of the caller's credential.
+func (c caller) grant() hub.Grant {
+	return hub.Grant{
+		User: c.user, Scope: uint8(c.scope), TokenID: c.token.ID, Generation: c.token.Generation, Expires: c.token.ExpiresAt,
+	}
+}
+
+// byTicket is for the two streams, where a browser cannot set headers.
+func (s *Server) byTicket(ctx context.Context, id, ticket string) (caller, error) {
+	g, err := s.cfg.Hub.Redeem(ctx, id, ticket)
+	if errors.Is(err, hub.ErrTicket) {
+		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthTicket, "the ticket is unknown, was used, or is older than 30 s")
+	}
+	if err != nil {
+		return caller{}, err
+	}
+	c := caller{user: g.User, scope: auth.Scope(g.Scope), session: id, token: auth.Claims{
+		User: g.User, Session: id, Scope: auth.Scope(g.Scope), ID: g.TokenID, Generation: g.Generation, ExpiresAt: g.Expires,
+	}}
+	return c, nil
+}
+
+// byCookie is for the two streams: an EventSource that comes back by itself
+// sends it.
+func (s *Server) byCookie(value string) (caller, error) {
+	claims, err := s.cfg.Signer.Verify(value, time.Now())
+	if errors.Is(err, auth.ErrTokenExpired) {
+		return caller{}, deny(protocol.CodeTokenExpired, metrics.AuthTokenExpired, "the cookie has expired: get a new one")
+	}
+	if err != nil || !claims.Cookie {
+		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthCookie, "the cookie is not valid")
+	}
+	return byClaims(claims), nil
+}
+
+// cookieName is the cookie of one session: its path tells which.
+const cookieName = "sessionhub"
+
+// authenticateStream is authenticate with what only a stream takes.
+func (s *Server) authenticateStream(ctx context.Context, c *fiber.Ctx) (caller, error) {
+	named := c.Get("X-API-Key") != "" || c.Get(fiber.HeaderAuthorization) != "" ||
+		strings.Contains(c.Get("Sec-WebSocket-Protocol"), protocol.BearerPrefix)
+	if ticket := c.Query("ticket"); ticket != "" && !named {
+		return s.byTicket(ctx, c.Params("id"), ticket)
+	}
+	if value := c.Cookies(cookieName); value != "" && !named {
+		return s.byCookie(value)
+	}
+	return s.authenticate(c)
 }
 
 // authorize finds the session of the route and checks that the caller may do
@@ -137,6 +192,10 @@ func (s *Server) authorize(ctx context.Context, c *fiber.Ctx, scope auth.Scope) 
 	if err != nil {
 		return caller{}, hub.Snapshot{}, err
 	}
+	return s.admitTo(ctx, c, who, scope)
+}
+
+func (s *Server) admitTo(ctx context.Context, c *fiber.Ctx, who caller, scope auth.Scope) (caller, hub.Snapshot, error) {
 	id := c.Params("id")
 	if !who.isKey() && who.session != id {
 		return caller{}, hub.Snapshot{}, errNoSession
@@ -147,6 +206,9 @@ func (s *Server) authorize(ctx context.Context, c *fiber.Ctx, scope auth.Scope) 
 	}
 	if !who.service && who.user != snap.State.Info.UserID {
 		return caller{}, hub.Snapshot{}, errNoSession
+	}
+	if !snap.State.TokenValid(who.grant()) {
+		return caller{}, hub.Snapshot{}, deny(protocol.CodeTokenRevoked, metrics.AuthTokenRevoked, "the token was revoked: get a new one")
 	}
 	if !who.scope.Contains(scope) {
 		return caller{}, hub.Snapshot{}, deny(protocol.CodeScope, metrics.AuthScope, "the token has the scope %q; this needs %q", who.scope, scope)

@@ -73,6 +73,7 @@ var codeOf = []struct {
 	{hub.ErrUnknownOption, protocol.CodeUnknownOption},
 	{hub.ErrWorkingDirectory, protocol.CodeWorkingDirectory},
 	{hub.ErrSessionEnded, protocol.CodeSessionEnded},
+	{hub.ErrTooManyTickets, protocol.CodeRateLimited},
 	{hub.ErrQueueFull, protocol.CodeQueueFull},
 	{hub.ErrIdempotency, protocol.CodeIdempotency},
 	{hub.ErrConnectionLimit, protocol.CodeConnectionLimit},

@@ -99,6 +99,9 @@ func (s *Server) routes() error {
 	one.Get("/approvals", s.listApprovals)
 	one.Post("/cancel", s.postCancel)
 	one.Post("/token", s.postToken)
+	one.Delete("/token", s.deleteToken)
+	one.Post("/ticket", s.postTicket)
+	one.Post("/cookie", s.postCookie)
 	return s.dashboard()
 }
 

@@ -4,13 +4,11 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 
 	"sessionhub/hub"
 	"sessionhub/internal/auth"
-	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
 
@@ -47,7 +45,7 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 		return err
 	}
 	view := s.cfg.Hub.View(snap)
-	token, claims := s.cfg.Signer.Mint(view.SessionID, user, auth.ScopeAll, 0)
+	token, claims := s.cfg.Signer.Mint(view.SessionID, user, auth.ScopeAll, snap.State.Generation, 0)
 	s.audit(c, "session created", who, view.SessionID, "user", user, "provider", view.Provider)
 	base := s.base(c) + "/api/sessions/" + view.SessionID
 	return send(c, fiber.StatusCreated, protocol.CreateResponse{
@@ -63,10 +61,16 @@ func (s *Server) base(c *fiber.Ctx) string {
 		return strings.TrimSuffix(s.cfg.PublicURL, "/")
 	}
 	u := url.URL{Scheme: "http", Host: string(c.Request().Host())}
-	if c.Context().IsTLS() {
+	if s.overTLS(c) {
 		u.Scheme = "https"
 	}
 	return u.String()
+}
+
+// overTLS tells how clients reach the hub: a proxy's TLS is known from
+// --public-url.
+func (s *Server) overTLS(c *fiber.Ctx) bool {
+	return c.Context().IsTLS() || strings.HasPrefix(s.cfg.PublicURL, "https://")
 }
 
 func (s *Server) listSessions(c *fiber.Ctx) error {
@@ -147,50 +151,11 @@ func (s *Server) deleteSession(c *fiber.Ctx) error {
 	return c.SendStatus(fiber.StatusNoContent)
 }
 
-func (s *Server) postToken(c *fiber.Ctx) error {
-	ctx, cancel := timeout()
-	defer cancel()
-	who, snap, err := s.authorize(ctx, c, 0)
-	if err != nil {
-		return err
-	}
-	var r protocol.TokenRequest
-	if err := body(c, &r); err != nil {
-		return err
-	}
-	if r.RevokeOthers {
-		return refuse(protocol.CodeInvalidRequest, "this version does not revoke tokens: leave revokeOthers out")
-	}
-	scope := who.scope
-	if r.Scope != "" {
-		if scope, err = auth.ParseScope(r.Scope); err != nil {
-			return refuse(protocol.CodeInvalidRequest, "%v", err)
-		}
-		if !who.scope.Contains(scope) {
-			return deny(protocol.CodeScope, metrics.AuthScope, "the caller has the scope %q, which does not hold %q", who.scope, scope)
-		}
-	}
-	if r.TTLSeconds < 0 {
-		return refuse(protocol.CodeInvalidRequest, "ttlSeconds must not be negative")
-	}
-	id := snap.State.Info.SessionID
-	token, claims := s.cfg.Signer.Mint(id, snap.State.Info.UserID, scope, tokenTTL(r.TTLSeconds))
-	s.audit(c, "token made", who, id, "scope", scope.String(), "expires", claims.ExpiresAt)
-	return send(c, fiber.StatusCreated, protocol.TokenResponse{Token: token, ExpiresAt: claims.ExpiresAt, Scope: scope.String()})
-}
-
-// tokenTTL is the wish for a token's life; 0 is the default, which is also the
-// most: the signer clamps.
-func tokenTTL(seconds int64) time.Duration {
-	const day = 24 * 3600
-	return time.Duration(min(seconds, 365*day)) * time.Second
-}
-
 // audit logs who did what, from where. No secret and no body is in it.
 func (s *Server) audit(c *fiber.Ctx, what string, who caller, session string, more ...any) {
 	by := "key"
 	if !who.isKey() {
-		by = "token " + who.tokenID
+		by = "token " + who.token.ID
 	}
 	s.cfg.Log.Info(what, append([]any{"session", session, "by", who.user, "credential", by, "remote", c.Context().RemoteAddr().String()}, more...)...)
 }

@@ -35,7 +35,11 @@ func (s *Server) open(c *fiber.Ctx, enc hub.Encoding) (caller, *hub.Stream, erro
 	}
 	ctx, cancel := timeout()
 	defer cancel()
-	who, snap, err := s.authorize(ctx, c, auth.ScopeRead)
+	who, err := s.authenticateStream(ctx, c)
+	if err != nil {
+		return caller{}, nil, err
+	}
+	who, snap, err := s.admitTo(ctx, c, who, auth.ScopeRead)
 	if err != nil {
 		return caller{}, nil, err
 	}
@@ -102,7 +106,7 @@ func (s *Server) sseHead(c *fiber.Ctx) []byte {
 func (s *Server) start(stream *hub.Stream, sink hub.Sink, who caller, id, remote string) *hub.Subscriber {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	sub, err := stream.Start(ctx, sink, who.expires)
+	sub, err := stream.Start(ctx, sink, who.grant())
 	if err != nil {
 		code := protocol.CloseUnavailable
 		if errors.Is(err, hub.ErrNotFound) {

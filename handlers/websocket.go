@@ -148,7 +148,16 @@ func (cs *commands) renew(data []byte) (any, error) {
 	if who.session != cs.session || (who.user != cs.who.user && !cs.who.service) {
 		return nil, refuse(protocol.CodeForbidden, "the token is for another session or user")
 	}
+	ctx, cancel := timeout()
+	defer cancel()
+	snap, err := cs.server.cfg.Hub.Load(ctx, cs.session)
+	if err != nil {
+		return nil, err
+	}
+	if !snap.State.TokenValid(who.grant()) {
+		return nil, deny(protocol.CodeTokenRevoked, metrics.AuthTokenRevoked, "the token was revoked: get a new one")
+	}
 	cs.who = who
-	cs.sub.SetExpiry(who.expires)
-	return protocol.TokenResponse{Token: r.Token, ExpiresAt: who.expires, Scope: who.scope.String()}, nil
+	cs.sub.SetGrant(who.grant())
+	return protocol.AuthResponse{ExpiresAt: who.token.ExpiresAt, Scope: who.scope.String()}, nil
 }

@@ -38,7 +38,7 @@ func BenchmarkFanOut(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		sub, err := stream.Start(w.ctx, counter{&got}, time.Time{})
+		sub, err := stream.Start(w.ctx, counter{&got}, hub.Grant{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func BenchmarkAppend(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				sub, err := stream.Start(w.ctx, counter{&got}, time.Time{})
+				sub, err := stream.Start(w.ctx, counter{&got}, hub.Grant{})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -17,6 +17,8 @@ var (
 	ErrStreamEnded       = errors.New("the stream was read to its end")
 	ErrUnavailable       = errors.New("unavailable")
 	ErrApprovalExpired   = errors.New("the approval has expired")
+	ErrTicket            = errors.New("no such ticket, or no more")
+	ErrTooManyTickets    = errors.New("too many tickets")
 	ErrUnsupportedCursor = errors.New("invalid cursor")
 )
 

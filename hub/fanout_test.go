@@ -35,7 +35,7 @@ func (r *reader) hop(rng *rand.Rand, total uint64) error {
 	if err != nil {
 		return err
 	}
-	sub, err := stream.Start(r.w.ctx, s, time.Time{})
+	sub, err := stream.Start(r.w.ctx, s, hub.Grant{})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -156,7 +157,8 @@ func (h *Hub) change(ctx context.Context, id string, in Input, fence *Fence) (Sn
 // same reports whether two states need no write between them: what an input
 // can change without an event or a command.
 func (s *State) same(o *State) bool {
-	return s.Running == o.Running && s.Finished == o.Finished && s.Worker == o.Worker && s.Assignment == o.Assignment
+	return s.Running == o.Running && s.Finished == o.Finished && s.Worker == o.Worker && s.Assignment == o.Assignment &&
+		s.Generation == o.Generation && slices.Equal(s.Revoked, o.Revoked) && slices.Equal(s.Tickets, o.Tickets)
 }
 
 // changed does what follows from a stored change: it counts, and wakes the

@@ -28,6 +28,11 @@ type State struct {
 	Approvals []PendingApproval `json:"approvals,omitempty"` // oldest first
 	Rules     []Rule            `json:"rules,omitempty"`
 
+	// Tokens of an earlier generation are revoked, and so are those in Revoked.
+	Generation uint64         `json:"generation,omitempty"`
+	Revoked    []RevokedToken `json:"revoked,omitempty"`
+	Tickets    []Ticket       `json:"tickets,omitempty"`
+
 	// Assignment is the fence: it grows with each assignment. Worker is empty
 	// when no worker has the session. Workspace stays: where the session ran
 	// once, it runs again.
@@ -132,6 +137,8 @@ func (s *State) clone() *State {
 	c.Approvals = slices.Clone(s.Approvals)
 	c.Rules = slices.Clone(s.Rules)
 	c.Live = slices.Clone(s.Live)
+	c.Revoked = slices.Clone(s.Revoked)
+	c.Tickets = slices.Clone(s.Tickets)
 	return &c
 }
 

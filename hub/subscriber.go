@@ -55,7 +55,7 @@ type Subscriber struct {
 	ending   *ending
 	beat     time.Time // last heartbeat
 	warned   bool      // the expiring frame went out
-	expires  time.Time // of the token; zero: never
+	grant    Grant     // what the stream was opened with
 	delay    time.Duration
 	left     bool
 
@@ -108,8 +108,8 @@ func (s *Stream) Release() { s.hub.nodeSlots.give(s.id) }
 
 // Start begins to write to the sink: connected, the gaps, all that is after the
 // cursor, caught_up, and then what comes. Stop must be called when the
-// connection has ended. expires is when the token does.
-func (s *Stream) Start(ctx context.Context, sink Sink, expires time.Time) (*Subscriber, error) {
+// connection has ended. The stream lives no longer than the grant.
+func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber, error) {
 	h := s.hub
 	snap, err := h.store.Load(ctx, s.id)
 	if err != nil {
@@ -118,7 +118,7 @@ func (s *Stream) Start(ctx context.Context, sink Sink, expires time.Time) (*Subs
 	}
 	now := time.Now()
 	sub := &Subscriber{
-		hub: h, sink: sink, enc: s.enc, opened: now, cursor: s.from.after, beat: now, expires: expires,
+		hub: h, sink: sink, enc: s.enc, opened: now, cursor: s.from.after, beat: now, grant: grant,
 	}
 	h.tails.join(h, sub, snap)
 	// The watch is on: what was appended before it is seen by reading again.
@@ -145,6 +145,9 @@ func (s *Stream) Start(ctx context.Context, sink Sink, expires time.Time) (*Subs
 	}
 	sub.control = append(sub.control, early...)
 	sub.started = true
+	if !snap.State.TokenValid(grant) { // revoked since the stream was let in
+		sub.endLocked(protocol.CloseToken, "the token was revoked", metrics.CloseToken)
+	}
 	select {
 	case <-h.draining: // Drain took its list before this stream was on it
 		sub.endLocked(protocol.CloseGoingAway, "the node is draining", metrics.CloseDraining)
@@ -190,11 +193,11 @@ func (s *Subscriber) Ended() (code int, cause metrics.CloseReason) {
 // Delivered counts what was written.
 func (s *Subscriber) Delivered() (events, bytes uint64) { return s.events.Load(), s.bytes.Load() }
 
-// SetExpiry replaces the token's end.
-func (s *Subscriber) SetExpiry(at time.Time) {
+// SetGrant replaces what the stream lives by.
+func (s *Subscriber) SetGrant(g Grant) {
 	s.tail.mu.Lock()
 	defer s.tail.mu.Unlock()
-	s.expires, s.warned = at, false
+	s.grant, s.warned = g, false
 }
 
 // End ends the stream after what was written so far.
@@ -361,12 +364,18 @@ func (h *Hub) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			h.tails.each(func(t *tail) { t.sweep(now) })
+			h.tails.each(func(t *tail) {
+				if t.sweep(now) {
+					h.enforceTokens(ctx, t)
+				}
+			})
 		}
 	}
 }
 
-func (t *tail) sweep(now time.Time) {
+// sweep reports whether the session's state changed since the last look, so that
+// the tokens must be looked at.
+func (t *tail) sweep(now time.Time) (changed bool) {
 	var cut []*Subscriber
 	timers := t.hub.cfg.Timers
 	t.mu.Lock()
@@ -388,22 +397,24 @@ func (t *tail) sweep(now time.Time) {
 		}
 		s.sweepLocked(now)
 	}
+	changed, t.changed = t.changed, false
 	t.mu.Unlock()
 	for _, s := range cut {
 		s.sink.Cut()
 	}
+	return changed
 }
 
 func (s *Subscriber) sweepLocked(now time.Time) {
 	timers := s.hub.cfg.Timers
-	if !s.expires.IsZero() {
-		if !now.Before(s.expires) {
+	if expires := s.grant.Expires; !expires.IsZero() {
+		if !now.Before(expires) {
 			s.endLocked(protocol.CloseToken, "the token has expired", metrics.CloseToken)
 			return
 		}
-		if !s.warned && s.expires.Sub(now) <= timers.ExpiringAhead {
+		if !s.warned && expires.Sub(now) <= timers.ExpiringAhead {
 			s.warned = true
-			s.controlLocked(protocol.ControlExpiring, protocol.Expiring{ExpiresAt: s.expires.UTC()})
+			s.controlLocked(protocol.ControlExpiring, protocol.Expiring{ExpiresAt: expires.UTC()})
 			s.wakeLocked()
 		}
 	}

@@ -48,6 +48,7 @@ type tail struct {
 	readers [encodings]int
 	bufs    [encodings]buffer
 	touched time.Time // last append
+	changed bool      // the state has, since the sweeper looked at it
 }
 
 // buffer holds the encoded events first to first+len(marks)-1. An empty one
@@ -138,6 +139,7 @@ func (t *tail) notify(n Notice) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.touched = now
+	t.changed = t.changed || n.Changed
 	before := t.last
 	for _, e := range n.Entries {
 		// A repeat or a hole: the buffers end here, and who lacks something

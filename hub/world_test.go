@@ -160,7 +160,7 @@ func (w *world) start(id, cursor string, s *sink, expires time.Time) {
 	if err != nil {
 		w.t.Fatalf("open at %q: %v", cursor, err)
 	}
-	sub, err := stream.Start(w.ctx, s, expires)
+	sub, err := stream.Start(w.ctx, s, hub.Grant{Expires: expires})
 	if err != nil {
 		w.t.Fatalf("start at %q: %v", cursor, err)
 	}

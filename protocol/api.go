@@ -132,6 +132,12 @@ type TokenResponse struct {
 	Scope     string    `json:"scope"`
 }
 
+// TicketResponse answers POST ticket.
+type TicketResponse struct {
+	Ticket    string    `json:"ticket"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
 // Provider is a kind of agent and how many workers offer it now.
 type Provider struct {
 	Name      string `json:"name"`

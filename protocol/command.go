@@ -1,6 +1,9 @@
 package protocol
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // CommandType names a client's command on the WebSocket.
 type CommandType string
@@ -56,6 +59,12 @@ func NewAck(id string, data any) []byte {
 // NewCommandError returns the JSON of an error.
 func NewCommandError(id string, body CommandErrorBody) []byte {
 	return Marshal(CommandError{Type: "error", ID: id, Error: body})
+}
+
+// AuthResponse is the data of its ack.
+type AuthResponse struct {
+	ExpiresAt time.Time `json:"expiresAt"`
+	Scope     string    `json:"scope"`
 }
 
 // AuthRequest is the data of an auth command.

@@ -77,6 +77,8 @@ func goldenBodies() []golden {
 		{name: "api_empty", value: Empty{}},
 		{name: "api_token_request", value: TokenRequest{Scope: "read write", TTLSeconds: 60, RevokeOthers: true}},
 		{name: "api_token_response", value: TokenResponse{Token: "t", ExpiresAt: at, Scope: "read"}},
+		{name: "api_ticket_response", value: TicketResponse{Ticket: "t", ExpiresAt: at}},
+		{name: "ack_auth", value: AuthResponse{ExpiresAt: at, Scope: "read"}},
 		{name: "api_providers", value: Providers{Providers: []Provider{{Name: "demo", Available: true, Workers: 2}}}},
 		{name: "api_problem", value: Problem{
 			Type: "about:blank", Title: "Conflict", Status: 409, Detail: "late", Code: CodeApprovalResolved, Outcome: OutcomeSelected, OptionID: "o1",

@@ -144,7 +144,9 @@ func (s *Store) Append(_ context.Context, id string, b hub.Batch) (hub.Appended,
 func (x *session) append(b hub.Batch, r Retention) hub.Appended {
 	now := time.Now()
 	done := hub.Appended{First: x.last + 1, Time: now}
-	x.activity = now
+	if len(b.Events) > 0 {
+		x.activity = now
+	}
 	if b.Fence != nil {
 		x.n = b.Fence.N
 	}

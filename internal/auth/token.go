@@ -36,6 +36,12 @@ type Claims struct {
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 	ID        string // names the token in revocations
+	// Generation of the session's tokens: those of an earlier one were revoked
+	// together.
+	Generation uint64
+	// Cookie says that this is the value of a cookie, which is no bearer token:
+	// it opens streams only.
+	Cookie bool
 }
 
 // Signer mints and verifies session tokens: JWTs signed with HS256 (RFC 7519,
@@ -52,7 +58,11 @@ type wireClaims struct {
 	jwt.RegisteredClaims        // sub, exp, iat, jti; nbf is obeyed
 	Session              string `json:"sid"`
 	Scope                string `json:"scope"`
+	Generation           uint64 `json:"gen,omitempty"`
+	Use                  string `json:"use,omitempty"` // useCookie, or nothing
 }
+
+const useCookie = "cookie"
 
 // NewSigner takes the secrets (the first one signs) and the life of a token.
 func NewSigner(secrets [][]byte, ttl time.Duration) (*Signer, error) {
@@ -113,10 +123,10 @@ func RandomSecret() []byte {
 // TTL is the life of a token when the caller of Mint names none.
 func (s *Signer) TTL() time.Duration { return s.ttl }
 
-// Mint signs a token. Session, user and scope must not be empty, or nobody
+// Mint makes a token. Session, user and scope must not be empty, or nobody
 // will take it. A ttl that is not positive, or beyond the signer's own, becomes
 // the signer's own. The end is rounded up to a second.
-func (s *Signer) Mint(session, user string, scope Scope, ttl time.Duration) (string, Claims) {
+func (s *Signer) Mint(session, user string, scope Scope, generation uint64, ttl time.Duration) (string, Claims) {
 	if ttl <= 0 || ttl > s.ttl {
 		ttl = s.ttl
 	}
@@ -130,21 +140,39 @@ func (s *Signer) Mint(session, user string, scope Scope, ttl time.Duration) (str
 		IssuedAt:  time.Unix(now.Unix(), 0),
 		ExpiresAt: time.Unix(end.Unix(), 0),
 		ID:        rand.Text(),
+
+		Generation: generation,
 	}
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, wireClaims{
+	return s.sign(c), c
+}
+
+// MintCookie makes the value of a cookie that reads the token's session. It has
+// the token's id, generation and end, and so dies with it.
+func (s *Signer) MintCookie(token Claims) string {
+	token.Scope, token.Cookie = ScopeRead, true
+	return s.sign(token)
+}
+
+func (s *Signer) sign(c Claims) string {
+	w := wireClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Subject:   c.User,
 			IssuedAt:  jwt.NewNumericDate(c.IssuedAt),
 			ExpiresAt: jwt.NewNumericDate(c.ExpiresAt),
 			ID:        c.ID,
 		},
-		Session: c.Session,
-		Scope:   c.Scope.String(),
-	}).SignedString(s.secrets[0])
+		Session:    c.Session,
+		Scope:      c.Scope.String(),
+		Generation: c.Generation,
+	}
+	if c.Cookie {
+		w.Use = useCookie
+	}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, w).SignedString(s.secrets[0])
 	if err != nil { // strings, numbers and a key of bytes: cannot fail
 		panic("auth: sign token: " + err.Error())
 	}
-	return token, c
+	return token
 }
 
 // Verify reads a token: ErrTokenExpired if only its time is over,
@@ -191,6 +219,8 @@ func (w *wireClaims) claims() (Claims, error) {
 		return Claims{}, fmt.Errorf("its jti has %d bytes: want 1 to %d", len(w.ID), maxTokenID)
 	case w.ExpiresAt == nil || !sane(w.ExpiresAt.Time):
 		return Claims{}, errors.New("it has no exp that is a time")
+	case w.Use != "" && w.Use != useCookie:
+		return Claims{}, errors.New("its use is unknown here")
 	case w.IssuedAt == nil || !sane(w.IssuedAt.Time):
 		return Claims{}, errors.New("it has no iat that is a time")
 	}
@@ -201,6 +231,7 @@ func (w *wireClaims) claims() (Claims, error) {
 	return Claims{
 		User: w.Subject, Session: w.Session, Scope: scope,
 		IssuedAt: w.IssuedAt.Time, ExpiresAt: w.ExpiresAt.Time, ID: w.ID,
+		Generation: w.Generation, Cookie: w.Use == useCookie,
 	}, nil
 }
 

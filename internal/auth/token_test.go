@@ -33,7 +33,7 @@ func newSigner(t testing.TB, secrets ...[]byte) *Signer {
 
 func TestTokenSaysWhatWasMinted(t *testing.T) {
 	s := newSigner(t, secretA)
-	token, minted := s.Mint("s1", "ana <ä>", ScopeRead|ScopeApprove, time.Hour)
+	token, minted := s.Mint("s1", "ana <ä>", ScopeRead|ScopeApprove, 0, time.Hour)
 	got, err := s.Verify(token, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestTokenSaysWhatWasMinted(t *testing.T) {
 	if got.Session != "s1" || got.User != "ana <ä>" || got.Scope.String() != "read approve" || got.ID == "" {
 		t.Errorf("claims are %+v", got)
 	}
-	if other, _ := s.Mint("s1", "ana <ä>", ScopeAll, time.Hour); other == token {
+	if other, _ := s.Mint("s1", "ana <ä>", ScopeAll, 0, time.Hour); other == token {
 		t.Error("two tokens are the same")
 	}
 }
@@ -53,7 +53,7 @@ func TestTokenSaysWhatWasMinted(t *testing.T) {
 // claim names.
 func TestTokenOnTheWire(t *testing.T) {
 	s := newSigner(t, secretA)
-	token, c := s.Mint("s1", "ana", ScopeAll, time.Hour)
+	token, c := s.Mint("s1", "ana", ScopeAll, 0, time.Hour)
 	claims := jwt.MapClaims{}
 	if _, err := jwt.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return secretA, nil }); err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func TestTokenEndsAtItsTime(t *testing.T) {
 		s := newSigner(t, secretA)
 		time.Sleep(300 * time.Millisecond) // off the whole second
 		start := time.Now()
-		token, c := s.Mint("s1", "ana", ScopeAll, 2*time.Second)
+		token, c := s.Mint("s1", "ana", ScopeAll, 0, 2*time.Second)
 		if life := c.ExpiresAt.Sub(start); life < 2*time.Second || life >= 3*time.Second {
 			t.Errorf("a token for 2s lives %v", life)
 		}
@@ -99,7 +99,7 @@ func TestTokenLifeIsClamped(t *testing.T) {
 			0: 24 * time.Hour, -time.Hour: 24 * time.Hour, 48 * time.Hour: 24 * time.Hour,
 			time.Hour: time.Hour, time.Nanosecond: time.Second,
 		} {
-			if _, c := s.Mint("s1", "ana", ScopeAll, ttl); c.ExpiresAt.Sub(c.IssuedAt) != want {
+			if _, c := s.Mint("s1", "ana", ScopeAll, 0, ttl); c.ExpiresAt.Sub(c.IssuedAt) != want {
 				t.Errorf("ttl %v lives %v, want %v", ttl, c.ExpiresAt.Sub(c.IssuedAt), want)
 			}
 		}
@@ -108,8 +108,8 @@ func TestTokenLifeIsClamped(t *testing.T) {
 
 func TestSecretsRotate(t *testing.T) {
 	before, after, gone := newSigner(t, secretA), newSigner(t, secretB, secretA), newSigner(t, secretB)
-	old, _ := before.Mint("s1", "ana", ScopeAll, 0)
-	fresh, _ := after.Mint("s1", "ana", ScopeAll, 0)
+	old, _ := before.Mint("s1", "ana", ScopeAll, 0, 0)
+	fresh, _ := after.Mint("s1", "ana", ScopeAll, 0, 0)
 	if _, err := after.Verify(old, time.Now()); err != nil {
 		t.Errorf("the second secret does not verify: %v", err)
 	}
@@ -218,7 +218,7 @@ func TestVerifyRefuses(t *testing.T) {
 // user's name.
 func TestLongUserFitsAToken(t *testing.T) {
 	s := newSigner(t, secretA)
-	token, _ := s.Mint(strings.Repeat("s", 64), strings.Repeat("漢", 341), ScopeAll, 0)
+	token, _ := s.Mint(strings.Repeat("s", 64), strings.Repeat("漢", 341), ScopeAll, 0, 0)
 	if _, err := s.Verify(token, time.Now()); err != nil {
 		t.Errorf("a token of %d bytes: %v", len(token), err)
 	}
@@ -271,7 +271,7 @@ func TestNewSignerRefuses(t *testing.T) {
 
 func FuzzVerify(f *testing.F) {
 	s := newSigner(f, secretA, secretB)
-	token, _ := s.Mint("s1", "ana", ScopeAll, 0)
+	token, _ := s.Mint("s1", "ana", ScopeAll, 0, 0)
 	f.Add(token, false)
 	f.Add("a.b.c", false)
 	f.Add(`{"sub":"ana","sid":"s1","scope":"read","exp":2000000000,"iat":1700000000,"jti":"j"}`, true)
@@ -296,7 +296,7 @@ func FuzzVerify(f *testing.F) {
 
 func BenchmarkVerify(b *testing.B) {
 	s := newSigner(b, secretA)
-	token, _ := s.Mint("s1", "ana", ScopeAll, 0)
+	token, _ := s.Mint("s1", "ana", ScopeAll, 0, 0)
 	now := time.Now()
 	for b.Loop() {
 		if _, err := s.Verify(token, now); err != nil {

@@ -1,0 +1,120 @@
+package handlers
+
+import (
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sessionhub/internal/auth"
+	"sessionhub/metrics"
+	"sessionhub/protocol"
+)
+
+// postToken makes a token that is not wider than the caller, and revokes all
+// others if asked to.
+func (s *Server) postToken(c *fiber.Ctx) error {
+	ctx, cancel := timeout()
+	defer cancel()
+	who, snap, err := s.authorize(ctx, c, 0)
+	if err != nil {
+		return err
+	}
+	var r protocol.TokenRequest
+	if err := body(c, &r); err != nil {
+		return err
+	}
+	scope := who.scope
+	if r.Scope != "" {
+		if scope, err = auth.ParseScope(r.Scope); err != nil {
+			return refuse(protocol.CodeInvalidRequest, "%v", err)
+		}
+		if !who.scope.Contains(scope) {
+			return deny(protocol.CodeScope, metrics.AuthScope, "the caller has the scope %q, which does not hold %q", who.scope, scope)
+		}
+	}
+	if r.TTLSeconds < 0 {
+		return refuse(protocol.CodeInvalidRequest, "ttlSeconds must not be negative")
+	}
+	id, generation := snap.State.Info.SessionID, snap.State.Generation
+	if r.RevokeOthers {
+		if !who.scope.Contains(auth.ScopeAll) {
+			return deny(protocol.CodeScope, metrics.AuthScope, "revokeOthers needs the full scope, the token has %q", who.scope)
+		}
+		if generation, err = s.cfg.Hub.RevokeAll(ctx, id); err != nil {
+			return err
+		}
+		s.audit(c, "tokens revoked", who, id)
+	}
+	token, claims := s.cfg.Signer.Mint(id, snap.State.Info.UserID, scope, generation, s.tokenTTL(who, r.TTLSeconds))
+	s.audit(c, "token made", who, id, "scope", scope.String(), "expires", claims.ExpiresAt)
+	return send(c, fiber.StatusCreated, protocol.TokenResponse{Token: token, ExpiresAt: claims.ExpiresAt, Scope: scope.String()})
+}
+
+// tokenTTL is the wish for a token's life, 0 for none. A narrowed token cannot
+// outlive the one that it came from: a share link ends with what made it. The
+// signer clamps to --token-ttl.
+func (s *Server) tokenTTL(who caller, seconds int64) time.Duration {
+	const year = 365 * 24 * 3600
+	ttl := time.Duration(min(seconds, year)) * time.Second
+	if who.isKey() || who.scope == auth.ScopeAll {
+		return ttl
+	}
+	left := time.Until(who.token.ExpiresAt)
+	if ttl == 0 || ttl > left {
+		return left
+	}
+	return ttl
+}
+
+// deleteToken revokes the token that calls.
+func (s *Server) deleteToken(c *fiber.Ctx) error {
+	ctx, cancel := timeout()
+	defer cancel()
+	who, snap, err := s.authorize(ctx, c, 0)
+	if err != nil {
+		return err
+	}
+	if who.isKey() {
+		return refuse(protocol.CodeInvalidRequest, "the request has no session token that could be revoked")
+	}
+	if err := s.cfg.Hub.Revoke(ctx, snap.State.Info.SessionID, who.grant()); err != nil {
+		return err
+	}
+	s.audit(c, "token revoked", who, snap.State.Info.SessionID)
+	return c.SendStatus(fiber.StatusNoContent)
+}
+
+// postTicket makes a ticket for one stream.
+func (s *Server) postTicket(c *fiber.Ctx) error {
+	ctx, cancel := timeout()
+	defer cancel()
+	who, snap, err := s.authorize(ctx, c, auth.ScopeRead)
+	if err != nil {
+		return err
+	}
+	ticket, expires, err := s.cfg.Hub.NewTicket(ctx, snap.State.Info.SessionID, who.grant())
+	if err != nil {
+		return err
+	}
+	return send(c, fiber.StatusCreated, protocol.TicketResponse{Ticket: ticket, ExpiresAt: expires})
+}
+
+// postCookie sets the cookie that reads this session's streams.
+func (s *Server) postCookie(c *fiber.Ctx) error {
+	ctx, cancel := timeout()
+	defer cancel()
+	who, snap, err := s.authorize(ctx, c, auth.ScopeRead)
+	if err != nil {
+		return err
+	}
+	id, claims := snap.State.Info.SessionID, who.token
+	if who.isKey() { // a key has no end of its own: the cookie gets a token's
+		_, claims = s.cfg.Signer.Mint(id, snap.State.Info.UserID, auth.ScopeRead, snap.State.Generation, 0)
+	}
+	c.Cookie(&fiber.Cookie{
+		Name: cookieName, Value: s.cfg.Signer.MintCookie(claims), Path: "/api/sessions/" + id, Expires: claims.ExpiresAt,
+		HTTPOnly: true, SameSite: fiber.CookieSameSiteStrictMode, Secure: s.overTLS(c),
+	})
+	s.audit(c, "cookie made", who, id)
+	return c.SendStatus(fiber.StatusNoContent)
+}

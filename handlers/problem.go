@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -76,6 +77,7 @@ var codeOf = []struct {
 	{hub.ErrTooManyTickets, protocol.CodeRateLimited},
 	{hub.ErrQueueFull, protocol.CodeQueueFull},
 	{hub.ErrIdempotency, protocol.CodeIdempotency},
+	{hub.ErrSessionLimit, protocol.CodeSessionLimit},
 	{hub.ErrConnectionLimit, protocol.CodeConnectionLimit},
 	{hub.ErrApprovalExpired, protocol.CodeApprovalExpired},
 	{hub.ErrUnavailable, protocol.CodeUnavailable},
@@ -84,7 +86,8 @@ var codeOf = []struct {
 	{protocol.ErrCursor, protocol.CodeInvalidRequest},
 }
 
-// retryAfter is the Retry-After in seconds of answers that say "later".
+// retryAfter is the Retry-After in seconds of answers that say "later" and do not
+// know when.
 const retryAfter = 1
 
 // answer is an error as every edge writes it.
@@ -93,6 +96,7 @@ type answer struct {
 	detail   string
 	outcome  string
 	optionID string
+	retry    int  // seconds; for answers that say "later"
 	internal bool // the error's text is for the log only
 	auth     metrics.AuthFailure
 }
@@ -111,9 +115,19 @@ func toAnswer(err error) answer {
 			outcome: resolved.Outcome, optionID: resolved.OptionID,
 		}
 	}
+	var rate *hub.RateError
+	if errors.As(err, &rate) {
+		// Rounded up: who comes back then is not refused again.
+		return answer{code: protocol.CodeRateLimited, detail: rate.Error(), retry: int((rate.Wait + time.Second - 1) / time.Second)}
+	}
 	for _, row := range codeOf {
 		if errors.Is(err, row.err) {
-			return answer{code: row.code, detail: err.Error()}
+			a := answer{code: row.code, detail: err.Error()}
+			switch statusOf[a.code] {
+			case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+				a.retry = retryAfter
+			}
+			return a
 		}
 	}
 	var framework *fiber.Error
@@ -169,8 +183,9 @@ func (s *Server) onError(c *fiber.Ctx, err error) error {
 		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
 	case http.StatusRequestEntityTooLarge:
 		s.cfg.Metrics.LimitRejected(metrics.LimitMessageBytes)
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(retryAfter))
+	}
+	if a.retry > 0 {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(a.retry))
 	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Status(status)

@@ -38,9 +38,13 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 		}
 		user = r.UserID
 	}
+	key, err := idempotencyKey(c, who, user)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := timeout()
 	defer cancel()
-	snap, err := s.cfg.Hub.Create(ctx, user, r)
+	snap, err := s.cfg.Hub.Create(ctx, user, key, r)
 	if err != nil {
 		return err
 	}
@@ -53,6 +57,22 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 		EventsURL: base + "/events", WebsocketURL: "ws" + strings.TrimPrefix(base, "http") + "/ws",
 		MessagesURL: base + "/messages", ApproveURL: base + "/approve",
 	})
+}
+
+// maxIdempotencyKey bounds the header, in bytes.
+const maxIdempotencyKey = 256
+
+// idempotencyKey names the request among those of all callers for all users; it
+// is empty without the header.
+func idempotencyKey(c *fiber.Ctx, who caller, user string) (string, error) {
+	key := c.Get("Idempotency-Key")
+	if key == "" {
+		return "", nil
+	}
+	if len(key) > maxIdempotencyKey {
+		return "", refuse(protocol.CodeInvalidRequest, "Idempotency-Key is longer than %d bytes", maxIdempotencyKey)
+	}
+	return strings.Join([]string{who.user, user, key}, "\x00"), nil
 }
 
 // base is the start of absolute URLs, without a slash at the end.

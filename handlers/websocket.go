@@ -122,11 +122,7 @@ func (cs *commands) reply(cmd protocol.Command, answer any, err error) {
 		if a.internal {
 			cs.server.cfg.Log.Error("command failed", "session", cs.session, "type", cmd.Type, "error", err)
 		}
-		body := protocol.CommandErrorBody{Code: a.code, Detail: a.detail, Outcome: a.outcome, OptionID: a.optionID}
-		switch statusOf[a.code] {
-		case fiber.StatusTooManyRequests, fiber.StatusServiceUnavailable:
-			body.RetryAfter = retryAfter
-		}
+		body := protocol.CommandErrorBody{Code: a.code, Detail: a.detail, Outcome: a.outcome, OptionID: a.optionID, RetryAfter: a.retry}
 		frame = protocol.NewCommandError(cmd.ID, body)
 	} else {
 		frame = protocol.NewAck(cmd.ID, answer)

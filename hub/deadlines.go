@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"sessionhub/protocol"
 )
 
 // deadlines is the due-index: when each session wants to be looked at next. An
@@ -95,6 +97,8 @@ func (h *Hub) look(ctx context.Context, id string) {
 		case now.Before(due):
 			h.due.arm(id, due)
 			return
+		case snap.State.Closed == protocol.ClosedDeleted && snap.State.Info.RequestHash != "" && !snap.State.Forgotten:
+			_, _, err = h.change(ctx, id, InForget{}, nil)
 		case snap.State.Closed != "":
 			if err = h.store.Delete(ctx, id); err == nil {
 				return

@@ -13,6 +13,7 @@ var (
 	ErrSessionEnded      = errors.New("the session has ended")
 	ErrQueueFull         = errors.New("queue full")
 	ErrIdempotency       = errors.New("the same key was used with another body")
+	ErrSessionLimit      = errors.New("too many sessions")
 	ErrConnectionLimit   = errors.New("too many connections")
 	ErrStreamEnded       = errors.New("the stream was read to its end")
 	ErrUnavailable       = errors.New("unavailable")

@@ -63,6 +63,7 @@ var DefaultTimers = Timers{
 type Config struct {
 	Node                     string // this process, as clients see it
 	Policy                   Policy
+	Limits                   Limits
 	Timers                   Timers
 	MaxEventBytes            int // of an event's data
 	MaxConnectionsPerSession int
@@ -129,7 +130,7 @@ func (h *Hub) change(ctx context.Context, id string, in Input, fence *Fence) (Sn
 		if err != nil {
 			return snap, Appended{}, err
 		}
-		b := Batch{Events: c.Events, Commands: c.Commands, Drop: c.Drop, Notes: c.Notes, Fence: fence}
+		b := Batch{Events: c.Events, Commands: c.Commands, Drop: c.Drop, Notes: c.Notes, Fence: fence, Forget: c.State.Forgotten && !snap.State.Forgotten}
 		if len(c.Events)+len(c.Commands)+len(c.Drop) > 0 || !c.State.same(snap.State) {
 			b.State, b.Expect = c.State, snap.Version
 		} else if fence == nil {
@@ -158,7 +159,7 @@ func (h *Hub) change(ctx context.Context, id string, in Input, fence *Fence) (Sn
 // can change without an event or a command.
 func (s *State) same(o *State) bool {
 	return s.Running == o.Running && s.Finished == o.Finished && s.Worker == o.Worker && s.Assignment == o.Assignment &&
-		s.Generation == o.Generation && slices.Equal(s.Revoked, o.Revoked) && slices.Equal(s.Tickets, o.Tickets)
+		s.Forgotten == o.Forgotten && s.Generation == o.Generation && slices.Equal(s.Revoked, o.Revoked) && slices.Equal(s.Tickets, o.Tickets)
 }
 
 // changed does what follows from a stored change: it counts, and wakes the

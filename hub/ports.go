@@ -23,8 +23,9 @@ var (
 // holds every implementation to this text.
 type Store interface {
 	// Create stores a new session with its first change, in one step.
-	// ErrExists if the id is taken.
-	Create(ctx context.Context, id string, c Batch) (Appended, error)
+	// ErrExists if the id is taken; then ErrSessionLimit if the user has
+	// maxOpen sessions that are not closed already (0: no limit).
+	Create(ctx context.Context, id string, c Batch, maxOpen int) (Appended, error)
 
 	// Load reads what the rules need. ErrNotFound if there is none.
 	Load(ctx context.Context, id string) (Snapshot, error)
@@ -56,6 +57,10 @@ type Store interface {
 	// listing ended (empty: from the newest). next is empty at the end.
 	List(ctx context.Context, q ListQuery) (sessions []Snapshot, next string, err error)
 
+	// TakeToken takes a token from the bucket of that name, or says how long to
+	// wait for one. Every caller of a name gives the same rate.
+	TakeToken(ctx context.Context, key string, r Rate) (wait time.Duration, err error)
+
 	// Delete forgets a session and its logs. Deleting nothing is no error.
 	Delete(ctx context.Context, id string) error
 }
@@ -76,6 +81,10 @@ type Batch struct {
 	Commands []Command
 	Drop     []uint64
 	Notes    []Note
+
+	// Forget drops the events, commands and notes that were there before. The
+	// numbering goes on.
+	Forget bool
 }
 
 // Fence is a worker's place: N counts its events in this assignment from 1.

@@ -3,6 +3,8 @@ package hub
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,21 +27,41 @@ const (
 	maxReasonBytes   = 4096
 )
 
-// Create makes a session for a user.
-func (h *Hub) Create(ctx context.Context, user string, r protocol.CreateRequest) (Snapshot, error) {
+// Create makes a session for a user. With a key, which names the caller and the
+// request, a repeat gives the same session; ErrIdempotency if the request is
+// another, or the session was deleted.
+func (h *Hub) Create(ctx context.Context, user, key string, r protocol.CreateRequest) (Snapshot, error) {
 	if err := h.Ready(); err != nil {
 		return Snapshot{}, err
+	}
+	if err := h.allow(ctx, metrics.LimitSessionRate, user, h.cfg.Limits.Sessions); err != nil {
+		return Snapshot{}, err
+	}
+	hash := hashJSON(protocol.Marshal(r))
+	if key != "" {
+		if snap, err := h.created(ctx, keyedID(key), hash); !errors.Is(err, ErrNotFound) {
+			return snap, err
+		}
 	}
 	info, err := h.newInfo(user, r)
 	if err != nil {
 		return Snapshot{}, err
 	}
+	if key != "" {
+		info.SessionID, info.RequestHash = keyedID(key), hash
+	}
 	c, err := NewState(info, h.cfg.Policy, info.CreatedAt)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	done, err := h.store.Create(ctx, info.SessionID, Batch{State: c.State, Events: c.Events})
-	if err != nil {
+	done, err := h.store.Create(ctx, info.SessionID, Batch{State: c.State, Events: c.Events}, h.cfg.Limits.SessionsPerUser)
+	switch {
+	case errors.Is(err, ErrExists) && key != "": // the same request came twice at once
+		return h.created(ctx, info.SessionID, hash)
+	case errors.Is(err, ErrSessionLimit):
+		h.cfg.Metrics.LimitRejected(metrics.LimitSessionsPerUser)
+		return Snapshot{}, err
+	case err != nil:
 		return Snapshot{}, err
 	}
 	for _, e := range c.Events {
@@ -48,6 +70,27 @@ func (h *Hub) Create(ctx context.Context, user string, r protocol.CreateRequest)
 	h.cfg.Metrics.SessionCreated(info.Provider)
 	h.due.arm(info.SessionID, c.State.nextDue(done.Time, h.cfg.Timers))
 	return h.store.Load(ctx, info.SessionID)
+}
+
+// created gives the session that an earlier request with the same key made.
+func (h *Hub) created(ctx context.Context, id, hash string) (Snapshot, error) {
+	snap, err := h.store.Load(ctx, id)
+	switch {
+	case err != nil:
+		return Snapshot{}, err
+	case snap.State.Closed == protocol.ClosedDeleted:
+		return Snapshot{}, fmt.Errorf("%w: its session was deleted", ErrIdempotency)
+	case snap.State.Info.RequestHash != hash:
+		return Snapshot{}, ErrIdempotency
+	}
+	return snap, nil
+}
+
+// keyedID is the id of the session that a key makes, so that two requests meet
+// in one place whichever nodes they reach.
+func keyedID(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return "s_" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:26]
 }
 
 func (h *Hub) newInfo(user string, r protocol.CreateRequest) (Info, error) {
@@ -150,6 +193,7 @@ func (h *Hub) Message(ctx context.Context, id, user string, r protocol.MessageRe
 	}
 	hash := hashJSON(content)
 	in := InMessage{Data: protocol.MessageData{MessageID: r.MessageID, Content: content, UserID: user}, Hash: hash}
+	allowed := false
 	for range maxDecide {
 		// The state before the note: whoever accepts the same message in
 		// between changes the state, and this change is refused.
@@ -166,6 +210,12 @@ func (h *Hub) Message(ctx context.Context, id, user string, r protocol.MessageRe
 		}
 		if ok {
 			return protocol.MessageResponse{MessageID: r.MessageID, Seq: seq, Duplicate: true}, nil
+		}
+		if !allowed { // a repeat costs nothing
+			if err := h.allow(ctx, metrics.LimitMessageRate, snap.State.Info.UserID, h.cfg.Limits.Messages); err != nil {
+				return protocol.MessageResponse{}, err
+			}
+			allowed = true
 		}
 		c, err := Step(snap.State, in, h.cfg.Policy, time.Now())
 		if err != nil {

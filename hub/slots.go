@@ -7,38 +7,57 @@ import (
 	"sessionhub/metrics"
 )
 
-// slots counts the streams of this node, under their session. A place is taken
-// before a stream starts and given back once.
+// slots counts the streams of this node, under their session and under their
+// user. A place is taken before a stream starts and given back once.
 type slots struct {
-	mu    sync.Mutex
-	by    map[string]int
-	total int
+	mu       sync.Mutex
+	sessions map[string]int
+	users    map[string]int
+	total    int
 }
 
+// slotLimits bound the streams; 0 is no limit.
+type slotLimits struct{ perSession, perUser, perNode int }
+
 // take takes a place, or refuses with ErrConnectionLimit and the limit that was
-// reached. A limit of 0 is none.
-func (s *slots) take(session string, perSession, perNode int) (metrics.Limit, error) {
+// reached.
+func (s *slots) take(session, user string, most slotLimits) (metrics.Limit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if perSession > 0 && s.by[session] >= perSession {
-		return metrics.LimitConnectionsPerSession, fmt.Errorf("%w: the session has %d, which is the most", ErrConnectionLimit, perSession)
+	for _, l := range []struct {
+		limit metrics.Limit
+		who   string
+		have  int
+		most  int
+	}{
+		{metrics.LimitConnectionsPerSession, "the session", s.sessions[session], most.perSession},
+		{metrics.LimitConnectionsPerUser, "the user", s.users[user], most.perUser},
+		{metrics.LimitConnections, "this node", s.total, most.perNode},
+	} {
+		if l.most > 0 && l.have >= l.most {
+			return l.limit, fmt.Errorf("%w: %s has %d, which is the most", ErrConnectionLimit, l.who, l.most)
+		}
 	}
-	if perNode > 0 && s.total >= perNode {
-		return metrics.LimitConnections, fmt.Errorf("%w: this node has %d, which is the most", ErrConnectionLimit, perNode)
+	if s.sessions == nil {
+		s.sessions, s.users = make(map[string]int), make(map[string]int)
 	}
-	if s.by == nil {
-		s.by = make(map[string]int)
-	}
-	s.by[session]++
+	s.sessions[session]++
+	s.users[user]++
 	s.total++
 	return "", nil
 }
 
-func (s *slots) give(session string) {
+func (s *slots) give(session, user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.total--
-	if s.by[session]--; s.by[session] == 0 {
-		delete(s.by, session)
+	count(s.sessions, session)
+	count(s.users, user)
+}
+
+// count takes one off, and the entry with the last one.
+func count(by map[string]int, key string) {
+	if by[key]--; by[key] == 0 {
+		delete(by, key)
 	}
 }

@@ -42,6 +42,7 @@ type State struct {
 	Evicting   uint64    `json:"evicting,omitempty"` // the close command that makes the place free
 	Closed     string    `json:"closed,omitempty"`   // reason; empty while the session is open
 	ClosedAt   time.Time `json:"closedAt,omitzero"`
+	Forgotten  bool      `json:"forgotten,omitempty"` // deleted, and its logs are gone: only its key is kept
 }
 
 // Info is fixed when a session is created.
@@ -55,6 +56,9 @@ type Info struct {
 	Metadata         json.RawMessage       `json:"metadata,omitempty"`
 	AgentOptions     protocol.AgentOptions `json:"agentOptions,omitzero"`
 	CreatedAt        time.Time             `json:"createdAt"`
+	// RequestHash is of the create request, when that had an Idempotency-Key:
+	// a repeat must be the same.
+	RequestHash string `json:"requestHash,omitempty"`
 }
 
 // OpenMessage is a message without a complete. Command is its seq in the

@@ -186,11 +186,20 @@ func (st *step) close(reason, detail string) {
 	}
 }
 
+// InForget is a deleted session whose streams have been read to their end. Its
+// key stays, so that a late repeat of its creation does not make another one.
+type InForget struct{}
+
+func (InForget) apply(st *step) error {
+	st.s.Forgotten = true
+	return nil
+}
+
 // nextDue is when the rules want to look at the session again: an approval
 // that expires, the idle end, the end of an ended session's retention.
 func (s *State) nextDue(lastActivity time.Time, t Timers) time.Time {
 	switch {
-	case s.Closed == protocol.ClosedDeleted:
+	case s.Closed == protocol.ClosedDeleted && !s.Forgotten:
 		return s.ClosedAt.Add(t.DeletedLinger)
 	case s.Closed != "":
 		return s.ClosedAt.Add(t.EndedRetention)

@@ -55,6 +55,7 @@ type Subscriber struct {
 	ending   *ending
 	beat     time.Time // last heartbeat
 	warned   bool      // the expiring frame went out
+	user     string    // whose place it has
 	grant    Grant     // what the stream was opened with
 	delay    time.Duration
 	left     bool
@@ -76,6 +77,7 @@ type ending struct {
 type Stream struct {
 	hub  *Hub
 	id   string
+	user string
 	from start
 	enc  Encoding
 	// Ended says that the reader has seen the session's last event already.
@@ -96,15 +98,17 @@ func (h *Hub) Open(ctx context.Context, id string, c protocol.Cursor, enc Encodi
 	if err != nil {
 		return nil, err
 	}
-	if limit, err := h.nodeSlots.take(id, h.cfg.MaxConnectionsPerSession, h.cfg.MaxConnections); err != nil {
+	user := snap.State.Info.UserID
+	most := slotLimits{h.cfg.MaxConnectionsPerSession, h.cfg.Limits.ConnectionsPerUser, h.cfg.MaxConnections}
+	if limit, err := h.nodeSlots.take(id, user, most); err != nil {
 		h.cfg.Metrics.LimitRejected(limit)
 		return nil, err
 	}
-	return &Stream{hub: h, id: id, from: from, enc: enc, Ended: snap.State.Closed != "" && from.after >= snap.Last}, nil
+	return &Stream{hub: h, id: id, user: user, from: from, enc: enc, Ended: snap.State.Closed != "" && from.after >= snap.Last}, nil
 }
 
 // Release gives the place of a stream back that did not start.
-func (s *Stream) Release() { s.hub.nodeSlots.give(s.id) }
+func (s *Stream) Release() { s.hub.nodeSlots.give(s.id, s.user) }
 
 // Start begins to write to the sink: connected, the gaps, all that is after the
 // cursor, caught_up, and then what comes. Stop must be called when the
@@ -118,7 +122,7 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber
 	}
 	now := time.Now()
 	sub := &Subscriber{
-		hub: h, sink: sink, enc: s.enc, opened: now, cursor: s.from.after, beat: now, grant: grant,
+		hub: h, sink: sink, enc: s.enc, opened: now, cursor: s.from.after, beat: now, user: s.user, grant: grant,
 	}
 	h.tails.join(h, sub, snap)
 	// The watch is on: what was appended before it is seen by reading again.
@@ -178,7 +182,7 @@ func (s *Subscriber) Stop(code int, reason string, cause metrics.CloseReason) {
 		return
 	}
 	s.hub.tails.leave(s)
-	s.hub.nodeSlots.give(s.tail.session)
+	s.hub.nodeSlots.give(s.tail.session, s.user)
 	s.hub.cfg.Metrics.StreamClosed(s.transport(), s.ended.Load().cause, time.Since(s.opened))
 }
 

@@ -62,7 +62,7 @@ func (w *world) stop() {
 
 func (w *world) create() string {
 	w.t.Helper()
-	s, err := w.hub.Create(w.ctx, "u1", protocol.CreateRequest{})
+	s, err := w.hub.Create(w.ctx, "u1", "", protocol.CreateRequest{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -107,12 +107,17 @@ type Limit string
 const (
 	LimitConnections           Limit = "connections"             // of this node
 	LimitConnectionsPerSession Limit = "connections_per_session" // of one session
+	LimitConnectionsPerUser    Limit = "connections_per_user"    // of one user
+	LimitSessionsPerUser       Limit = "sessions_per_user"       // open ones of one user
+	LimitMessageRate           Limit = "rate_messages"           // of one user
+	LimitSessionRate           Limit = "rate_sessions"           // made by one user
 	LimitQueuedMessages        Limit = "queued_messages"         // of one session
 	LimitMessageBytes          Limit = "message_bytes"           // a body or a WebSocket message
 )
 
 // Limits lists every limit.
-var Limits = []Limit{LimitConnections, LimitConnectionsPerSession, LimitQueuedMessages, LimitMessageBytes}
+var Limits = []Limit{LimitConnections, LimitConnectionsPerSession, LimitConnectionsPerUser, LimitSessionsPerUser,
+	LimitMessageRate, LimitSessionRate, LimitQueuedMessages, LimitMessageBytes}
 
 // AuthFailure says why a request or a frame was refused for its credential or
 // for where it came from.

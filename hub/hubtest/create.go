@@ -32,7 +32,7 @@ func testCreate(f *fixture) {
 	}
 
 	// The id is taken, whoever asks, and the first session is left alone.
-	if _, err := f.store.Create(f.ctx, "s1", firstBatch(f.T, "s1", "u2")); !errors.Is(err, hub.ErrExists) {
+	if _, err := f.store.Create(f.ctx, "s1", firstBatch(f.T, "s1", "u2"), 0); !errors.Is(err, hub.ErrExists) {
 		f.Errorf("created twice: %v, want ErrExists", err)
 	}
 	if again := f.load("s1"); again.State.Info.UserID != "u1" || again.Version != s.Version || again.Last != 1 {
@@ -46,7 +46,7 @@ func testCreateRace(f *fixture) {
 	batch := firstBatch(f.T, "s1", "u1")
 	for range 16 {
 		wg.Go(func() {
-			switch _, err := f.store.Create(f.ctx, "s1", batch); {
+			switch _, err := f.store.Create(f.ctx, "s1", batch, 0); {
 			case err == nil:
 				won.Add(1)
 			case !errors.Is(err, hub.ErrExists):

@@ -61,6 +61,10 @@ func Run(t *testing.T, open Open) {
 		{"ListFilters", Retention{}, testListFilters},
 		{"ListBadCursor", Retention{}, testListBadCursor},
 		{"Delete", Retention{}, testDelete},
+		{"SessionLimit", Retention{}, testSessionLimit},
+		{"SessionLimitRace", Retention{}, testSessionLimitRace},
+		{"Forget", Retention{}, testForget},
+		{"TokenBucket", Retention{}, testTokenBucket},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			part.test(&fixture{T: t, store: open(t, part.retention), ctx: t.Context()})
@@ -81,7 +85,7 @@ type fixture struct {
 // create makes a session with its first event, as the hub does.
 func (f *fixture) create(id, user string) hub.Appended {
 	f.Helper()
-	done, err := f.store.Create(f.ctx, id, firstBatch(f.T, id, user))
+	done, err := f.store.Create(f.ctx, id, firstBatch(f.T, id, user), 0)
 	if err != nil {
 		f.Fatalf("create %s: %v", id, err)
 	}

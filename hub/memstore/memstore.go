@@ -33,6 +33,11 @@ type Store struct {
 	sessions map[string]*session
 	created  uint64
 	byAge    []*session // oldest first
+
+	openMu sync.Mutex     // after a session's mu
+	open   map[string]int // sessions that are not closed, by user
+
+	buckets buckets
 }
 
 type session struct {
@@ -64,25 +69,46 @@ type watcher struct{ notify func(hub.Notice) }
 // New returns an empty store.
 func New(r Retention) *Store {
 	// 60 random bits: two stores that a client meets differ.
-	return &Store{retention: r, epoch: strings.ToLower(rand.Text()[:12]), sessions: make(map[string]*session)}
+	return &Store{retention: r, epoch: strings.ToLower(rand.Text()[:12]), sessions: make(map[string]*session), open: make(map[string]int)}
 }
 
 var _ hub.Store = (*Store)(nil)
 
 // Create implements hub.Store.
-func (s *Store) Create(_ context.Context, id string, b hub.Batch) (hub.Appended, error) {
+func (s *Store) Create(_ context.Context, id string, b hub.Batch, maxOpen int) (hub.Appended, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.sessions[id]; ok {
 		return hub.Appended{}, fmt.Errorf("create session %s: %w", id, hub.ErrExists)
 	}
+	user := b.State.Info.UserID
+	if !s.countOpen(user, 1, maxOpen) {
+		return hub.Appended{}, fmt.Errorf("%w: the user has %d, which is the most", hub.ErrSessionLimit, maxOpen)
+	}
 	s.created++
-	x := &session{id: id, order: s.created, user: b.State.Info.UserID}
+	x := &session{id: id, order: s.created, user: user}
 	s.sessions[id] = x
 	s.byAge = append(s.byAge, x)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.append(b, s.retention), nil
+}
+
+// countOpen adds to a user's open sessions, unless that would be more than most
+// (0: no limit).
+func (s *Store) countOpen(user string, add, most int) bool {
+	s.openMu.Lock()
+	defer s.openMu.Unlock()
+	n := s.open[user] + add
+	if add > 0 && most > 0 && n > most {
+		return false
+	}
+	if n == 0 {
+		delete(s.open, user)
+	} else {
+		s.open[user] = n
+	}
+	return true
 }
 
 func (s *Store) find(id string) (*session, error) {
@@ -137,6 +163,9 @@ func (s *Store) Append(_ context.Context, id string, b hub.Batch) (hub.Appended,
 	if b.State != nil && b.Expect != x.version {
 		return hub.Appended{}, hub.ErrConflict
 	}
+	if b.State != nil && b.State.Closed != "" && x.state.Closed == "" {
+		s.countOpen(x.user, -1, 0)
+	}
 	return x.append(b, s.retention), nil
 }
 
@@ -146,6 +175,9 @@ func (x *session) append(b hub.Batch, r Retention) hub.Appended {
 	done := hub.Appended{First: x.last + 1, Time: now}
 	if len(b.Events) > 0 {
 		x.activity = now
+	}
+	if b.Forget {
+		x.entries, x.bytes, x.commands, x.notes = nil, 0, nil, nil
 	}
 	if b.Fence != nil {
 		x.n = b.Fence.N
@@ -318,6 +350,9 @@ func (s *Store) Delete(_ context.Context, id string) error {
 	delete(s.sessions, id)
 	s.byAge = slices.DeleteFunc(s.byAge, func(o *session) bool { return o == x })
 	x.mu.Lock()
+	if x.state.Closed == "" {
+		s.countOpen(x.user, -1, 0)
+	}
 	x.deleted = true
 	x.mu.Unlock()
 	return nil

@@ -45,7 +45,7 @@ func TestTrimmedEventsAreFreed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Create(t.Context(), "s1", hub.Batch{State: c.State, Events: c.Events}); err != nil {
+	if _, err := s.Create(t.Context(), "s1", hub.Batch{State: c.State, Events: c.Events}, 0); err != nil {
 		t.Fatal(err)
 	}
 	for range 10_000 {

@@ -95,9 +95,13 @@ func (n *Node) newHub(store hub.Store, providers []string, set *metrics.Set) *hu
 	timers.SessionIdleTTL = n.cfg.SessionIdleTTL
 	timers.WriteTimeout = n.cfg.WriteTimeout
 	cfg := hub.Config{
-		Node:                     fmt.Sprintf("%s-%d", host, os.Getpid()),
-		Policy:                   hub.Policy{MaxQueuedMessages: n.cfg.MaxQueuedMessages, ApprovalTimeout: n.cfg.ApprovalTimeout},
-		Timers:                   timers,
+		Node:   fmt.Sprintf("%s-%d", host, os.Getpid()),
+		Policy: hub.Policy{MaxQueuedMessages: n.cfg.MaxQueuedMessages, ApprovalTimeout: n.cfg.ApprovalTimeout},
+		Timers: timers,
+		Limits: hub.Limits{
+			SessionsPerUser: n.cfg.MaxSessionsPerUser, ConnectionsPerUser: n.cfg.MaxConnectionsPerUser,
+			Messages: hub.Rate(n.cfg.RateMessages), Sessions: hub.Rate(n.cfg.RateSessions),
+		},
 		MaxEventBytes:            n.cfg.MaxEventBytes,
 		MaxConnectionsPerSession: n.cfg.MaxConnectionsPerSession,
 		MaxConnections:           n.cfg.MaxConnections,

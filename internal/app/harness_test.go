@@ -37,6 +37,7 @@ func startHub(t *testing.T, flags ...string) *hubUnderTest {
 	args := append([]string{
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", h.root,
 		"--drain-timeout", "2s", "--max-connections-per-session", "100",
+		"--rate-sessions", "1000/s:1000", "--rate-messages", "1000/s:1000",
 	}, flags...)
 	cfg, err := config.Parse(args, func(string) (string, bool) { return "", false })
 	if err != nil {

@@ -33,7 +33,11 @@ type Serve struct {
 	AgentIdle       time.Duration
 	TurnTimeout     time.Duration
 
-	MaxConnections           int // of this node; 0: no limit
+	MaxSessionsPerUser       int // open ones
+	MaxConnectionsPerUser    int
+	RateMessages             Rate // of each user
+	RateSessions             Rate // made by each user
+	MaxConnections           int  // of this node; 0: no limit
 	MaxConnectionsPerSession int
 	MaxQueuedMessages        int // of each session
 	MaxMessageBytes          int
@@ -84,6 +88,10 @@ func Default() Serve {
 		AgentIdle:       10 * time.Minute,
 		TurnTimeout:     30 * time.Minute,
 
+		MaxSessionsPerUser:       100,
+		MaxConnectionsPerUser:    100,
+		RateMessages:             Rate{PerSecond: 5, Burst: 20},
+		RateSessions:             Rate{PerSecond: 1, Burst: 10},
 		MaxConnectionsPerSession: 20,
 		MaxQueuedMessages:        32,
 		MaxMessageBytes:          1 * mib,
@@ -136,6 +144,10 @@ func (s *Serve) settings() []setting {
 		{"turn-timeout", groupWorker, "a turn in which the agent says nothing for so long is ended", duration(&s.TurnTimeout, tick, year)},
 		{"agent-idle", groupWorker, "an agent is stopped after so long without a message", duration(&s.AgentIdle, tick, year)},
 
+		{"max-sessions-per-user", groupLimit, "open sessions of one user; ended and failed ones do not count", number(&s.MaxSessionsPerUser, 1, 10_000_000)},
+		{"max-connections-per-user", groupLimit, "open streams of one user", number(&s.MaxConnectionsPerUser, 1, 10_000_000)},
+		{"rate-messages", groupLimit, "messages of one user, as rate:burst", rate(&s.RateMessages)},
+		{"rate-sessions", groupLimit, "sessions that one user makes, as rate:burst", rate(&s.RateSessions)},
 		{"max-connections", groupLimit, "open streams of this node; 0: no limit", number(&s.MaxConnections, 0, 10_000_000)},
 		{"max-connections-per-session", groupLimit, "open streams of one session", number(&s.MaxConnectionsPerSession, 1, 1_000_000)},
 		{"max-queued-messages", groupLimit, "messages of one session that wait for their turn", number(&s.MaxQueuedMessages, 1, 100_000)},

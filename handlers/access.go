@@ -109,7 +109,7 @@ func (s *Server) authenticate(c *fiber.Ctx) (caller, error) {
 }
 
 func (s *Server) byKey(key string) (caller, error) {
-	id, ok := s.cfg.Keys.Lookup(key)
+	id, ok := s.cfg.Keys().Lookup(key)
 	if !ok {
 		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthAPIKey, "the API key is not known")
 	}

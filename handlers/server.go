@@ -23,8 +23,8 @@ import (
 type Config struct {
 	Hub     *hub.Hub
 	Signer  *auth.Signer
-	Keys    auth.Keys    // empty: no key is configured
-	Origins auth.Origins // allowed besides the same origin
+	Keys    func() auth.Keys // those that count now
+	Origins auth.Origins     // allowed besides the same origin
 	// Local lets requests without a credential act as the user "local", and
 	// checks their Host: for a loopback listener without keys.
 	Local bool

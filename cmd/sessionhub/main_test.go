@@ -102,6 +102,7 @@ func startServer(t *testing.T, flags ...string) *server {
 	s := &server{log: &bytes.Buffer{}}
 	s.cmd = exec.Command(binary, append([]string{
 		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", t.TempDir(),
+		"--rate-sessions", "100/s:100",
 	}, flags...)...)
 	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()

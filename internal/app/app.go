@@ -40,6 +40,7 @@ type Node struct {
 	worker *worker.Worker // nil with --worker none
 	server *handlers.Server
 	admin  *http.Server
+	keys   *keyring
 
 	listen, adminListen net.Listener
 
@@ -78,6 +79,7 @@ func Start(cfg config.Serve, log *slog.Logger) (_ *Node, err error) {
 	set.StoreUp.Set(1)
 	n.hub = n.newHub(store, names, set)
 	metrics.RegisterGauges(reg, names, n.hub.Gauges)
+	n.keys = newKeyring(n.cfg, p.keys, log)
 	if n.server, err = n.newServer(p, set); err != nil {
 		return nil, err
 	}
@@ -124,7 +126,7 @@ func (n *Node) newHub(store hub.Store, providers []string, set *metrics.Set) *hu
 
 func (n *Node) newServer(p parts, set *metrics.Set) (*handlers.Server, error) {
 	return handlers.New(handlers.Config{
-		Hub: n.hub, Signer: p.signer, Keys: p.keys, Origins: p.origins,
+		Hub: n.hub, Signer: p.signer, Keys: n.keys.Keys, Origins: p.origins,
 		Local: n.cfg.LocalMode(), Anonymous: n.cfg.Anonymous(),
 		PublicURL: n.cfg.PublicURL, MaxMessageBytes: n.cfg.MaxMessageBytes,
 		Dashboard: web.Dist(), Metrics: set, Log: n.log,
@@ -135,6 +137,7 @@ func (n *Node) newServer(p parts, set *metrics.Set) (*handlers.Server, error) {
 func (n *Node) run() {
 	hubCtx, stopHub := context.WithCancel(context.Background())
 	n.wg.Go(func() { n.hub.Run(hubCtx) })
+	n.wg.Go(func() { n.keys.run(hubCtx) })
 	n.ends = append(n.ends, stopHub)
 	if n.worker != nil {
 		linkCtx, stopLink := context.WithCancel(context.Background())

@@ -33,13 +33,19 @@ type hubUnderTest struct {
 // it when the test ends.
 func startHub(t *testing.T, flags ...string) *hubUnderTest {
 	t.Helper()
+	return startHubEnv(t, nil, flags...)
+}
+
+// startHubEnv is startHub with variables.
+func startHubEnv(t *testing.T, env map[string]string, flags ...string) *hubUnderTest {
+	t.Helper()
 	h := &hubUnderTest{t: t, root: t.TempDir(), log: &bytes.Buffer{}}
 	args := append([]string{
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", h.root,
 		"--drain-timeout", "2s", "--max-connections-per-session", "100",
 		"--rate-sessions", "1000/s:1000", "--rate-messages", "1000/s:1000",
 	}, flags...)
-	cfg, err := config.Parse(args, func(string) (string, bool) { return "", false })
+	cfg, err := config.Parse(args, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ let allowed;
 before(async () => {
   // The log keeps more than by default, so that a stream of 20,000 pieces can be
   // read again; and an idle agent keeps its place, so each test needs one.
-  const args = ["--log-max-events", "40000", "--log-max-bytes", "64MiB", "--worker-capacity", "32"];
+  const args = ["--log-max-events", "40000", "--log-max-bytes", "64MiB", "--worker-capacity", "32", "--rate-sessions", "1000/s:1000", "--rate-messages", "1000/s:1000"];
   [hub, browser] = await Promise.all([startHub({ args }), startBrowser()]);
   if (screenshots) await mkdir(screenshots, { recursive: true });
 });

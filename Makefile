@@ -91,13 +91,19 @@ provision: need-node ## install what the tests need
 	@scripts/need.sh gcc
 	@scripts/need.sh chromium >/dev/null
 	@scripts/need.sh codex >/dev/null
+	@scripts/need.sh claude >/dev/null
 
 .PHONY: test-go
 test-go: build provision ## Go tests (PACKAGES=./hub/... TEST_FLAGS="-run Name -v")
 	@echo "make: go test -race; compiling with the race detector takes minutes the first time"
-	codex="$$(scripts/need.sh codex)"; \
-	SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
+	codex="$$(scripts/need.sh codex)"; claude="$$(scripts/need.sh claude)"; \
+	SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_CLAUDE_ACP="$$claude" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
 		scripts/test-go.sh -race -p $(TEST_PROCS) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+
+.PHONY: test-agents
+test-agents: build provision ## more real agents, not part of test: 2 GB and minutes (TEST_FLAGS="-run /qwen -v")
+	more="$$(scripts/need.sh more)"; \
+	SESSIONHUB_TEST_MORE_AGENTS="$$more" go test -race -count 1 -timeout 20m -run TestMoreAgents $(TEST_FLAGS) ./internal/app
 
 .PHONY: test-web
 test-web: web/node_modules/.package-lock.json ## unit tests of the dashboard and the JavaScript client
@@ -122,7 +128,7 @@ image: ## container image (IMAGE=name:tag); needs a Docker engine
 
 .PHONY: clean
 clean: ## remove what was built and installed here; ./workspace stays
-	rm -rf bin web/node_modules agents/node_modules
+	rm -rf bin web/node_modules agents/node_modules agents/more/node_modules
 	find web/dist -mindepth 1 ! -name .keep -delete
 
 .PHONY: help

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -173,5 +174,30 @@ func TestRuleMatchKeepsRequiresAction(t *testing.T) {
 	r.do(ask("i3", "{}")).want("asked i3 for m1", "resolved i3 selected once allow_always rule")
 	if r.s.Status.Status != protocol.StatusRequiresAction {
 		t.Errorf("status %s", r.s.Status.Status)
+	}
+}
+
+// Some agents tell no input: gemini has the command in the title alone. An
+// "always" on one command once let another one run.
+func TestRuleCoversWhatWasSeenOnly(t *testing.T) {
+	question := func(id, title, content string) InToolApproval {
+		in := ask(id, "null")
+		in.Data.Title = title
+		in.Data.Content = []json.RawMessage{json.RawMessage(content)}
+		return in
+	}
+	for _, c := range []struct {
+		title, content string
+		asks           bool
+	}{
+		{"rm a", `{"diff":1}`, false},
+		{"rm -rf /", `{"diff":1}`, true},
+		{"rm a", `{"diff":2}`, true},
+	} {
+		r := running(t).do(question("i1", "rm a", `{"diff":1}`), decision("i1", protocol.AllowAlways))
+		r.do(question("i2", c.title, c.content))
+		if got := len(r.s.Approvals) == 1; got != c.asks {
+			t.Errorf("%s %s: asks %v, want %v", c.title, c.content, got, c.asks)
+		}
 	}
 }

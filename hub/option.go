@@ -94,12 +94,13 @@ func clip(s string) string {
 }
 
 // ruleFor is what an "always" on a question means: the same kind of tool with the
-// same full input. Where nobody told the input, as with agents that show only a
-// diff, the content stands for it: a rule never covers what was not seen.
+// same full input. Where nobody told the input, all that the users saw stands for
+// it: some agents show only a diff, and gemini has the command in the title alone.
+// A rule never covers what was not seen.
 func ruleFor(a protocol.ToolApprovalData) Rule {
 	of := a.Input
 	if len(of) == 0 || string(of) == "null" || string(of) == "{}" {
-		of = protocol.Marshal(a.Content)
+		of = protocol.Marshal([]any{a.Title, a.Content})
 	}
 	return Rule{Kind: a.Kind, Hash: hashJSON(of)}
 }

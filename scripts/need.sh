@@ -6,6 +6,10 @@
 #   scripts/need.sh chromium   a Chromium; prints its path. CHROMIUM names another
 #   scripts/need.sh codex      the codex-acp agent; prints its path.
 #                              SESSIONHUB_TEST_CODEX_ACP names another
+#   scripts/need.sh claude     the claude-agent-acp agent; prints its path.
+#                              SESSIONHUB_TEST_CLAUDE_ACP names another
+#   scripts/need.sh more       the agents of agents/more; prints the folder of their
+#                              programs. SESSIONHUB_TEST_MORE_AGENTS names another
 #
 # Only paths go to stdout, so that a caller can take them. Running it again does
 # nothing when all is there.
@@ -74,21 +78,28 @@ find_codex() {
 	return 1
 }
 
-need_codex() {
-	if [ -n "${SESSIONHUB_TEST_CODEX_ACP:-}" ]; then
-		command -v "$SESSIONHUB_TEST_CODEX_ACP" ||
-			die "SESSIONHUB_TEST_CODEX_ACP is $SESSIONHUB_TEST_CODEX_ACP, which is no program"
-		return
-	fi
+# named_program prints the path that a variable names; 1: it names none.
+named_program() {
+	[ -n "${!1:-}" ] || return 1
+	command -v "${!1}" || die "$1 is ${!1}, which is no program"
+}
+
+# install_agents puts what a folder's lock file names beside it.
+install_agents() {
 	need_node
 	# npm writes this file last, so it also tells whether an install was cut short.
-	if [ ! agents/node_modules/.package-lock.json -nt agents/package-lock.json ]; then
-		say "installing the agents of agents/package-lock.json"
-		(cd agents && npm ci --no-progress --loglevel=error >&2 </dev/null) ||
+	if [ ! "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ]; then
+		say "installing the agents of $1/package-lock.json; half a minute the first time"
+		(cd "$1" && npm ci --no-progress --loglevel=error >&2 </dev/null) ||
 			die "the agents could not be installed: see npm's message above"
-		touch agents/node_modules/.package-lock.json
+		touch "$1/node_modules/.package-lock.json"
 	fi
+}
+
+need_codex() {
 	local path
+	named_program SESSIONHUB_TEST_CODEX_ACP && return
+	install_agents agents
 	path=$(find_codex) || die "codex-acp has no binary for $(uname -sm): set SESSIONHUB_TEST_CODEX_ACP to the path of one"
 	"$path" --help >/dev/null 2>&1 ||
 		die "$path does not start; missing libraries: $(ldd "$path" 2>/dev/null | grep 'not found' || echo none)" \
@@ -96,10 +107,37 @@ need_codex() {
 	printf '%s\n' "$path"
 }
 
+need_claude() {
+	named_program SESSIONHUB_TEST_CLAUDE_ACP && return
+	install_agents agents
+	local path=$PWD/agents/node_modules/.bin/claude-agent-acp version
+	# The agent is a Node script around a native binary of its own.
+	version=$("$path" --cli --version 2>&1 </dev/null) ||
+		die "claude-agent-acp has no working binary for $(uname -sm): $version"
+	printf '%s\n' "$path"
+}
+
+# These bring their own Node: some are made for 22.
+need_more() {
+	local folder=${SESSIONHUB_TEST_MORE_AGENTS:-} name
+	if [ -z "$folder" ]; then
+		install_agents agents/more
+		folder=$PWD/agents/more/node_modules/.bin
+	fi
+	for name in node gemini opencode qwen; do
+		PATH=$folder:$PATH "$folder/$name" --version </dev/null >/dev/null 2>&1 || die "$folder/$name does not start"
+	done
+	PATH=$folder:$PATH "$folder/claude-agent-acp" --cli --version </dev/null >/dev/null 2>&1 ||
+		die "$folder/claude-agent-acp does not start"
+	printf '%s\n' "$folder"
+}
+
 case "${1:-}" in
 node) need_node ;;
 gcc) need_gcc ;;
 chromium) need_chromium ;;
 codex) need_codex ;;
-*) die "usage: scripts/need.sh node|gcc|chromium|codex" ;;
+claude) need_claude ;;
+more) need_more ;;
+*) die "usage: scripts/need.sh node|gcc|chromium|codex|claude|more" ;;
 esac

@@ -22,8 +22,9 @@ const (
 	agentQueue = 256
 	// stderrTail is how much of an agent's last words is kept, in bytes.
 	stderrTail = 8 << 10
-	// exitWait is how long a process that has closed its stdout may take to
-	// end by itself, with all that it started, so that its own exit is told.
+	// exitWait is how long a process that has closed its stdout, or its stdin to
+	// what we had to say, may take to end by itself, with all that it started, so
+	// that its own exit is told.
 	exitWait = 3 * time.Second
 	// drainWait is how long what is left in the pipes of a dead process is read.
 	drainWait = time.Second
@@ -58,11 +59,12 @@ type agent struct {
 	stopped   bool
 	nextID    int64
 	waiting   map[int64]func(result json.RawMessage, err error)
-	sessionID string // the agent's own id of the session
-	ready     bool   // the handshake is over
-	replaying bool   // updates repeat the history of a loaded session
-	modeSeen  string // from the last current_mode_update
-	garbage   int    // garbage lines since the turn began
+	sessionID string    // the agent's own id of the session
+	ready     bool      // the handshake is over
+	settled   time.Time // no prompt goes to it before: see errorSettle
+	replaying bool      // updates repeat the history of a loaded session
+	modeSeen  string    // from the last current_mode_update
+	garbage   int       // garbage lines since the turn began
 	failure   *protocol.TurnError
 	started   agentStarted
 	takes     promptCapabilities
@@ -163,18 +165,35 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 
 	var wg sync.WaitGroup
 	ended := make(chan struct{}) // stdout is at its end
-	wg.Go(func() { a.write(process.Stdin, ended) })
-	wg.Go(func() { _, _ = io.Copy(&a.stderr, process.Stderr) })
-	early := false // stdout ended before the process
+	deaf := make(chan struct{})  // stdin is closed at the other end
 	wg.Go(func() {
+		if !a.write(process.Stdin, ended) {
+			close(deaf)
+		}
+	})
+	wg.Go(func() { _, _ = io.Copy(&a.stderr, process.Stderr) })
+	early := "" // why the process was ended although it lived
+	wg.Go(func() {
+		lost := ""
 		select {
 		case <-a.stop:
 		case <-ended:
+			lost = "stdout"
+		case <-deaf:
+			// Without this a prompt that nobody will ever read would wait for
+			// the turn's timeout.
+			lost = "stdin"
+		}
+		if lost != "" {
 			select {
 			case <-process.Done():
+				select { // what it has said is still read, as fast as the hub takes it
+				case <-ended:
+				case <-a.stop:
+				}
 			case <-a.stop:
 			case <-time.After(exitWait):
-				early = true
+				early = "the agent closed its " + lost
 			}
 		}
 		a.kill(process)
@@ -193,8 +212,8 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 	default: // it could not be ended, and that is in the log
 		a.exit = "it did not end"
 	}
-	if early {
-		a.exit = "the agent closed its stdout"
+	if early != "" {
+		a.exit = early
 	}
 	a.log.Debug("agent process ended", "exit", a.exit)
 }
@@ -206,19 +225,20 @@ func (a *agent) kill(process *processtree.Process) {
 	}
 }
 
-// write passes messages on until the agent's end.
-func (a *agent) write(stdin io.Writer, ended <-chan struct{}) {
+// write passes messages on until the agent's end; false means that the agent has
+// closed its stdin.
+func (a *agent) write(stdin io.Writer, ended <-chan struct{}) bool {
 	for {
 		select {
 		case line := <-a.out:
 			if _, err := stdin.Write(line); err != nil {
 				a.log.Debug("agent does not read any more", "error", err)
-				return
+				return false
 			}
 		case <-a.stop:
-			return
+			return true
 		case <-ended:
-			return
+			return true
 		}
 	}
 }

@@ -42,7 +42,13 @@ func (s *session) onPermission(id, params json.RawMessage) {
 	case t != nil && len(t.asks) >= maxAsks:
 		refusal = "too many open permission requests"
 	}
+	ids := make(map[string]bool, len(request.Options))
 	for _, o := range request.Options {
+		if ids[o.OptionID] {
+			// One could stand for yes and for no: nobody would know what was answered.
+			refusal = "a permission request has an optionId twice"
+		}
+		ids[o.OptionID] = true
 		if o.OptionID == "" || len(o.OptionID) > 256 || len(o.Kind) > 64 {
 			refusal = "an option needs an optionId of at most 256 bytes and a kind of at most 64"
 		}
@@ -63,7 +69,7 @@ func (s *session) onPermission(id, params json.RawMessage) {
 	if json.Unmarshal(request.ToolCall, &call) != nil {
 		call = toolUpdate{} // asked all the same: the options are what counts
 	}
-	if call.ToolCallID == "" {
+	if call.ToolCallID == "" || len(call.ToolCallID) > maxToolID {
 		call.ToolCallID = interaction
 	}
 	// Some agents (gemini) ask about a tool call that they never announced.

@@ -71,7 +71,7 @@ func TestOutboxOverBrokenLinks(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"turn": func(t *rapid.T) {
 				if ended {
-					t.Skip()
+					return
 				}
 				o.pushEvent(protocol.EventOutput, protocol.OutputData{Text: strings.Repeat("x", rapid.IntRange(0, 300).Draw(t, "text"))})
 				o.pushEvent(protocol.EventComplete, protocol.CompleteData{})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"sessionhub/protocol"
 )
@@ -54,11 +55,21 @@ type rpcError struct {
 	Data    json.RawMessage `json:"data,omitempty"`
 }
 
+// UnmarshalJSON takes any value: an agent that answers {"error":"text"} has
+// answered, and whoever waits for it must not wait for ever.
+func (e *rpcError) UnmarshalJSON(raw []byte) error {
+	type plain rpcError
+	if json.Unmarshal(raw, (*plain)(e)) != nil {
+		*e = rpcError{Code: rpcInternal, Data: bytes.Clone(raw)}
+	}
+	return nil
+}
+
 // Error gives the message, and the data where agents hide the cause ("Internal
 // error" with the details beside it).
 func (e *rpcError) Error() string {
 	text := printable(clip(e.Message, 4<<10))
-	if text == "" {
+	if strings.TrimSpace(text) == "" {
 		text = fmt.Sprintf("error %d", e.Code)
 	}
 	if isNull(e.Data) {
@@ -132,13 +143,15 @@ type lineReader struct {
 	r     *bufio.Reader
 	limit int
 	buf   []byte
+	skip  bool // what comes is the rest of a line that was too long
 }
 
 func newLineReader(r io.Reader, limit int) *lineReader {
 	return &lineReader{r: bufio.NewReaderSize(r, 64<<10), limit: limit}
 }
 
-// errLineTooLong says that a line was skipped.
+// errLineTooLong says that a line is skipped. It comes as soon as the limit is
+// passed, since such a line may have no end.
 var errLineTooLong = errors.New("line too long")
 
 // next returns the next line that is not blank, without its end. The line is
@@ -163,15 +176,19 @@ func (l *lineReader) read() ([]byte, error) {
 		l.buf = nil // one huge line must not be held for an agent's life
 	}
 	l.buf = l.buf[:0]
+	for l.skip {
+		_, err := l.r.ReadSlice('\n')
+		if l.skip = errors.Is(err, bufio.ErrBufferFull); !l.skip && err != nil {
+			return nil, err
+		}
+	}
 	for {
 		part, err := l.r.ReadSlice('\n')
 		if err == nil && len(l.buf) == 0 {
 			return part, nil
 		}
 		if len(l.buf)+len(part) > l.limit {
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = l.r.ReadSlice('\n')
-			}
+			l.skip = errors.Is(err, bufio.ErrBufferFull)
 			return nil, errLineTooLong
 		}
 		l.buf = append(l.buf, part...)

@@ -52,6 +52,7 @@ type session struct {
 	idleTimer    *time.Timer
 	quietTimer   *time.Timer
 	silentTimer  *time.Timer   // of the turn's timeout
+	settleTimer  *time.Timer   // a message waits for the agent to settle
 	swept        chan struct{} // what a cancelled turn left running is gone
 	afterSweep   func()        // not nil while that is waited for
 
@@ -84,7 +85,8 @@ func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan str
 		lastMessage: assign.Message,
 		draining:    w.draining, handOver: w.handOver,
 		startTimer: stoppedTimer(), cancelTimer: stoppedTimer(), idleTimer: stoppedTimer(), quietTimer: stoppedTimer(), silentTimer: stoppedTimer(),
-		swept: make(chan struct{}, 1),
+		settleTimer: stoppedTimer(),
+		swept:       make(chan struct{}, 1),
 	}
 }
 
@@ -156,6 +158,8 @@ func (s *session) run() {
 			s.replayed()
 		case <-s.silentTimer.C:
 			s.onSilence()
+		case <-s.settleTimer.C:
+			s.onSettled()
 		case <-s.swept:
 			s.afterSweep()
 		case <-s.idleTimer.C:
@@ -165,7 +169,7 @@ func (s *session) run() {
 }
 
 func (s *session) stopAll() {
-	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer, s.silentTimer} {
+	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer, s.silentTimer, s.settleTimer} {
 		t.Stop()
 	}
 	s.stopAgent()
@@ -363,7 +367,7 @@ func (s *session) agentFault(code, message string) {
 func (s *session) onAgentGone() {
 	a := s.agent
 	s.agent, s.afterReplay = nil, nil
-	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.quietTimer, s.silentTimer} {
+	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.quietTimer, s.silentTimer, s.settleTimer} {
 		t.Stop()
 	}
 	reason := a.failure

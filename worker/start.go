@@ -15,6 +15,10 @@ import (
 // acpVersion is the protocol version we speak (ACP, "Initialization").
 const acpVersion = 1
 
+// maxSessionID is the longest id that an agent may give its session, in bytes:
+// it is kept for as long as the session lives, and sent with each prompt.
+const maxSessionID = 1 << 10
+
 // A loaded session's replay can go on after the answer to session/load (gemini
 // does so): it is over when nothing has come for replayQuiet, and for us at the
 // latest after replayMost.
@@ -123,7 +127,7 @@ func (s *session) initialized(result json.RawMessage, err error) {
 		return
 	}
 	if answer.ProtocolVersion.String() != fmt.Sprint(acpVersion) {
-		s.startFailed("initialize: the agent speaks ACP version %q, we speak %d", answer.ProtocolVersion, acpVersion)
+		s.startFailed("initialize: the agent speaks ACP version %q, we speak %d", clip(answer.ProtocolVersion.String(), 64), acpVersion)
 		return
 	}
 	a := s.agent
@@ -195,6 +199,10 @@ func (s *session) newSession(lost string) {
 		}
 		if err := json.Unmarshal(result, &answer); err != nil || answer.SessionID == "" {
 			s.startFailed("session/new: the answer names no session")
+			return
+		}
+		if len(answer.SessionID) > maxSessionID {
+			s.startFailed("session/new: a session id of %d bytes is over %d", len(answer.SessionID), maxSessionID)
 			return
 		}
 		s.opened(answer.SessionID, historyNew, result)

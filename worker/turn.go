@@ -43,6 +43,10 @@ func (s *session) prompt() {
 		s.finishError(protocol.TurnAgentFailed, "the agent takes no "+kind+" in a message", false)
 		return
 	}
+	if wait := time.Until(s.agent.settled); wait > 0 {
+		s.settleTimer.Reset(wait)
+		return
+	}
 	t.prompted = true
 	s.agent.garbage, s.agent.heard = 0, time.Now()
 	s.silentTimer.Reset(s.w.cfg.TurnTimeout)
@@ -55,6 +59,19 @@ func (s *session) prompt() {
 				s.prompted(result, err)
 			}
 		})
+}
+
+// errorSettle is how long an agent is left alone after it has answered a prompt
+// with an error. codex-acp 0.16.0 does so a moment before the turn is over for
+// it, and never answers a prompt that comes in that moment (seen 1 time in 60;
+// with 50 ms between, never in 80).
+const errorSettle = 250 * time.Millisecond
+
+// onSettled gives the agent the message that waited for it.
+func (s *session) onSettled() {
+	if s.turn != nil && !s.turn.prompted && s.agent != nil && s.agent.ready && !s.agent.stopped {
+		s.prompt()
+	}
 }
 
 // promptBlocks turns a message's content into ACP's content blocks: a text
@@ -96,8 +113,13 @@ func (s *session) prompted(result json.RawMessage, err error) {
 		return
 	}
 	if err != nil {
+		s.agent.settled = time.Now().Add(errorSettle)
 		answered, ok := errors.AsType[*rpcError](err)
 		s.finishError(protocol.TurnAgentFailed, err.Error(), !ok || answered.retryable())
+		return
+	}
+	if answer.StopReason == "" {
+		s.finishError(protocol.TurnAgentProtocol, "the agent's answer to the prompt has no stop reason", true)
 		return
 	}
 	if answer.StopReason == protocol.StopError || !slices.Contains(protocol.StopReasons, answer.StopReason) {

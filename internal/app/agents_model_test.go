@@ -20,6 +20,12 @@ func modelScenarios(agent realAgent) []scenario {
 	}}}
 	for _, prompt := range slices.Sorted(maps.Keys(agent.modelErrors)) {
 		scenarios = append(scenarios, scenario{"model: " + prompt, func(t *testing.T, c *conversation) {
+			if agent.modelErrors[prompt] == retried {
+				// Gemini does not obey in its retries: after 10 s its process ends.
+				c.cancelWithin(c.sayAndAwaitRetry(prompt), 15*time.Second)
+				c.answers("still here after the retries")
+				return
+			}
 			done := c.complete(c.say(prompt), protocol.StopError)
 			if done.Error == nil || done.Error.Code != protocol.TurnAgentFailed || !done.Error.Retryable ||
 				!strings.Contains(done.Error.Message, agent.modelErrors[prompt]) {
@@ -29,4 +35,12 @@ func modelScenarios(agent realAgent) []scenario {
 		}})
 	}
 	return scenarios
+}
+
+// sayAndAwaitRetry returns when the model was asked twice.
+func (c *conversation) sayAndAwaitRetry(prompt string) protocol.MessageResponse {
+	c.t.Helper()
+	m := c.say(prompt)
+	waitFor(c.t, 30*time.Second, "the model is asked again", func() bool { return c.inModelRequests(prompt, "") > 1 })
+	return m
 }

@@ -1,9 +1,12 @@
 package app
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,12 +16,19 @@ import (
 	"sessionhub/protocol"
 )
 
-// processScenarios are about the agent's process and what it starts. Each has a
-// session of its own.
+// processScenarios are about the agent's process and what it starts. The last one
+// deletes the session.
 var processScenarios = []scenario{
+	{"history after a crash", func(_ *testing.T, c *conversation) {
+		c.answers("the word is periwinkle")
+		c.kill()
+		for len(c.updates("agent_exited")) == 0 {
+			c.expect(protocol.EventAgentUpdate)
+		}
+		c.remembers("the word is periwinkle", !c.agent.forgets)
+	}},
 	{"killed in mid-turn", func(_ *testing.T, c *conversation) {
-		m := c.say("slow")
-		c.expect(protocol.EventOutput)
+		m := c.sayAndHear("slow")
 		c.kill()
 		c.crashed(m)
 		c.answers("back after the crash")
@@ -36,23 +46,17 @@ var processScenarios = []scenario{
 			t.Error("the command ran without an answer")
 		}
 	}},
-	{"history after a crash", func(_ *testing.T, c *conversation) {
-		c.answers("the word is periwinkle")
-		c.kill()
-		c.remembers("the word is periwinkle")
-	}},
 	{"cancel of a running command", func(_ *testing.T, c *conversation) {
-		m, pid := c.running()
+		m, pids := c.working()
 		c.cancel(m)
-		c.gone(pid)
+		c.gone(pids...)
 		c.answers("still here after the command")
 	}},
 	{"delete with a running command", func(_ *testing.T, c *conversation) {
-		_, pid := c.running()
-		agent := c.agentPID()
+		_, pids := c.working()
+		pids = append(pids, c.agentPID())
 		c.remove()
-		c.gone(pid)
-		c.gone(agent)
+		c.gone(pids...)
 	}},
 }
 
@@ -60,34 +64,30 @@ var processScenarios = []scenario{
 func TestRealAgentRemembersAfterIdleStop(t *testing.T) {
 	for _, agent := range realAgents {
 		t.Run(agent.name, func(t *testing.T) {
-			c := startBench(t, agent, "--agent-idle", "100ms").converse(t, "idle")
+			c := startBench(t, agent, "--agent-idle", "100ms").converse(t, "idle").in(t)
 			c.answers("the word is marigold")
-			for _, p := range agentProcesses(t, c.dir) {
-				c.gone(p)
-			}
-			c.remembers("the word is marigold")
+			c.gone(agentProcesses(t, c.dir)...)
+			c.remembers("the word is marigold", true)
 			c.remove()
 		})
 	}
 }
 
 // remembers checks that the agent, which was started again, tells its model what
-// was said before.
-func (c *conversation) remembers(text string) {
+// was said before; or, if it cannot know it, that the log says so.
+func (c *conversation) remembers(what string, can bool) {
 	c.t.Helper()
-	question := "say do you remember " + text[len(text)-4:]
+	question := "say do you remember " + what[len(what)-4:]
 	c.complete(c.say(question), protocol.StopEndTurn)
 	if n := len(c.updates("agent_started")); n != 1 {
 		c.t.Fatalf("the agent started %d times: %s", n, c.record())
 	}
-	for _, lost := range c.updates("history_lost") {
-		c.t.Errorf("the agent has lost its history: %s", lost)
+	told := c.inModelRequests(question, what) > 0
+	if lost := c.updates("history_lost"); told != can || (len(lost) == 0) != can {
+		c.t.Errorf("the agent told its model of %q: %v; history lost: %s; how it started: %s", what, told, lost, c.updates("agent_started"))
 	}
-	if c.inModelRequests(question, text) == 0 {
-		c.t.Errorf("the agent did not tell its model of %q; how it started: %s", text, c.updates("agent_started"))
-	}
-	if got := strings.Count(c.record(), text); got > 0 {
-		c.t.Errorf("what was said before is repeated in the log %d times: %s", got, c.record())
+	if got := text(c.t, c.seen); strings.Contains(got, what) {
+		c.t.Errorf("the answer repeats what was said before: %q", got)
 	}
 }
 
@@ -100,46 +100,91 @@ func (c *conversation) crashed(m protocol.MessageResponse) {
 	}
 }
 
-// running has the agent run a command that does not end, and gives its process.
-func (c *conversation) running() (protocol.MessageResponse, int) {
+// work is a command that does not end, with two processes that tell their
+// numbers: a plain child, and one that has left the command's tree and session
+// and takes no notice of SIGTERM, as build servers do.
+const work = `trap '' TERM HUP
+(setsid sh -c 'echo $$ > detached.pid; exec tail -f /dev/null' >/dev/null 2>&1 &)
+sh -c 'echo $$ > child.pid; exec tail -f /dev/null'
+`
+
+// working has the agent run the work, and gives the processes.
+func (c *conversation) working() (m protocol.MessageResponse, pids []int) {
 	c.t.Helper()
-	m := c.say("shell echo $$ > pid.txt; exec tail -f /dev/null")
-	c.decide(c.asked("execute", "tail -f"), protocol.AllowOnce)
-	var pid int
-	waitFor(c.t, 30*time.Second, "the command runs", func() bool {
-		number, err := strconv.Atoi(strings.TrimSpace(c.content("pid.txt")))
-		pid = number
-		return err == nil && processComm(number) == "tail"
-	})
-	return m, pid
+	if err := os.WriteFile(filepath.Join(c.dir, "work.sh"), []byte(work), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	m = c.say("shell sh work.sh")
+	c.decide(c.asked("execute", "sh work.sh"), protocol.AllowOnce)
+	for _, file := range []string{"child.pid", "detached.pid"} {
+		waitFor(c.t, 30*time.Second, "the command runs", func() bool {
+			pid, err := strconv.Atoi(strings.TrimSpace(c.content(file)))
+			if err != nil || processComm(pid) != "tail" {
+				return false
+			}
+			pids = append(pids, pid)
+			return true
+		})
+	}
+	return m, pids
 }
 
 // kill ends the agent's process as the kernel does when memory is short.
 func (c *conversation) kill() {
 	c.t.Helper()
-	if err := syscall.Kill(c.agentPID(), syscall.SIGKILL); err != nil {
-		c.t.Fatal(err)
+	pids := []int{c.agentPID()}
+	if c.agent.wrapped {
+		pids = processesIn(c.t, c.dir)
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			c.t.Fatal(err)
+		}
 	}
 }
 
-// gone waits for the end of a process.
-func (c *conversation) gone(pid int) {
+// gone waits for the end of processes. What is left is killed, for the sake of
+// the tests that follow.
+func (c *conversation) gone(pids ...int) {
 	c.t.Helper()
-	waitFor(c.t, 5*time.Second, fmt.Sprintf("process %d (%s) is gone", pid, processComm(pid)), func() bool { return processComm(pid) == "" })
+	deadline := time.Now().Add(5 * time.Second)
+	for _, pid := range pids {
+		for processComm(pid) != "" && time.Now().Before(deadline) {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if comm := processComm(pid); comm != "" {
+			c.t.Errorf("process %d (%s) is still there after 5 s", pid, comm)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
-// agentPID is the session's agent: the one that its supervisor has started.
+// agentPID is the session's agent: the oldest child of its supervisor. Younger
+// ones are what lost its parent.
 func (c *conversation) agentPID() int {
 	c.t.Helper()
 	all := agentProcesses(c.t, c.dir)
-	if len(all) != 1 {
-		c.t.Fatalf("the session has the agents %v, want one", all)
+	if len(all) == 0 {
+		c.t.Fatal("the session has no agent")
 	}
-	return all[0]
+	return slices.MinFunc(all, func(a, b int) int { return cmp.Compare(processStart(a), processStart(b)) })
 }
 
 // agentProcesses are the children of supervisors that work in a directory.
 func agentProcesses(t *testing.T, dir string) []int {
+	t.Helper()
+	return slices.DeleteFunc(processesIn(t, dir), func(pid int) bool {
+		fields := processStat(pid)
+		if len(fields) < 2 {
+			return true // it has ended meanwhile
+		}
+		parent, err := strconv.Atoi(fields[1])
+		return err != nil || processComm(parent) != "agentsupervisor"
+	})
+}
+
+// processesIn are the processes that work in a directory.
+func processesIn(t *testing.T, dir string) []int {
 	t.Helper()
 	links, err := filepath.Glob("/proc/[0-9]*/cwd")
 	if err != nil || len(links) == 0 {
@@ -150,14 +195,8 @@ func agentProcesses(t *testing.T, dir string) []int {
 		if cwd, err := os.Readlink(link); err != nil || cwd != dir {
 			continue // also one that has ended meanwhile
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if fields := processStat(pid); len(fields) > 1 {
-			if parent, err := strconv.Atoi(fields[1]); err == nil && processComm(parent) == "agentsupervisor" {
-				found = append(found, pid)
-			}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link))); err == nil {
+			found = append(found, pid)
 		}
 	}
 	return found
@@ -174,6 +213,16 @@ func processComm(pid int) string {
 		return ""
 	}
 	return strings.TrimSpace(string(comm))
+}
+
+// processStart is when a process was started, in clock ticks since boot.
+func processStart(pid int) uint64 {
+	fields := processStat(pid)
+	if len(fields) < 20 {
+		return 0
+	}
+	ticks, _ := strconv.ParseUint(fields[19], 10, 64) // it is a number
+	return ticks
 }
 
 // processStat are the fields of /proc/PID/stat after the name (proc(5)): the

@@ -21,8 +21,9 @@ import (
 // the tests, and what is its own about it.
 type realAgent struct {
 	name string
-	// variable names the environment variable with the program's path.
-	variable string
+	// variable names the environment variable with the program's path, or with
+	// the folder that has the program.
+	variable, program string
 	// provider makes the entry of the providers file, but for the command. home
 	// is an empty directory.
 	provider func(t *testing.T, home, modelURL string) provider
@@ -30,9 +31,22 @@ type realAgent struct {
 	// afterRefuse is how a turn ends in which a tool was refused.
 	afterRefuse string
 	// modelErrors are the model's failures, each with a part of what the user is
-	// told about it.
+	// told about it, or with retried.
 	modelErrors map[string]string
+	// holdsText: a piece of the answer comes only when the answer is complete.
+	holdsText bool
+	// hidesInput: it asks about a tool call without its input: the title and the
+	// content are all that is known of it.
+	hidesInput bool
+	// forgets: after SIGKILL it has lost what was said before.
+	forgets bool
+	// wrapped: its program starts another process, which does the work.
+	wrapped bool
 }
+
+// retried says that the agent asks a failing model again, for longer than a test
+// waits.
+const retried = "(retried in silence)"
 
 // provider is an entry of a providers file.
 type provider struct {
@@ -51,10 +65,10 @@ var realAgents = []realAgent{
 			if err != nil {
 				t.Fatal(err)
 			}
-			return provider{Env: envMap(env)}
+			return provider{Env: envMap(env), Mode: "read-only", Volatile: []string{"call_id", "turn_id", "started_at_ms", "reason"}}
 		},
 		afterRefuse: protocol.StopCancelled,
-		modelErrors: map[string]string{"error 429": "429", "error 500": "internal_server_error", "break": "stream disconnected"},
+		modelErrors: map[string]string{"error 429": "429", "error 500": "high demand", "break": "stream disconnected"},
 	},
 	{
 		name: "claude", variable: "SESSIONHUB_TEST_CLAUDE_ACP",
@@ -75,40 +89,36 @@ func envMap(list []string) map[string]string {
 	return env
 }
 
-// scenario is something that every agent is put through, in a session that
-// nothing else uses, or in one that all of its list share.
+// scenario is something that every agent is put through.
 type scenario struct {
 	name string
 	run  func(t *testing.T, c *conversation)
 }
 
 // TestRealAgents drives each real agent through the whole path, from an HTTP
-// client to the agent's process and its scripted model, and back.
+// client to the agent's process and its scripted model, and back. The scenarios
+// follow each other in one session, as in a person's day: none may leave the
+// agent in a bad state, also not its death.
 func TestRealAgents(t *testing.T) {
 	for _, agent := range realAgents {
-		t.Run(agent.name, func(t *testing.T) {
-			b := startBench(t, agent)
-			var shared *conversation
-			for _, s := range turnScenarios {
-				t.Run(s.name, func(t *testing.T) {
-					if shared == nil {
-						shared = b.converse(b.t, "shared")
-					}
-					c := shared.in(t)
-					s.run(t, c)
-				})
-				if t.Failed() {
-					shared = nil // the next one is not to suffer for this one
-				}
-			}
-			for _, s := range slices.Concat(processScenarios, modelScenarios(agent)) {
-				t.Run(s.name, func(t *testing.T) {
-					c := b.converse(t, s.name)
-					s.run(t, c)
-					c.remove()
-				})
-			}
-		})
+		t.Run(agent.name, func(t *testing.T) { driveAgent(t, agent) })
+	}
+}
+
+func driveAgent(t *testing.T, agent realAgent) {
+	b := startBench(t, agent)
+	c := b.converse(t, "project")
+	for _, s := range slices.Concat(turnScenarios, modelScenarios(agent), processScenarios) {
+		if c.removed() {
+			c = b.converse(t, s.name)
+		}
+		passed := t.Run(s.name, func(t *testing.T) { s.run(t, c.in(t)) })
+		if !passed && !c.removed() {
+			c.delete() // the next scenario is not to suffer for this one
+		}
+	}
+	if !c.removed() {
+		c.delete() // -run has chosen scenarios without the last one
 	}
 }
 
@@ -131,7 +141,7 @@ func startBench(t *testing.T, agent realAgent, flags ...string) *bench {
 	}
 	t.Cleanup(model.Close)
 	p := agent.provider(t, t.TempDir(), model.URL())
-	p.Command = command
+	p.Command = filepath.Join(command, agent.program)
 	file := filepath.Join(t.TempDir(), "providers.yaml") // JSON is YAML
 	if err := os.WriteFile(file, protocol.Marshal(map[string]provider{agent.name: p}), 0o600); err != nil {
 		t.Fatal(err)
@@ -146,33 +156,27 @@ type conversation struct {
 	session protocol.CreateResponse
 	dir     string // the session's own working directory
 	sub     stream
-	seen    []frame // all since the last expect
+	seen    []frame // in the last expect
 }
 
-// converse creates a session with a working directory of its own.
+// converse creates a session with a working directory of its own. Nobody follows
+// it yet: see in.
 func (b *bench) converse(t *testing.T, name string) *conversation {
 	t.Helper()
 	dir, err := os.MkdirTemp(b.root, strings.ReplaceAll(name, " ", "-"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &conversation{bench: b, dir: dir}
-	c = c.in(t)
-	c.session = c.create(protocol.CreateRequest{WorkingDirectory: filepath.Base(dir)})
-	return c.in(t)
+	session := b.create(protocol.CreateRequest{WorkingDirectory: filepath.Base(dir)})
+	return &conversation{bench: b, dir: dir, session: session}
 }
 
-// in is the conversation for a test of its own, which follows it from now on.
+// in is the conversation for a test, which sees what happens from now on.
 func (c *conversation) in(t *testing.T) *conversation {
 	t.Helper()
 	hub := *c.hubUnderTest
 	hub.t = t
-	inner := *c
-	inner.bench = &bench{hubUnderTest: &hub, agent: c.agent, model: c.model}
-	inner.seen = nil
-	if c.session.SessionID == "" {
-		return &inner
-	}
+	inner := &conversation{bench: &bench{hubUnderTest: &hub, agent: c.agent, model: c.model}, dir: c.dir, session: c.session}
 	from := c.session
 	from.EventsURL += "?after=latest"
 	sub, err := hub.sse(t.Context(), from, "")
@@ -181,15 +185,26 @@ func (c *conversation) in(t *testing.T) *conversation {
 	}
 	t.Cleanup(sub.close)
 	inner.sub = sub
-	until(t, sub, isType("caught_up"))
-	return &inner
+	inner.expect("caught_up")
+	return inner
 }
 
-// remove deletes the session.
-func (c *conversation) remove() {
+func (c *conversation) delete() {
 	c.t.Helper()
 	c.want(http.StatusNoContent, "", "DELETE", "/api/sessions/"+c.session.SessionID, nil)
+}
+
+// remove deletes the session and reads to its end.
+func (c *conversation) remove() {
+	c.t.Helper()
+	c.delete()
 	c.expect(protocol.EventClosed)
+}
+
+// removed tells whether the session was deleted.
+func (c *conversation) removed() bool {
+	c.t.Helper()
+	return c.call("GET", "/api/sessions/"+c.session.SessionID, nil, nil).StatusCode == http.StatusNotFound
 }
 
 func (c *conversation) say(text string) protocol.MessageResponse {
@@ -234,6 +249,18 @@ func (c *conversation) complete(m protocol.MessageResponse, stopReason string) p
 	return done
 }
 
+// sayAndHear has the model begin a long answer, and returns in its middle.
+func (c *conversation) sayAndHear(prompt string) protocol.MessageResponse {
+	c.t.Helper()
+	before := c.inModelRequests(prompt, "")
+	m := c.say(prompt)
+	waitFor(c.t, 30*time.Second, "the model is asked", func() bool { return c.inModelRequests(prompt, "") > before })
+	if !c.agent.holdsText {
+		c.expect(protocol.EventOutput)
+	}
+	return m
+}
+
 // answers checks that the agent is well: a plain question gets its answer.
 func (c *conversation) answers(question string) {
 	c.t.Helper()
@@ -247,7 +274,11 @@ func (c *conversation) answers(question string) {
 func (c *conversation) asked(kind, about string) protocol.ToolApprovalData {
 	c.t.Helper()
 	a := decode[protocol.ToolApprovalData](c.t, c.expect(protocol.EventToolApproval).Data)
-	if a.Kind != kind || !strings.Contains(string(a.Input), about) || a.Title == "" || a.ToolCallID == "" {
+	shown := string(a.Input)
+	if c.agent.hidesInput {
+		shown = a.Title + string(protocol.Marshal(a.Content))
+	}
+	if a.Kind != kind || !strings.Contains(shown, about) || a.Title == "" || a.ToolCallID == "" {
 		c.t.Errorf("the question tells too little: %s", protocol.Marshal(a))
 	}
 	return a
@@ -263,10 +294,15 @@ func (c *conversation) decide(a protocol.ToolApprovalData, decision string) {
 // cancel asks for the end of what runs; it must come soon.
 func (c *conversation) cancel(m protocol.MessageResponse) {
 	c.t.Helper()
+	c.cancelWithin(m, 5*time.Second)
+}
+
+func (c *conversation) cancelWithin(m protocol.MessageResponse, most time.Duration) {
+	c.t.Helper()
 	started := time.Now()
 	c.want(http.StatusAccepted, "", "POST", "/api/sessions/"+c.session.SessionID+"/cancel", `{}`)
 	c.complete(m, protocol.StopCancelled)
-	if took := time.Since(started); took > 5*time.Second {
+	if took := time.Since(started); took > most {
 		c.t.Errorf("the cancel took %v", took)
 	}
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"os"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -12,17 +13,21 @@ import (
 )
 
 // The node under test starts this binary again as supervisor and as demo agent,
-// as the real program does.
+// as the real program does, and as the agents that do everything wrong.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "supervise":
-			os.Exit(processtree.SuperviseMain(os.Args[2:]))
+			// os.Exit would sleep a second first: the race detector looks for
+			// races of the last moment.
+			syscall.Exit(processtree.SuperviseMain(os.Args[2:]))
 		case "demo-agent":
 			if err := demoagent.Run(context.Background(), os.Stdin, os.Stdout); err != nil {
 				os.Exit(1)
 			}
 			os.Exit(0)
+		case "hostile-agent":
+			hostileAgent(os.Args[2:])
 		}
 	}
 	// fasthttp looks after its idle workers in a goroutine that sleeps for up to

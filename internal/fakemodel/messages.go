@@ -32,12 +32,15 @@ func decodeMessages(body []byte) (Turn, error) {
 		if message.Role != "user" {
 			continue
 		}
-		// A tool's result is a block in the user's role, often with a reminder
-		// of the agent's behind it.
-		if text := userText(contentTexts(message.Content)); text != "" {
-			turn.UserText, turn.ToolOutputs = text, nil
+		for _, block := range messageBlocks(message.Content) {
+			switch {
+			case block.Type == "tool_result":
+				output := strings.Join(contentTexts(block.Content), "\n")
+				turn.ToolOutputs = append(turn.ToolOutputs, ToolOutput{CallID: block.ToolUseID, Text: output})
+			case userText([]string{block.Text}) != "":
+				turn.UserText, turn.ToolOutputs = userText([]string{block.Text}), nil
+			}
 		}
-		turn.ToolOutputs = append(turn.ToolOutputs, toolResults(message.Content)...)
 	}
 	for _, tool := range request.Tools {
 		turn.Tools = append(turn.Tools, Tool{Name: tool.Name, Properties: properties(tool.InputSchema.Properties)})
@@ -45,23 +48,26 @@ func decodeMessages(body []byte) (Turn, error) {
 	return turn, nil
 }
 
-func toolResults(content json.RawMessage) []ToolOutput {
-	var blocks []struct {
-		Type      string          `json:"type"`
-		ToolUseID string          `json:"tool_use_id"`
-		Content   json.RawMessage `json:"content"`
+type messagesBlock struct {
+	Type      string          `json:"type"`
+	Text      string          `json:"text"`
+	ToolUseID string          `json:"tool_use_id"`
+	Content   json.RawMessage `json:"content"` // of a tool's result
+}
+
+// messageBlocks reads a message's content. The order of the blocks counts: behind
+// a tool's result in the same message can stand a reminder of the agent's, and
+// after a cancelled turn also the user's next text.
+func messageBlocks(content json.RawMessage) []messagesBlock {
+	var plain string
+	if json.Unmarshal(content, &plain) == nil {
+		return []messagesBlock{{Type: "text", Text: plain}}
 	}
+	var blocks []messagesBlock
 	if json.Unmarshal(content, &blocks) != nil {
-		return nil // a plain string holds no results
+		return nil // a form that no script looks at
 	}
-	var outputs []ToolOutput
-	for _, block := range blocks {
-		if block.Type == "tool_result" {
-			text := strings.Join(contentTexts(block.Content), "\n")
-			outputs = append(outputs, ToolOutput{CallID: block.ToolUseID, Text: text})
-		}
-	}
-	return outputs
+	return blocks
 }
 
 // messagesWire streams a reply as Anthropic's Messages API does: one message

@@ -109,6 +109,8 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/responses", s.serve(decodeResponses, newResponsesWire))
 	mux.HandleFunc("POST /v1/messages", s.serve(decodeMessages, newMessagesWire))
+	mux.HandleFunc("POST /v1/chat/completions", s.serve(decodeChat, newChatWire))
+	mux.HandleFunc("POST /v1beta/models/{call}", s.serve(decodeGemini, newGeminiWire))
 	return mux
 }
 
@@ -221,7 +223,7 @@ func (s *Server) record(r Request) int {
 	return s.total
 }
 
-// refuse answers with an error in a form that both vendors' clients understand.
+// refuse answers with an error in a form that all vendors' clients understand.
 func refuse(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -24,11 +24,17 @@ func newStream(w http.ResponseWriter, number int) *stream {
 // id is an identifier that no other reply of this server uses.
 func (s *stream) id(prefix string) string { return fmt.Sprintf("%s_%d", prefix, s.number) }
 
-// event sends one event. All vendors here name it twice: in the event line and
-// as "type" in the data.
+// event sends one event with a name. The vendors that have names give them twice:
+// in the event line and as "type" in the data.
 func (s *stream) event(name string, fields map[string]any) {
 	fields["type"] = name
 	fmt.Fprintf(s.w, "event: %s\ndata: %s\n\n", name, encode(fields))
+	_ = s.flush()
+}
+
+// data sends one event without a name.
+func (s *stream) data(text string) {
+	fmt.Fprintf(s.w, "data: %s\n\n", text)
 	_ = s.flush()
 }
 

@@ -67,7 +67,7 @@ func shellCall(tools []Tool, command string) (*ToolCall, error) {
 // writeCall makes a new file of one line. Codex takes a patch; a relative path
 // is in its working directory. Claude takes absolute paths only.
 func writeCall(tools []Tool, path, content string) (*ToolCall, error) {
-	tool, err := pick(tools, "apply_patch", "Write")
+	tool, err := pick(tools, "apply_patch", "Write", "write", "write_file")
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,11 @@ func writeCall(tools []Tool, path, content string) (*ToolCall, error) {
 	case tool.Name == "apply_patch":
 		return &ToolCall{Name: tool.Name, Arguments: map[string]any{"input": patch}}, nil
 	}
-	return &ToolCall{Name: tool.Name, Arguments: map[string]any{"file_path": path, "content": content + "\n"}}, nil
+	name := "file_path"
+	if _, ok := tool.Properties["filePath"]; ok {
+		name = "filePath" // opencode
+	}
+	return &ToolCall{Name: tool.Name, Arguments: map[string]any{name: path, "content": content + "\n"}}, nil
 }
 
 // planCall tells the agent's plan of two steps, the first one done. The tools

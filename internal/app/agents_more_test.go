@@ -1,0 +1,78 @@
+package app
+
+import (
+	"os"
+	"testing"
+
+	"sessionhub/internal/fakemodel"
+	"sessionhub/protocol"
+)
+
+// moreAgentsVariable names the folder with the programs of agents/more.
+const moreAgentsVariable = "SESSIONHUB_TEST_MORE_AGENTS"
+
+// moreAgents are big or slow, or newer versions: `make test-agents` drives them.
+var moreAgents = []realAgent{
+	{
+		name: "claude-newest", variable: moreAgentsVariable, program: "claude-agent-acp",
+		provider: func(_ *testing.T, home, modelURL string) provider {
+			return moreProvider(fakemodel.ClaudeHome(home, modelURL), "default")
+		},
+		afterRefuse: protocol.StopEndTurn,
+		modelErrors: map[string]string{"error 429": "429", "error 500": "500", "break": "API Error"},
+	},
+	{
+		name: "gemini", variable: moreAgentsVariable, program: "gemini",
+		provider: func(t *testing.T, home, modelURL string) provider {
+			env, err := fakemodel.GeminiHome(home, modelURL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return moreProvider(env, "default", "--acp")
+		},
+		afterRefuse: protocol.StopEndTurn,
+		modelErrors: map[string]string{"error 429": retried, "error 500": retried, "break": ""},
+		holdsText:   true, hidesInput: true, forgets: true,
+	},
+	{
+		name: "opencode", variable: moreAgentsVariable, program: "opencode",
+		provider: func(t *testing.T, home, modelURL string) provider {
+			env, err := fakemodel.OpencodeHome(home, modelURL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return moreProvider(env, "", "acp")
+		},
+		afterRefuse: protocol.StopEndTurn,
+		modelErrors: map[string]string{"error 429": retried, "error 500": retried},
+	},
+	{
+		name: "qwen", variable: moreAgentsVariable, program: "qwen",
+		provider: func(t *testing.T, home, modelURL string) provider {
+			env, err := fakemodel.QwenHome(home, modelURL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return moreProvider(env, "default", "--acp")
+		},
+		afterRefuse: protocol.StopEndTurn,
+		modelErrors: map[string]string{"error 429": retried, "error 500": retried},
+		wrapped:     true,
+	},
+}
+
+// moreProvider is a provider whose Node is the one of agents/more.
+func moreProvider(env []string, mode string, args ...string) provider {
+	p := provider{Args: args, Env: envMap(env), Mode: mode}
+	p.Env["PATH"] = os.Getenv(moreAgentsVariable) + string(os.PathListSeparator) + os.Getenv("PATH")
+	return p
+}
+
+func TestMoreAgents(t *testing.T) {
+	if os.Getenv(moreAgentsVariable) == "" {
+		t.Skip(moreAgentsVariable + " is not set: `make test-agents` does it") // skip: these agents take 1.5 GB and minutes
+	}
+	for _, agent := range moreAgents {
+		t.Run(agent.name, func(t *testing.T) { driveAgent(t, agent) })
+	}
+}

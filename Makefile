@@ -24,7 +24,7 @@ IMAGE ?= sessionhub:$(VERSION)
 # more of them only makes timing tests wait for each other.
 PACKAGES ?= ./...
 TEST_FLAGS ?=
-TEST_TIMEOUT ?= 8m
+TEST_TIMEOUT ?= 15m
 TEST_PROCS ?= 2
 BENCH ?= .
 BENCHTIME ?= 1s

@@ -43,6 +43,8 @@ type Server struct {
 	cfg    Config
 	app    *fiber.App
 	bridge *wsconn.Bridge
+
+	documented []Route // see Routes
 }
 
 // Bounds of a request, against peers that send slowly or without end.
@@ -85,6 +87,8 @@ func (s *Server) routes() error {
 	s.app.Get("/readyz", s.readyz)
 
 	api := s.app.Group("/api")
+	api.Get("/openapi.yaml", s.openAPI)
+	api.Get("/asyncapi.yaml", s.asyncAPI)
 	api.Get("/providers", s.listProviders)
 	api.Post("/sessions", s.createSession)
 	api.Get("/sessions", s.listSessions)
@@ -102,6 +106,7 @@ func (s *Server) routes() error {
 	one.Delete("/token", s.deleteToken)
 	one.Post("/ticket", s.postTicket)
 	one.Post("/cookie", s.postCookie)
+	s.documented = registered(s.app) // the dashboard's files are no API
 	return s.dashboard()
 }
 

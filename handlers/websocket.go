@@ -28,7 +28,7 @@ func (s *Server) websocket(c *fiber.Ctx) error {
 	remote := c.Context().RemoteAddr().String()
 	id := c.Params("id")
 	err = s.bridge.Accept(c, opts, int64(s.cfg.MaxMessageBytes), func(conn *wsconn.Conn) {
-		sub := s.start(stream, wsSink{conn}, who, id, remote)
+		sub := onFreshStack(func() *hub.Subscriber { return s.start(stream, wsSink{conn}, who, id, remote) })
 		if sub == nil {
 			return
 		}
@@ -50,6 +50,7 @@ type commands struct {
 	sub     *hub.Subscriber
 	who     caller
 	session string
+	refused int // commands in a row that were too many
 }
 
 // serve reads until the connection ends, and says how it ended.
@@ -59,12 +60,23 @@ func (cs *commands) serve() metrics.CloseReason {
 		if err != nil {
 			return closeReason(err)
 		}
-		if problem := cs.handle(kind, raw); problem != "" {
-			cs.sub.Stop(protocol.CloseBadFrame, problem, metrics.CloseBadFrame)
-			_ = cs.conn.Close(protocol.CloseBadFrame, problem)
-			return metrics.CloseBadFrame
+		if problem := onFreshStack(func() string { return cs.handle(kind, raw) }); problem != "" {
+			return cs.close(protocol.CloseBadFrame, problem, metrics.CloseBadFrame)
+		}
+		if cs.refused >= maxRefused {
+			return cs.close(protocol.CloseRate, "too many commands, over and over: back off", metrics.CloseTooMany)
 		}
 	}
+}
+
+// maxRefused is how many commands in a row may be refused for their rate: a
+// client that does not heed retryAfter loses its connection.
+const maxRefused = 20
+
+func (cs *commands) close(code int, why string, cause metrics.CloseReason) metrics.CloseReason {
+	cs.sub.Stop(code, why, cause)
+	_ = cs.conn.Close(websocket.StatusCode(code), why)
+	return cause
 }
 
 func closeReason(err error) metrics.CloseReason {
@@ -114,6 +126,10 @@ const maxCommandID = 256
 func (cs *commands) reply(cmd protocol.Command, answer any, err error) {
 	cs.server.countCommand(cmd.Type, err)
 	var frame []byte
+	cs.refused++
+	if err == nil || toAnswer(err).code != protocol.CodeRateLimited {
+		cs.refused = 0
+	}
 	if err != nil {
 		a := toAnswer(err)
 		if a.auth != "" {

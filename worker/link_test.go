@@ -136,7 +136,7 @@ func TestFullBufferHoldsTheAgentBack(t *testing.T) {
 	h := start(t, func(c *Config) { c.BufferBytes = 100 << 10 })
 	h.silent = true
 	s := h.assign("plain")
-	s.message("m1", "stream 20000 100")
+	s.message("m1", "stream 6000 100")
 	session := h.worker.find("s1", s.assignment)
 	for session == nil {
 		session = h.worker.find("s1", s.assignment)
@@ -164,7 +164,7 @@ func TestFullBufferHoldsTheAgentBack(t *testing.T) {
 	if c := s.complete("m1"); c.StopReason != protocol.StopEndTurn {
 		t.Errorf("complete %+v", c)
 	}
-	if n := strings.Count(s.text("m1"), " "); n != 20000 {
+	if n := strings.Count(s.text("m1"), " "); n != 6000 {
 		t.Errorf("%d pieces", n)
 	}
 }

@@ -20,7 +20,9 @@ var mayImport = map[string][]string{
 		"sessionhub/handlers", "sessionhub/hub", "sessionhub/hub/memstore", "sessionhub/internal/auth",
 		"sessionhub/internal/config", "sessionhub/metrics", "sessionhub/protocol", "sessionhub/web", "sessionhub/worker", // it joins them
 	},
+	"sessionhub/docs": {}, // two files
 	"sessionhub/handlers": {
+		"sessionhub/docs",            // serves the references
 		"sessionhub/handlers/wsconn", // the bridge to fasthttp
 		"sessionhub/hub",             // what it serves
 		"sessionhub/internal/auth",   // who may

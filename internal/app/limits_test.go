@@ -67,6 +67,23 @@ func TestMessagesAreRated(t *testing.T) {
 	}
 }
 
+// Who sends on and on although it is refused is closed with 4429.
+func TestCommandFloodIsClosed(t *testing.T) {
+	h := startHub(t, "--rate-messages", "0.01/s:1")
+	s := h.create(protocol.CreateRequest{})
+	ws, err := h.ws(t.Context(), s, "latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.close()
+	for i := range 25 { // the last ones meet a closed connection
+		_ = ws.command(t.Context(), protocol.CommandMessage, fmt.Sprint("c", i), protocol.MessageRequest{Content: []byte(`"hello"`)})
+	}
+	if code := endOf(t, ws); code != protocol.CloseRate {
+		t.Errorf("closed with %d", code)
+	}
+}
+
 // The same key gives the same session, also when it comes many times at once;
 // another body is a conflict, and so is a session that was deleted.
 func TestCreateIsIdempotent(t *testing.T) {

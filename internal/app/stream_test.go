@@ -155,6 +155,12 @@ func TestStalledSubscriberIsCutAndOthersKeepPace(t *testing.T) {
 
 	stalled := dialRaw(t, h, s)
 	beside := startReaders(ctx, t, h, s, others)
+	connections := func() int {
+		var view protocol.Session
+		h.call("GET", "/api/sessions/"+s.SessionID, nil, &view)
+		return view.Connections.WebSocket + view.Connections.SSE
+	}
+	waitFor(t, 10*time.Second, "all streams are counted", func() bool { return connections() == others+1 })
 	h.send(s, fmt.Sprintf("/stream %d 8000 20", pieces))
 
 	// The kernel's receive buffer at this end fills, then the hub's send
@@ -166,9 +172,7 @@ func TestStalledSubscriberIsCutAndOthersKeepPace(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the stalled subscriber was not cut")
 		}
-		var view protocol.Session
-		h.call("GET", "/api/sessions/"+s.SessionID, nil, &view)
-		gone = view.Connections.WebSocket+view.Connections.SSE <= others
+		gone = connections() <= others
 		time.Sleep(50 * time.Millisecond)
 	}
 	// The socket is gone: what the kernel still had for us ends in a reset.

@@ -1,0 +1,188 @@
+package docs_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"sessionhub/docs"
+	"sessionhub/protocol"
+)
+
+// bodies are the structs on the wire to clients. Each has a schema of its name.
+var bodies = []any{
+	protocol.AgentOptions{}, protocol.CreateRequest{}, protocol.Connections{}, protocol.Session{}, protocol.CreateResponse{},
+	protocol.SessionList{}, protocol.History{}, protocol.MessageRequest{}, protocol.MessageResponse{}, protocol.ApproveRequest{},
+	protocol.ApproveResponse{}, protocol.Approvals{}, protocol.CancelRequest{}, protocol.Empty{}, protocol.TokenRequest{},
+	protocol.TokenResponse{}, protocol.TicketResponse{}, protocol.Provider{}, protocol.Providers{}, protocol.Problem{},
+	protocol.Event{}, protocol.StatusData{}, protocol.MessageData{}, protocol.OutputData{}, protocol.ToolCallData{},
+	protocol.PlanEntry{}, protocol.PlanData{}, protocol.ApprovalOption{}, protocol.ToolApprovalData{}, protocol.ApprovalResolvedData{},
+	protocol.AgentUpdateData{}, protocol.TurnError{}, protocol.CompleteData{}, protocol.ClosedData{},
+	protocol.Connected{}, protocol.CaughtUp{}, protocol.Gap{}, protocol.Expiring{}, protocol.Draining{},
+	protocol.Command{}, protocol.Ack{}, protocol.CommandError{}, protocol.CommandErrorBody{}, protocol.AuthResponse{}, protocol.AuthRequest{},
+}
+
+// schemas are those of both documents. A name that both have is an error: the
+// second one refers to the first instead.
+func schemas(t *testing.T) tree {
+	t.Helper()
+	all := tree{}
+	for _, text := range [][]byte{docs.OpenAPI(), docs.AsyncAPI()} {
+		for name, s := range parse(t, text).at(t, "components", "schemas") {
+			if _, twice := all[name]; twice {
+				t.Errorf("both documents describe %s", name)
+			}
+			all[name] = s
+		}
+	}
+	return all
+}
+
+// Every field of a struct is a property of its schema and the other way round,
+// of the right JSON type, and required unless the encoder may leave it out.
+func TestFieldsAreDocumented(t *testing.T) {
+	all := schemas(t)
+	var names []string
+	for _, b := range bodies {
+		kind := reflect.TypeOf(b)
+		names = append(names, kind.Name())
+		schema := all.at(t, kind.Name())
+		properties, _ := schema["properties"].(tree)
+		var fields, required []string
+		for f := range kind.Fields() {
+			name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+			fields = append(fields, name)
+			if options == "" {
+				required = append(required, name)
+			}
+			checkType(t, all, kind.Name()+"."+name, properties[name], f.Type)
+		}
+		if kind.NumField() > 0 {
+			same(t, kind.Name(), properties.keys(), fields)
+		} else if len(properties) > 0 {
+			t.Errorf("%s: there are fields in its schema, and none in the code", kind.Name())
+		}
+		if got := schema.texts("required"); len(required) > 0 || len(got) > 0 {
+			same(t, kind.Name()+", required", got, required)
+		}
+	}
+	src := readSource(t)
+	var coded []string
+	for _, file := range []string{"api.go", "event.go", "control.go", "command.go"} {
+		coded = append(coded, src.structs[file]...)
+	}
+	same(t, "the list of this test", names, coded)
+}
+
+// checkType compares what the schema says of a field with the field's Go type.
+// What has no type in the schema is described by an enum, or is any JSON.
+func checkType(t *testing.T, all tree, what string, property any, kind reflect.Type) {
+	t.Helper()
+	p, ok := property.(tree)
+	if !ok {
+		return // reported as a missing field
+	}
+	for range 3 { // as deep as a reference to a reference goes
+		target, ok := p["$ref"].(string)
+		if !ok {
+			break
+		}
+		p = all.at(t, target[strings.LastIndex(target, "/")+1:])
+	}
+	if kind.Kind() == reflect.Pointer {
+		kind = kind.Elem()
+	}
+	want := ""
+	switch {
+	case kind.String() == "json.RawMessage":
+		return // its own content
+	case kind.String() == "time.Time":
+		want = "string"
+		if p["format"] != "date-time" {
+			t.Errorf("%s: a time has the format date-time", what)
+		}
+	case kind.Kind() == reflect.String:
+		want = "string"
+	case kind.Kind() == reflect.Bool:
+		want = "boolean"
+	case kind.Kind() == reflect.Struct:
+		want = "object"
+	case kind.Kind() == reflect.Slice:
+		want = "array"
+	case kind.Kind() >= reflect.Int && kind.Kind() <= reflect.Uint64:
+		want = "integer"
+	default:
+		t.Errorf("%s: no rule for %s", what, kind)
+	}
+	if got, has := p["type"]; has && got != want {
+		t.Errorf("%s: the schema says %v, the code %s", what, got, want)
+	} else if c, fixed := p["const"].(string); !has && (!fixed || want != "string" || c == "") {
+		t.Errorf("%s: the schema has no type", what)
+	}
+}
+
+// Closed sets of values are the same in the documents and in the code.
+func TestValuesAreDocumented(t *testing.T) {
+	all, src := schemas(t), readSource(t)
+	same(t, "codes", all.at(t, "Code").texts("enum"), src.consts["Code"])
+	same(t, "statuses", all.at(t, "Status").texts("enum"), src.consts["Status"])
+	property := func(schema, name string) []string { return all.at(t, schema, "properties", name).texts("enum") }
+	same(t, "stop reasons", property("CompleteData", "stopReason"), protocol.StopReasons)
+	same(t, "gap reasons", property("Gap", "reason"), protocol.GapReasons)
+	same(t, "reasons of closed", property("ClosedData", "reason"), []string{protocol.ClosedDeleted, protocol.ClosedExpired, protocol.ClosedFailed})
+	same(t, "kinds of output", property("OutputData", "kind"), []string{protocol.OutputText, protocol.OutputThought})
+	same(t, "outcomes", all.at(t, "Outcome").texts("enum"), []string{protocol.OutcomeSelected, protocol.OutcomeCancelled, protocol.OutcomeExpired})
+	same(t, "decisions", property("ApproveRequest", "decision"),
+		[]string{protocol.AllowOnce, protocol.AllowAlways, protocol.RejectOnce, protocol.RejectAlways})
+	same(t, "codes of a turn's error", all.at(t, "TurnErrorCode").texts("enum"), []string{
+		protocol.TurnWorkerLost, protocol.TurnWorkerReleased, protocol.TurnDraining, protocol.TurnAgentFailed, protocol.TurnAgentCrashed,
+		protocol.TurnAgentStart, protocol.TurnAgentProtocol, protocol.TurnSessionFailed, protocol.TurnTimedOut,
+	})
+}
+
+// A $ref that leads nowhere is found here, also one from one document into the
+// other, and a schema that nothing refers to.
+func TestReferencesLeadSomewhere(t *testing.T) {
+	documents := map[string]tree{"openapi.yaml": parse(t, docs.OpenAPI()), "asyncapi.yaml": parse(t, docs.AsyncAPI())}
+	used := map[string]bool{}
+	for name, doc := range documents {
+		walk(doc, func(ref string) {
+			file, pointer, _ := strings.Cut(ref, "#/")
+			if file == "" {
+				file = name
+			}
+			used[file+"#/"+pointer] = true
+			var here any = documents[file]
+			for key := range strings.SplitSeq(pointer, "/") {
+				n, _ := here.(tree)
+				here = n[key]
+			}
+			if here == nil {
+				t.Errorf("%s: %q leads nowhere", name, ref)
+			}
+		})
+	}
+	for name, doc := range documents {
+		for _, schema := range doc.at(t, "components", "schemas").keys() {
+			if !used[name+"#/components/schemas/"+schema] {
+				t.Errorf("%s: nothing refers to %s", name, schema)
+			}
+		}
+	}
+}
+
+func walk(n any, found func(ref string)) {
+	switch n := n.(type) {
+	case tree:
+		if ref, ok := n["$ref"].(string); ok {
+			found(ref)
+		}
+		for _, k := range n.keys() {
+			walk(n[k], found)
+		}
+	case []any:
+		for _, v := range n {
+			walk(v, found)
+		}
+	}
+}

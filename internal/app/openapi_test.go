@@ -1,0 +1,242 @@
+package app
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
+
+	"sessionhub/protocol"
+)
+
+// referee sends requests and holds them and their answers to the OpenAPI
+// document that the hub itself serves. It is for one test's goroutine.
+type referee struct {
+	*hubUnderTest
+	doc    *openapi3.T
+	router routers.Router
+	met    map[string]bool // operations that gave an answer of success
+}
+
+func newReferee(h *hubUnderTest) *referee {
+	h.t.Helper()
+	resp, err := http.Get(h.url + "/api/openapi.yaml")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		h.t.Fatalf("the document: %d %v", resp.StatusCode, err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := doc.Validate(h.t.Context()); err != nil {
+		h.t.Fatalf("the document is not valid OpenAPI: %v", err)
+	}
+	doc.Servers = nil // the paths stand at the root
+	router, err := legacy.NewRouter(doc)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return &referee{hubUnderTest: h, doc: doc, router: router, met: map[string]bool{}}
+}
+
+// exchange is a request, and what has to come of it.
+type exchange struct {
+	method, path string
+	body         string
+	header       []string // name, value, ...
+	status       int
+	code         protocol.Code // of an error
+	invalid      bool          // the document does not allow the request
+}
+
+// do makes the exchange and gives the answer's body, but not that of a stream.
+func (r *referee) do(x exchange) []byte {
+	r.t.Helper()
+	what := x.method + " " + x.path
+	req, err := http.NewRequestWithContext(r.t.Context(), x.method, r.url+x.path, strings.NewReader(x.body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if x.body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(x.header); i += 2 {
+		req.Header.Set(x.header[i], x.header[i+1])
+	}
+	route, params, err := r.router.FindRoute(req)
+	if err != nil {
+		r.t.Fatalf("%s: %v", what, err)
+	}
+	options := &openapi3filter.Options{
+		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, RejectWhenRequestBodyNotSpecified: true,
+		IncludeResponseStatus: true, SkipSettingDefaults: true,
+	}
+	in := &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route, Options: options}
+	if err := openapi3filter.ValidateRequest(r.t.Context(), in); (err != nil) != x.invalid {
+		r.t.Errorf("%s: by the document the request has the error: %v", what, err)
+	}
+	req.Body = io.NopCloser(strings.NewReader(x.body)) // the validation has read it
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatalf("%s: %v", what, err)
+	}
+	defer resp.Body.Close()
+	stream := resp.Header.Get("Content-Type") == "text/event-stream"
+	var body []byte
+	if !stream { // that one does not end
+		if body, err = io.ReadAll(resp.Body); err != nil {
+			r.t.Fatalf("%s: %v", what, err)
+		}
+	}
+	var p protocol.Problem
+	if resp.StatusCode >= 400 {
+		_ = json.Unmarshal(body, &p) // what it lacks is reported below
+	}
+	if resp.StatusCode != x.status || p.Code != x.code {
+		r.t.Errorf("%s: got %d %q (%s), want %d %q", what, resp.StatusCode, p.Code, p.Detail, x.status, x.code)
+	}
+	options.ExcludeResponseBody = stream || strings.HasSuffix(resp.Header.Get("Content-Type"), "/yaml")
+	out := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: in, Status: resp.StatusCode, Header: resp.Header,
+		Body: io.NopCloser(bytes.NewReader(body)), Options: options,
+	}
+	if err := openapi3filter.ValidateResponse(r.t.Context(), out); err != nil {
+		r.t.Errorf("%s: the answer %d is not what the document says: %v", what, resp.StatusCode, err)
+	}
+	if resp.StatusCode < 400 {
+		r.met[route.Operation.OperationID] = true
+	}
+	return body
+}
+
+// A session's whole life, and most ways to be refused, are as the document says.
+func TestSessionIsAsDocumented(t *testing.T) {
+	const key = "the-key-of-the-service"
+	r := newReferee(startHubEnv(t, map[string]string{"SESSIONHUB_API_KEY": key}, "--max-sessions-per-user", "2"))
+	service := []string{"X-API-Key", key}
+	for _, path := range []string{"/healthz", "/readyz", "/api/openapi.yaml", "/api/asyncapi.yaml"} {
+		r.do(exchange{method: "GET", path: path, status: 200})
+	}
+	r.do(exchange{method: "GET", path: "/api/providers", header: service, status: 200})
+
+	// Creating.
+	create := exchange{method: "POST", path: "/api/sessions", header: append(service, "Idempotency-Key", "one"), status: 201,
+		body: `{"provider":"demo","userId":"ann","spaceId":"sp","title":"t","metadata":{"a":[1]},"agentOptions":{"model":"demo-large"}}`}
+	s := decode[protocol.CreateResponse](t, r.do(create))
+	create.body, create.status, create.code = `{"userId":"ann"}`, 409, protocol.CodeIdempotency
+	r.do(create)
+	create = exchange{method: "POST", path: "/api/sessions", header: service, status: 201, body: `{"userId":"ann"}`}
+	bare := decode[protocol.CreateResponse](t, r.do(create))
+	create.status, create.code = 429, protocol.CodeSessionLimit
+	r.do(create)
+	create.body, create.status, create.code = `{"provider":"none"}`, 400, protocol.CodeUnknownProvider
+	r.do(create)
+	create.body, create.status, create.code = `{"workingDirectory":"/"}`, 403, protocol.CodeWorkingDirectory
+	r.do(create)
+	create.body, create.status, create.code, create.invalid = `{"metadata":[]}`, 400, protocol.CodeInvalidRequest, true
+	r.do(create)
+	create.body, create.code = `{`, protocol.CodeInvalidJSON
+	r.do(create)
+	create.body, create.header, create.status, create.code = `{}`, append(service, "Content-Type", "text/plain"), 415, protocol.CodeUnsupportedMedia
+	r.do(create)
+	create.header, create.status, create.code, create.invalid = nil, 401, protocol.CodeUnauthorized, false
+	r.do(create)
+	create.header, create.status, create.code = append(service, "Origin", "https://elsewhere.invalid"), 403, protocol.CodeOriginRefused
+	r.do(create)
+
+	// Reading.
+	r.do(exchange{method: "GET", path: "/api/sessions?limit=1&userId=ann&status=idle", header: service, status: 200})
+	r.do(exchange{method: "GET", path: "/api/sessions?limit=0", header: service, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
+	own, token := "/api/sessions/"+s.SessionID, []string{"Authorization", "Bearer " + s.Token}
+	call := func(method, path, body string, status int, code protocol.Code) []byte {
+		t.Helper()
+		return r.do(exchange{method: method, path: own + path, body: body, header: token, status: status, code: code})
+	}
+	call("GET", "", "", 200, "")
+	r.do(exchange{method: "GET", path: "/api/sessions/" + bare.SessionID, header: service, status: 200}) // its metadata are null
+	r.do(exchange{method: "GET", path: "/api/sessions/" + bare.SessionID, header: token, status: 404, code: protocol.CodeNotFound})
+	call("GET", "/ws", "", 426, protocol.CodeUpgradeRequired)
+
+	// A turn with a question.
+	m := decode[protocol.MessageResponse](t, call("POST", "/messages", `{"content":"/approve may I?","messageId":"m1"}`, 202, ""))
+	call("POST", "/messages", `{"content":[{"type":"text","text":"other"}],"messageId":"m1"}`, 409, protocol.CodeIdempotency)
+	r.do(exchange{method: "POST", path: own + "/messages", body: `{"content":""}`, header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
+	var open protocol.Approvals
+	waitFor(t, 20*time.Second, "the agent asks", func() bool {
+		open = decode[protocol.Approvals](t, call("GET", "/approvals", "", 200, ""))
+		return len(open.Approvals) == 1
+	})
+	question := open.Approvals[0].InteractionID
+	answer := func(fields string) string { return `{"interactionId":"` + question + `",` + fields + `}` }
+	call("POST", "/approve", answer(`"optionId":"none"`), 400, protocol.CodeUnknownOption)
+	call("POST", "/approve", answer(`"decision":"allow_once","reason":"why not"`), 200, "")
+	call("POST", "/approve", answer(`"decision":"reject_once"`), 409, protocol.CodeApprovalResolved)
+	call("POST", "/approve", `{"interactionId":"none","decision":"allow_once"}`, 404, protocol.CodeNotFound)
+
+	// A plan, and a turn that is cancelled; then the log has most events.
+	call("POST", "/messages", `{"content":"/plan"}`, 202, "")
+	call("POST", "/messages", `{"content":"/slow 60","messageId":"m3"}`, 202, "")
+	call("POST", "/cancel", `{"messageId":"m3"}`, 202, "")
+	call("POST", "/cancel", ``, 202, "")
+	seen := map[protocol.EventType]int{}
+	waitFor(t, 20*time.Second, "three turns end", func() bool {
+		clear(seen)
+		page := decode[protocol.History](t, call("GET", "/history?after="+s.Session.Epoch+"-0", "", 200, ""))
+		for _, raw := range page.Events {
+			seen[decode[protocol.Event](t, raw).Type]++
+		}
+		return seen[protocol.EventComplete] == 3
+	})
+	for _, want := range []protocol.EventType{
+		protocol.EventStatus, protocol.EventMessage, protocol.EventOutput, protocol.EventToolApproval, protocol.EventApprovalResolved,
+	} {
+		if seen[want] == 0 {
+			t.Errorf("the history has no %s: it proves less than it should: %v", want, seen)
+		}
+	}
+	page := decode[protocol.History](t, call("GET", "/history?limit=2", "", 200, ""))
+	call("GET", "/history?limit=1&after="+page.NextAfter, "", 200, "")
+	if m.Seq == 0 || page.NextAfter == "" {
+		t.Errorf("message %+v, page %+v", m, page)
+	}
+	r.do(exchange{method: "GET", path: own + "/history?after=x-y", header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
+	call("GET", "/events?after=999999", "", 400, protocol.CodeInvalidRequest)
+
+	// Credentials.
+	narrow := decode[protocol.TokenResponse](t, call("POST", "/token", `{"scope":"read","ttlSeconds":60}`, 201, ""))
+	reader := []string{"Authorization", "Bearer " + narrow.Token}
+	r.do(exchange{method: "POST", path: own + "/messages", body: `{"content":"x"}`, header: reader, status: 403, code: protocol.CodeScope})
+	ticket := decode[protocol.TicketResponse](t, call("POST", "/ticket", "", 201, ""))
+	r.do(exchange{method: "GET", path: own + "/events?ticket=" + ticket.Ticket, status: 200})
+	r.do(exchange{method: "GET", path: own + "/events?ticket=" + ticket.Ticket, status: 401, code: protocol.CodeUnauthorized})
+	call("POST", "/cookie", "", 204, "")
+	r.do(exchange{method: "DELETE", path: own + "/token", header: reader, status: 204})
+	r.do(exchange{method: "GET", path: own, header: reader, status: 401, code: protocol.CodeTokenRevoked})
+	r.do(exchange{method: "DELETE", path: own + "/token", header: service, status: 400, code: protocol.CodeInvalidRequest})
+
+	call("DELETE", "", "", 204, "")
+	call("GET", "", "", 404, protocol.CodeNotFound)
+
+	// Every operation was met; the WebSocket's answer, 101, is no answer of an
+	// HTTP client and is tested with the streams.
+	for path, item := range r.doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			if !r.met[op.OperationID] && op.OperationID != "openWebSocket" {
+				t.Errorf("%s %s never gave an answer of success", method, path)
+			}
+		}
+	}
+}

@@ -251,7 +251,7 @@ func (d *dispatcher) addLostLocked(l *link, sessions map[string]uint64) {
 	// The lease counts from the break; of a worker that fell silent before,
 	// from the last that was heard of it.
 	lease := d.hub.cfg.Timers.WorkerLease
-	if silent := time.Since(l.heard); silent >= l.mostSilence() {
+	if silent := l.silentLocked(time.Now()); silent >= l.mostSilence() {
 		lease = max(0, lease-silent)
 	}
 	d.lost[name] = lostLease{sessions: sessions, timer: time.AfterFunc(lease, func() { d.expire(name) })}

@@ -3,6 +3,8 @@ package hub
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"sessionhub/protocol"
@@ -123,6 +125,32 @@ func cutToolCall(d protocol.ToolCallData, most int) json.RawMessage {
 	return protocol.Marshal(d)
 }
 
+// cutApproval shortens a question until it fits: one that is refused is one that
+// nobody ever answers, and its agent waits. What stands for the title, the input
+// and the content has the hash of the whole, so that an "always" covers no other.
+func cutApproval(a protocol.ToolApprovalData, most int) protocol.ToolApprovalData {
+	note := func(raw json.RawMessage) string {
+		return fmt.Sprintf("%s (%d bytes, sha256 %s)", cutMark, len(raw), hashJSON(raw))
+	}
+	if top := min(maxTitleBytes, most/8); len(a.Title) > top {
+		a.Title = a.Title[:cutAt(a.Title, top)] + note(protocol.Marshal(a.Title))
+	}
+	if len(a.Input) > most/4 {
+		var head string
+		_ = json.Unmarshal(cutJSON(a.Input, most/4), &head) // it is a string
+		a.Input = protocol.Marshal(strings.TrimSuffix(head, cutMark) + note(a.Input))
+	}
+	size := 0
+	for i, item := range a.Content {
+		if size += len(item); size > most/4 {
+			rest := textBlock(protocol.Marshal(note(protocol.Marshal(a.Content))))
+			a.Content = append(slices.Clone(a.Content[:i]), rest)
+			break
+		}
+	}
+	return a
+}
+
 // cutJSON makes a JSON string of the beginning of a value that is too long.
 func cutJSON(raw json.RawMessage, most int) json.RawMessage {
 	if len(raw) <= most {
@@ -152,6 +180,11 @@ func cutContent(raw json.RawMessage, most int) json.RawMessage {
 	if json.Unmarshal(raw, &c) == nil && c.Content.Text != "" {
 		text = c.Content.Text
 	}
+	return textBlock(cutJSON(protocol.Marshal(text+cutMark), max(most-60, 100)))
+}
+
+// textBlock makes an ACP tool call content of a JSON string.
+func textBlock(text json.RawMessage) json.RawMessage {
 	type block struct {
 		Type string          `json:"type"`
 		Text json.RawMessage `json:"text"`
@@ -159,7 +192,7 @@ func cutContent(raw json.RawMessage, most int) json.RawMessage {
 	return protocol.Marshal(struct {
 		Type    string `json:"type"`
 		Content block  `json:"content"`
-	}{"content", block{"text", cutJSON(protocol.Marshal(text+cutMark), max(most-60, 100))}})
+	}{"content", block{"text", text}})
 }
 
 func cutText(s string, most int) string {

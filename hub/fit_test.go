@@ -227,3 +227,38 @@ func TestCutTextKeepsCharactersWhole(t *testing.T) {
 		t.Errorf("%q", s)
 	}
 }
+
+// A question that is too long is asked all the same, cut: refused, nobody ever
+// answered it, and its agent waited. Those that differ only in what was cut stay
+// different for the rules.
+func TestLongQuestionIsCut(t *testing.T) {
+	const most = 4 << 10
+	options := []protocol.ApprovalOption{opt("y", protocol.AllowOnce), opt("n", protocol.RejectOnce)}
+	long := strings.Repeat("\u0001x", 20<<10)
+	for name, questions := range map[string][2]protocol.ToolApprovalData{
+		"input": {{Input: protocol.Marshal(map[string]string{"text": long + "1"})}, {Input: protocol.Marshal(map[string]string{"text": long + "2"})}},
+		"text":  {{Input: protocol.Marshal(long + "1")}, {Input: protocol.Marshal(long + "2")}},
+		"title": {{Title: long + "1"}, {Title: long + "2"}},
+		"content": {
+			{Content: []json.RawMessage{json.RawMessage(`{"type":"content"}`), protocol.Marshal(long + "1")}},
+			{Content: []json.RawMessage{json.RawMessage(`{"type":"content"}`), protocol.Marshal(long + "2")}},
+		},
+	} {
+		rules := make(map[Rule]bool)
+		for _, q := range questions {
+			q.InteractionID, q.Options, q.Kind = "i1", options, "edit"
+			a := cutApproval(q, most)
+			raw := protocol.Marshal(a)
+			if len(raw) > most || a.InteractionID != "i1" || len(a.Options) != 2 || !strings.Contains(string(raw), "was cut") {
+				t.Errorf("%s: %d bytes: %.300s", name, len(raw), raw)
+			}
+			rules[ruleFor(a)] = true
+			if ruleFor(a) != ruleFor(cutApproval(q, most)) {
+				t.Errorf("%s: the same question twice makes two rules", name)
+			}
+		}
+		if len(rules) != 2 {
+			t.Errorf("%s: two questions make %d rules", name, len(rules))
+		}
+	}
+}

@@ -1,12 +1,14 @@
 package hub_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"sessionhub/hub"
+	"sessionhub/hub/memstore"
 	"sessionhub/protocol"
 )
 
@@ -86,6 +88,55 @@ func TestFrozenWorkerIsLostInTime(t *testing.T) {
 			}
 		})
 	}
+}
+
+// stuck is a memstore that takes a while to store what a worker sends.
+type stuck struct {
+	*memstore.Store
+	most time.Duration
+}
+
+func (s *stuck) Append(ctx context.Context, id string, b hub.Batch) (hub.Appended, error) {
+	if b.Fence != nil {
+		select {
+		case <-time.After(s.most):
+		case <-ctx.Done():
+			return hub.Appended{}, ctx.Err()
+		}
+	}
+	return s.Store.Append(ctx, id, b)
+}
+
+// A node that takes longer to store a frame than a worker may be silent hears
+// nothing meanwhile, since it does not listen. It took all of its workers for
+// lost then, with the turns of all of their sessions.
+func TestSlowStoreDoesNotLoseWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(roomy)
+		w := newWorldOn(t, store, &stuck{Store: store, most: time.Minute})
+		p := w.join(hello("w1"))
+		id := w.create()
+		w.say(id, "m1")
+		p.want("welcome assign(1 after 0 resume=false) message(1 m1)")
+		p.output(id, 1, 1)
+		at(50 * time.Second)
+		if p.ended() {
+			t.Fatal("the link was ended while the hub was at work")
+		}
+		p.complete(id, 1, 2, "m1") // waits until the hub listens
+		at(2 * time.Minute)
+		p.want("ack(2)")
+		if n, c := w.completes(id, "m1"); n != 1 || c.StopReason != protocol.StopEndTurn {
+			t.Errorf("%d completes, the last %+v", n, c)
+		}
+		// Silence while the hub listens still ends the link.
+		p.freeze()
+		at(30 * time.Second)
+		if !p.ended() {
+			t.Error("a frozen worker keeps its link")
+		}
+		w.stop()
+	})
 }
 
 func TestWorkerBackWithinItsLeaseGoesOn(t *testing.T) {

@@ -103,8 +103,8 @@ func (p *peer) read() {
 			p.mu.Lock()
 			silent := p.frozen
 			p.mu.Unlock()
-			if !silent {
-				_ = p.conn.WriteFrame(p.w.ctx, protocol.NewFrame(protocol.FramePong, protocol.Empty{}))
+			if !silent { // not here: a worker goes on reading while the hub does not read it
+				p.w.wg.Go(func() { p.send(protocol.FramePong, protocol.Empty{}) })
 			}
 			continue
 		}

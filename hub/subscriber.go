@@ -323,13 +323,7 @@ func (s *Subscriber) readLocked() (p []byte, n uint64, end *ending) {
 		if first := page.Entries[0].First(); first > cursor+1 {
 			err = errTrimmed
 		} else {
-			for _, e := range page.Entries {
-				if s.enc == SSE {
-					p = protocol.AppendEventSSE(p, t.epoch, e)
-				} else {
-					p = protocol.AppendEventFrame(p, e)
-				}
-			}
+			p = s.enc.encode(t.epoch, page.Entries)
 		}
 	}
 	t.mu.Lock()

@@ -17,6 +17,38 @@ const (
 	encodings // how many there are
 )
 
+// append encodes an event at the end of b.
+func (enc Encoding) append(b []byte, epoch string, e protocol.Entry) []byte {
+	if enc == SSE {
+		return protocol.AppendEventSSE(b, epoch, e)
+	}
+	return protocol.AppendEventFrame(b, e)
+}
+
+// size is at least what append needs.
+func (enc Encoding) size(epoch string, e protocol.Entry) int {
+	size := e.JSONLen() + 64 // room for the largest header of either encoding
+	if enc == SSE {
+		size += len(epoch) + 40
+	}
+	return size
+}
+
+// encode joins events in one piece of memory: grown event by event, a page
+// would be copied several times, and every reader who has fallen off the tail
+// would leave as much garbage.
+func (enc Encoding) encode(epoch string, entries []protocol.Entry) []byte {
+	size := 0
+	for _, e := range entries {
+		size += enc.size(epoch, e)
+	}
+	p := make([]byte, 0, size)
+	for _, e := range entries {
+		p = enc.append(p, epoch, e)
+	}
+	return p
+}
+
 // maxTailBytes bounds what a tail keeps of its session in one encoding, unless
 // a single event is larger. It is also what a write that waits can hold on to,
 // so together with the kernel's send buffer it stays below 256 KB.
@@ -76,18 +108,11 @@ func (b *buffer) add(enc Encoding, epoch string, e protocol.Entry, now int64) {
 		b.first = e.Seq
 		b.data = b.data[:0:0]
 	}
-	size := e.JSONLen() + 64 // room for the largest header of either encoding
-	if enc == SSE {
-		size += len(epoch) + 40
-	}
+	size := enc.size(epoch, e)
 	if len(b.data)+size > cap(b.data) {
 		b.grow(size)
 	}
-	if enc == WebSocket {
-		b.data = protocol.AppendEventFrame(b.data, e)
-	} else {
-		b.data = protocol.AppendEventSSE(b.data, epoch, e)
-	}
+	b.data = enc.append(b.data, epoch, e)
 	b.marks = append(b.marks, mark{end: len(b.data), at: now})
 }
 

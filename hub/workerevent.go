@@ -16,18 +16,30 @@ func (l *link) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.hub.workers.mu.Lock()
-		l.heard = time.Now()
-		l.hub.workers.mu.Unlock()
-		var f protocol.Frame
-		if err := protocol.Decode(raw, &f); err != nil {
-			l.problem(protocol.LinkInvalid, "a frame must be a JSON object: "+err.Error())
-			continue
-		}
-		if err := l.frame(ctx, f); err != nil {
+		l.hear(true)
+		err = l.take(ctx, raw)
+		l.hear(false)
+		if err != nil {
 			return err
 		}
 	}
+}
+
+// hear notes a sign of life of the worker: the work on a frame of its begins, or
+// is over.
+func (l *link) hear(busy bool) {
+	l.hub.workers.mu.Lock()
+	defer l.hub.workers.mu.Unlock()
+	l.heard, l.busy = time.Now(), busy
+}
+
+func (l *link) take(ctx context.Context, raw []byte) error {
+	var f protocol.Frame
+	if err := protocol.Decode(raw, &f); err != nil {
+		l.problem(protocol.LinkInvalid, "a frame must be a JSON object: "+err.Error())
+		return nil
+	}
+	return l.frame(ctx, f)
 }
 
 func (l *link) frame(ctx context.Context, f protocol.Frame) error {
@@ -229,7 +241,9 @@ func (l *link) stateInput(t protocol.EventType, data []byte) (Input, error) {
 			a.Input = []byte("{}")
 		}
 		if len(data) > most {
-			// The rules compare the input as a whole, so it is not cut.
+			a = cutApproval(a, most)
+		}
+		if len(protocol.Marshal(a)) > most {
 			return nil, &refusal{protocol.LinkTooLarge, fmt.Sprintf("%d bytes of tool_approval data are over --max-event-bytes %d", len(data), most)}
 		}
 		return InToolApproval{Data: a}, nil

@@ -42,7 +42,8 @@ type link struct {
 	revoked  []protocol.Revoke   // to be sent
 	problems []protocol.LinkError
 
-	heard time.Time // last frame; guarded by dispatcher.mu
+	heard time.Time // last frame, or the end of the work on it; guarded by dispatcher.mu
+	busy  bool      // a frame is being worked on; guarded by dispatcher.mu
 }
 
 // linkSession is a session that the worker of a link has. All but the first
@@ -279,7 +280,7 @@ func (l *link) write(ctx context.Context) error {
 			return nil
 		case now := <-beat.C:
 			l.hub.workers.mu.Lock()
-			silent := now.Sub(l.heard)
+			silent := l.silentLocked(now)
 			l.hub.workers.mu.Unlock()
 			if silent >= l.mostSilence() {
 				return fmt.Errorf("nothing heard for %s", silent.Round(time.Second))
@@ -294,6 +295,16 @@ func (l *link) write(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// silentLocked is for how long nothing came from the worker although the reader
+// waited for it. While the reader works on a frame (a large one, or the store is
+// away) it is this node that is slow, and the worker must not lose its sessions.
+func (l *link) silentLocked(now time.Time) time.Duration {
+	if l.busy {
+		return 0
+	}
+	return now.Sub(l.heard)
 }
 
 // mostSilence is how long a worker may say nothing before its link is ended. It

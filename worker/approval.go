@@ -9,13 +9,15 @@ import (
 
 // Limits of a permission request.
 const (
-	maxAsks    = 64 // open at once in one turn; more are refused
-	maxOptions = 64
+	maxAsks     = 64      // open at once in one turn; more are refused
+	maxAskBytes = 4 << 20 // of all those together: the hub keeps them in the session's state
+	maxOptions  = 64
 )
 
 // ask is an open permission request of the agent.
 type ask struct {
 	id      json.RawMessage // of the JSON-RPC request
+	size    int             // of the event's data
 	options []protocol.ApprovalOption
 }
 
@@ -72,19 +74,29 @@ func (s *session) onPermission(id, params json.RawMessage) {
 	if call.ToolCallID == "" || len(call.ToolCallID) > maxToolID {
 		call.ToolCallID = interaction
 	}
+	card := t.tools.get(call)
+	data := &protocol.ToolApprovalData{
+		MessageID: t.messageID, InteractionID: interaction, ToolCallID: call.ToolCallID,
+		Title: card.title(), Kind: card.kind(), Input: withoutKeys(card.input, s.provider.VolatileInput), Content: card.content,
+		Options: request.Options,
+	}
+	size := s.fit(data)
+	open := size
+	for _, other := range t.asks {
+		open += other.size
+	}
+	if size > s.w.cfg.MaxEventBytes || open > max(maxAskBytes, size) {
+		s.answer(encodeError(id, rpcInvalidParams, "the open permission requests are too large"))
+		return
+	}
 	// Some agents (gemini) ask about a tool call that they never announced.
 	if !t.tools.known(call.ToolCallID) {
 		s.publishTool(call)
 	} else {
 		t.tools.merge(call)
 	}
-	card := t.tools.get(call)
-	t.asks[interaction] = &ask{id: id, options: request.Options}
-	s.publishFit(protocol.EventToolApproval, &protocol.ToolApprovalData{
-		MessageID: t.messageID, InteractionID: interaction, ToolCallID: call.ToolCallID,
-		Title: card.title(), Kind: card.kind(), Input: withoutKeys(card.input, s.provider.VolatileInput), Content: card.content,
-		Options: request.Options,
-	})
+	t.asks[interaction] = &ask{id: id, size: size, options: request.Options}
+	s.publish(protocol.EventToolApproval, data)
 }
 
 // withoutKeys leaves keys out of a JSON object; anything else stays as it is.

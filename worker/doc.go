@@ -34,6 +34,7 @@
 //	an event's data      Config.MaxEventBytes; text is split, other data is cut with a mark
 //	a session's outbox   Config.BufferBytes; when it is full, the agent's stdout is not read
 //	an agent's stdin     256 messages; an agent that asks without reading is stopped
+//	open permissions     64 and 4 MiB in a turn; more are refused
 //	a session's commands 64; then the link's reader waits for the runner
 //
 // Nothing is dropped: a hub that does not read holds the agents by their own pipes.

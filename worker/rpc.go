@@ -58,9 +58,13 @@ type rpcError struct {
 // UnmarshalJSON takes any value: an agent that answers {"error":"text"} has
 // answered, and whoever waits for it must not wait for ever.
 func (e *rpcError) UnmarshalJSON(raw []byte) error {
-	type plain rpcError
-	if json.Unmarshal(raw, (*plain)(e)) != nil {
-		*e = rpcError{Code: rpcInternal, Data: bytes.Clone(raw)}
+	type plain rpcError // without this method
+	if json.Unmarshal(raw, (*plain)(e)) == nil {
+		return nil
+	}
+	*e = rpcError{Code: rpcInternal}
+	if json.Unmarshal(raw, &e.Message) != nil {
+		e.Data = bytes.Clone(raw)
 	}
 	return nil
 }

@@ -23,6 +23,9 @@ func TestParseLine(t *testing.T) {
 		{`{"id":null,"method":"m"}`, rpcMessage{kind: lineNotification, method: "m"}},
 		{`{"id":1,"result":{}}`, rpcMessage{kind: lineResponse, id: raw(`1`), result: raw(`{}`)}},
 		{`{"id":1,"error":{"code":-1,"message":"x"}}`, rpcMessage{kind: lineResponse, id: raw(`1`), err: &rpcError{Code: -1, Message: "x"}}},
+		{`{"id":1,"error":"boom"}`, rpcMessage{kind: lineResponse, id: raw(`1`), err: &rpcError{}}},
+		{`{"id":1,"error":[7]}`, rpcMessage{kind: lineResponse, id: raw(`1`), err: &rpcError{}}},
+		{`{"id":1,"error":{"code":"E1","message":7}}`, rpcMessage{kind: lineResponse, id: raw(`1`), err: &rpcError{}}},
 		{`{}`, rpcMessage{kind: lineGarbage, text: `{}`}},
 		{`[{"method":"m"}]`, rpcMessage{kind: lineGarbage, text: `[{"method":"m"}]`}},
 		{`{"method":7}`, rpcMessage{kind: lineGarbage, text: `{"method":7}`}},
@@ -86,6 +89,41 @@ func TestLineReader(t *testing.T) {
 		}
 		if s := strings.Join(got, " "); s != "one two HUGE TOO LONG three HUGE last" {
 			t.Errorf("%s: %.300s", name, s)
+		}
+	}
+}
+
+// A line without an end is over the limit at once: who waits for its end reads
+// for ever.
+func TestEndlessLineIsTooLong(t *testing.T) {
+	lines := newLineReader(io.MultiReader(strings.NewReader("one\n"), endless{}), 1<<20)
+	if line, err := lines.next(); string(line) != "one" || err != nil {
+		t.Errorf("%q, %v", line, err)
+	}
+	if _, err := lines.next(); !errors.Is(err, errLineTooLong) {
+		t.Errorf("%v", err)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'z'
+	}
+	return len(p), nil
+}
+
+// Whatever an agent's "error" is, it answers the request.
+func TestErrorOfAnyFormIsToldToTheUser(t *testing.T) {
+	for line, want := range map[string]string{
+		`{"id":1,"error":"boom"}`:                         "boom",
+		`{"id":1,"error":42}`:                             "error -32603: 42",
+		`{"id":1,"error":{"code":"E1","message":"boom"}}`: `error -32603: boom`,
+		`{"id":1,"error":{"code":1,"message":["boom"]}}`:  `error -32603: {"code":1,"message":["boom"]}`,
+	} {
+		if m := parseLine([]byte(line)); m.err == nil || m.err.Error() != want {
+			t.Errorf("%s: %v, want %q", line, m.err, want)
 		}
 	}
 }

@@ -293,7 +293,9 @@ func (s *session) onMessage(c protocol.WorkerCommand) {
 
 // onLine handles one line of the agent.
 func (s *session) onLine(m rpcMessage) {
-	s.agent.heard = time.Now()
+	a := s.agent
+	a.heard = time.Now()
+	defer func() { a.heard = time.Now() }() // a long line takes its time here, too
 	switch m.kind {
 	case lineResponse:
 		s.agent.answered(m)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 
@@ -42,7 +43,7 @@ type toolUpdate struct {
 func (u toolUpdate) event(limit int) protocol.ToolCallData {
 	return protocol.ToolCallData{
 		ToolCallID: u.ToolCallID,
-		Title:      short(u.Title, maxTitle), Kind: short(u.Kind, maxWord), Status: short(u.Status, maxWord),
+		Title:      shortTitle(u.Title), Kind: short(u.Kind, maxWord), Status: short(u.Status, maxWord),
 		Input: cleanRaw(u.Input, limit), Output: cleanRaw(u.Output, limit),
 		Content: cleanList(u.Content, limit), Locations: cleanList(u.Locations, limit),
 	}
@@ -53,6 +54,17 @@ func short(s *string, limit int) string {
 		return ""
 	}
 	return clip(*s, limit)
+}
+
+// shortTitle keeps titles apart that differ only in what is cut: some agents
+// (gemini) have the command in the title alone, and the hub's "always" rules
+// compare it.
+func shortTitle(s *string) string {
+	text := short(s, maxTitle)
+	if s != nil && len(*s) > maxTitle {
+		text += fmt.Sprintf(" [cut: %d bytes, sha256 %x]", len(*s), sha256.Sum256([]byte(*s)))
+	}
+	return text
 }
 
 // cleanList returns a list with each item fit to be passed on. What is no list
@@ -83,11 +95,13 @@ func contentMark(text json.RawMessage) json.RawMessage {
 	})
 }
 
-// publishFit publishes a tool call or an approval, cut where it is too long: the
-// output first, then content, input and locations, until it fits.
-func (s *session) publishFit(t protocol.EventType, data any) {
+// fit cuts a tool call or an approval where it is too long: the output first,
+// then content, input and locations, until it fits. It returns the length of what
+// is left, which can be over the limit by ids and options alone.
+func (s *session) fit(data any) int {
 	limit := s.w.cfg.MaxEventBytes - eventMargin
-	if len(protocol.Marshal(data)) > limit {
+	size := len(protocol.Marshal(data))
+	if size > limit {
 		share := limit / 8
 		var cuts []func()
 		switch d := data.(type) {
@@ -105,21 +119,23 @@ func (s *session) publishFit(t protocol.EventType, data any) {
 			}
 		}
 		for _, cut := range cuts {
-			if cut(); len(protocol.Marshal(data)) <= limit {
+			cut()
+			if size = len(protocol.Marshal(data)); size <= limit {
 				break
 			}
 		}
 	}
-	s.publish(t, data)
+	return size
 }
 
 // cutList keeps the items at the beginning that fit in limit bytes, and says how
-// many are missing.
+// many are missing. The hash is there for the same reason as that of mark.
 func cutList(list []json.RawMessage, limit int) []json.RawMessage {
 	size := 0
 	for i, item := range list {
 		if size += len(item) + 1; size > limit {
-			note := fmt.Sprintf("[cut: %d of %d items]", len(list)-i, len(list))
+			sum := sha256.Sum256(protocol.Marshal(list[i:]))
+			note := fmt.Sprintf("[cut: %d of %d items, sha256 %x]", len(list)-i, len(list), sum)
 			return append(list[:i:i], contentMark(protocol.Marshal(note)))
 		}
 	}
@@ -180,7 +196,7 @@ func (t *toolCalls) merge(u toolUpdate) {
 
 func (c *toolCall) merge(u toolUpdate) {
 	if u.Title != nil {
-		c.titleText = short(u.Title, maxTitle)
+		c.titleText = shortTitle(u.Title)
 	}
 	if u.Kind != nil {
 		c.kindText = short(u.Kind, maxWord)

@@ -191,8 +191,8 @@ func (s *session) onSilence() {
 	if s.turn == nil || s.agent == nil || s.turn.cancelled {
 		return
 	}
-	if len(s.turn.asks) > 0 {
-		s.agent.heard = time.Now()
+	if len(s.turn.asks) > 0 || s.out.full() {
+		s.agent.heard = time.Now() // nobody listens to it while the hub is out of reach
 	}
 	if left := s.w.cfg.TurnTimeout - time.Since(s.agent.heard); left > 0 {
 		s.silentTimer.Reset(left)

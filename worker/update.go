@@ -138,5 +138,6 @@ func (s *session) publishTool(u toolUpdate) {
 	data := u.event(s.w.cfg.MaxEventBytes)
 	data.MessageID = s.turn.messageID
 	s.turn.tools.merge(u)
-	s.publishFit(protocol.EventToolCall, &data)
+	s.fit(&data)
+	s.publish(protocol.EventToolCall, data)
 }

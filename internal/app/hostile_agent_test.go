@@ -96,6 +96,29 @@ func (a *hostile) put(format string, args ...any) {
 	}
 }
 
+// flood prints a text many times.
+func (a *hostile) flood(n int, text string) {
+	for range n {
+		if _, err := a.out.WriteString(text); err != nil {
+			a.exit(1)
+		}
+	}
+	if err := a.out.Flush(); err != nil {
+		a.exit(1)
+	}
+}
+
+// endless is a number of times that no agent gets to.
+const endless = 1 << 40
+
+// fewer is how many times something is done while the race detector watches.
+func fewer(n int) int {
+	if raced {
+		return n / 20
+	}
+	return n
+}
+
 // print writes a line.
 func (a *hostile) print(format string, args ...any) {
 	a.put(format+"\n", args...)

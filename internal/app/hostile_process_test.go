@@ -38,11 +38,11 @@ func hostileProcesses() []hostileWay {
 		{name: "permission-with-a-title-of-a-megabyte", users: rejects, want: outcome{says: `"optionId":"no"`}, agent: asksAbout("acp", yesNo, func() string {
 			return `{"toolCallId":"t","title":"` + strings.Repeat("t", 1<<20) + `","kind":"` + strings.Repeat("k", 1<<20) + `"}`
 		})},
-		{name: "permission-with-an-id-of-2-megabytes", users: rejects, want: outcome{says: `"optionId":"no"`}, agent: asksAbout("acp", yesNo, func() string {
-			return `{"toolCallId":"` + strings.Repeat("i", 2<<20) + `"}`
+		{name: "permission-with-an-id-of-a-megabyte", users: rejects, want: outcome{says: `"optionId":"no"`}, agent: asksAbout("acp", yesNo, func() string {
+			return `{"toolCallId":"` + strings.Repeat("i", 1<<20) + `"}`
 		})},
-		{name: "permission-with-an-input-of-5-megabytes", users: rejects, want: outcome{says: `"optionId":"no"`}, agent: asksAbout("acp", yesNo, func() string {
-			return `{"toolCallId":"t","rawInput":{"text":"` + strings.Repeat("i", 5<<20) + `"},"content":[` + strings.Repeat(`{"type":"content"},`, 100_000) + `1]}`
+		{name: "permission-with-an-input-of-2-megabytes", users: rejects, want: outcome{says: `"optionId":"no"`}, agent: asksAbout("acp", yesNo, func() string {
+			return `{"toolCallId":"t","rawInput":{"text":"` + strings.Repeat("i", 2<<20) + `"},"content":[` + strings.Repeat(`{"type":"content"},`, 10_000) + `1]}`
 		})},
 		{name: "permission-id-twice", users: rejects, want: outcome{says: `"optionId":"no"`}, agent: func(a *hostile) {
 			m := a.prompted()
@@ -53,21 +53,27 @@ func hostileProcesses() []hostileWay {
 		}},
 		{name: "flood-of-1000-permissions", users: cancels, want: outcome{stop: protocol.StopCancelled}, agent: func(a *hostile) {
 			m := a.prompted()
-			for i := range 1000 {
+			for i := range 1000 { // nobody answers 64 of them, and the rest are refused
 				a.put(`{"jsonrpc":"2.0","id":%d,"method":"session/request_permission","params":{"sessionId":"acp","toolCall":{"toolCallId":"t","rawInput":%d},"options":%s}}`+"\n", i, i, yesNo)
+				if i%100 == 99 {
+					_ = a.out.Flush()
+					for refused := max(64, i-99); refused <= i; refused++ {
+						a.answerTo(fmt.Sprint(refused))
+					}
+				}
 			}
 			a.say("I asked")
 			a.await("session/cancel")
-			for i := range 64 { // what was over the limit was refused before
-				a.answerTo(fmt.Sprint(i))
+			for range 64 { // in no order
+				a.hear()
 			}
 			a.result(m, `{"stopReason":"cancelled"}`)
 			a.rest()
 		}},
-		{name: "permissions-of-50-megabytes", users: cancels, want: outcome{stop: protocol.StopCancelled}, agent: func(a *hostile) {
+		{name: "permissions-of-megabytes", users: cancels, want: outcome{stop: protocol.StopCancelled}, agent: func(a *hostile) {
 			m := a.prompted()
 			for i := range 64 {
-				a.ask(fmt.Sprint(i), "acp", `{"toolCallId":"t`+fmt.Sprint(i)+`","rawInput":"`+strings.Repeat("i", 800<<10)+`"}`, yesNo)
+				a.ask(fmt.Sprint(i), "acp", `{"toolCallId":"t`+fmt.Sprint(i)+`","rawInput":"`+strings.Repeat("i", fewer(400<<10))+`"}`, yesNo)
 			}
 			a.say("I asked")
 			a.await("session/cancel")
@@ -91,11 +97,9 @@ func hostileProcesses() []hostileWay {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			a.stay()
 		}},
-		{name: "dies-with-20-megabytes-unread", want: crash("exit status 6"), agent: func(a *hostile) {
+		{name: "dies-with-2-megabytes-unread", want: crash("exit status 6"), agent: func(a *hostile) {
 			a.prompted()
-			for range 20_000 {
-				a.put("%s\n", updateLine("acp", chunk(strings.Repeat("last words ", 90))))
-			}
+			a.flood(2000, updateLine("acp", chunk(strings.Repeat("last words ", 90)))+"\n")
 			a.exit(6)
 		}},
 		{name: "closes-stdout-in-turn", want: crash("closed its stdout"), agent: func(a *hostile) {

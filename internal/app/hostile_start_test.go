@@ -45,13 +45,11 @@ func hostileStarts() []hostileWay {
 			a.exit(7)
 		}},
 		{name: "garbage-only", want: start("100 lines"), agent: func(a *hostile) {
-			for {
-				a.print("Starting up, please wait ...")
-			}
+			a.flood(endless, "Starting up, please wait ...\n")
 		}},
 		{name: "binary", want: start("100 lines"), agent: func(a *hostile) {
 			for i := range 1 << 20 {
-				_ = a.out.WriteByte(byte(i * i >> 3)) // NUL, line ends and all else
+				_ = a.out.WriteByte(byte(i * i >> 7)) // NUL, line ends and all else
 			}
 			_ = a.out.Flush()
 			a.rest()
@@ -94,9 +92,9 @@ func hostileStarts() []hostileWay {
 			a.result(a.await("session/new"), `{"sessionId":12}`)
 			a.rest()
 		}},
-		{name: "session-id-of-20-megabytes", want: start("session id"), agent: func(a *hostile) {
+		{name: "session-id-of-2-megabytes", want: start("session id"), agent: func(a *hostile) {
 			a.initialized()
-			a.result(a.await("session/new"), `{"sessionId":"`+strings.Repeat("s", 20<<20)+`"}`)
+			a.result(a.await("session/new"), `{"sessionId":"`+strings.Repeat("s", 2<<20)+`"}`)
 			a.rest()
 		}},
 		{name: "closes-stdin", want: outcome{stop: protocol.StopError, code: protocol.TurnAgentCrashed, says: "closed its stdin"}, agent: func(a *hostile) {
@@ -131,9 +129,7 @@ func hostileStarts() []hostileWay {
 			a.stay()
 		}},
 		{name: "updates-before-initialize", want: outcome{says: "hello", kinds: []string{"agent_message_chunk"}}, agent: func(a *hostile) {
-			for range 2000 {
-				a.put("%s\n", updateLine("acp", chunk("too early")))
-			}
+			a.flood(500, updateLine("acp", chunk("too early"))+"\n")
 			m := a.prompted()
 			a.say("hello")
 			a.end(m)

@@ -50,18 +50,25 @@ type outcome struct {
 	kinds []string // agent_updates that the log must have in the end
 }
 
+// probeMost is how long a hub full of bad agents may take to answer: all of them
+// share this machine's processors with it.
+func probeMost() time.Duration {
+	if raced {
+		return 3 * time.Second
+	}
+	return time.Second
+}
+
 func hostileWays() []hostileWay {
 	return slices.Concat(hostileStarts(), hostileTurns(), hostileProcesses())
 }
 
 const (
 	// hostileAtOnce is how many ways run at the same time.
-	hostileAtOnce = 16
+	hostileAtOnce = 12
 	// hostileMost bounds one way: an agent may take 10 s to obey a cancel, and
 	// has 2 s between SIGTERM and SIGKILL.
-	hostileMost = 40 * time.Second
-	// probeMost is how long a hub full of bad agents may take to answer.
-	probeMost = time.Second
+	hostileMost = 50 * time.Second
 	// heapMost is what this process may hold of it all. The log of a deleted
 	// session stays for a minute, 16 MiB at most each.
 	heapMost = 300 << 20
@@ -75,10 +82,7 @@ func TestHostileAgentsHarmNobody(t *testing.T) {
 	mark := "hostile-" + rand.Text()
 	t.Run("hub", func(t *testing.T) {
 		ways := hostileWays()
-		if only := os.Getenv("HOSTILE_ONLY"); only != "" { // DEBUG
-			ways = slices.DeleteFunc(ways, func(w hostileWay) bool { return !slices.Contains(strings.Split(only, ","), w.name) })
-		}
-		h := startHub(t, "--providers-file", hostileProviders(t, ways, mark), "--turn-timeout", "8s",
+		h := startHub(t, "--providers-file", hostileProviders(t, ways, mark), "--turn-timeout", "15s", "--worker-buffer", "256KiB",
 			"--worker-capacity", "100", "--max-sessions-per-user", "1000", "--max-connections-per-user", "1000")
 		// Those that take long by a timeout come first.
 		slices.SortStableFunc(ways, func(a, b hostileWay) int { return int(a.patience() - b.patience()) })
@@ -94,11 +98,6 @@ func TestHostileAgentsHarmNobody(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var prober, cases sync.WaitGroup
 		defer prober.Wait()
-		dump := time.AfterFunc(27*time.Second, func() { // DEBUG
-			buf := make([]byte, 8<<20)
-			_ = os.WriteFile("/tmp/h12.dump", buf[:runtime.Stack(buf, true)], 0o600)
-		})
-		defer dump.Stop()
 		defer cancel()
 		prober.Go(func() { h.probe(ctx, good) })
 		places := make(chan struct{}, hostileAtOnce)
@@ -107,13 +106,12 @@ func TestHostileAgentsHarmNobody(t *testing.T) {
 			cases.Go(func() {
 				places <- struct{}{}
 				defer func() { <-places }()
-				begun := time.Now()
 				if err := h.suffer(t.Context(), w, s); err != nil {
 					t.Errorf("%s: %v", w.name, err)
 				}
-				t.Logf("DEBUG %s took %v", w.name, time.Since(begun))
 			})
 		}
+		waitFor(t, 20*time.Second, "an agent runs", func() bool { return len(markedProcesses(t, mark)) > 0 })
 		wholeStream(t, sub, 3000, 20)
 		cases.Wait()
 		cancel()
@@ -224,7 +222,7 @@ func (h *hubUnderTest) probe(ctx context.Context, s protocol.CreateResponse) {
 			case ctx.Err() != nil:
 			case err != nil || status != http.StatusOK:
 				h.t.Errorf("GET %s: %d, %v", path, status, err)
-			case took > probeMost:
+			case took > probeMost():
 				h.t.Errorf("GET %s took %v", path, took)
 			}
 			worst = max(worst, took)

@@ -47,16 +47,12 @@ func hostileTurns() []hostileWay {
 		}},
 		{name: "streams-on-after-cancel", users: cancels, want: outcome{stop: protocol.StopCancelled}, agent: func(a *hostile) {
 			a.prompted()
-			for {
-				a.put("%s\n", updateLine("acp", chunk("more and more ")))
-			}
+			a.flood(endless, updateLine("acp", chunk(strings.Repeat("more and more ", 500)))+"\n")
 		}},
 		{name: "streams-on-after-delete", users: deletes, want: outcome{stop: protocol.StopCancelled}, agent: func(a *hostile) {
 			signal.Ignore(syscall.SIGTERM)
 			a.prompted()
-			for {
-				a.put("%s\n", updateLine("acp", chunk("more and more ")))
-			}
+			a.flood(endless, updateLine("acp", chunk(strings.Repeat("more and more ", 500)))+"\n")
 		}},
 		{name: "half-a-line", users: cancels, want: outcome{stop: protocol.StopCancelled}, agent: func(a *hostile) {
 			m := a.prompted()
@@ -114,8 +110,8 @@ func hostileTurns() []hostileWay {
 			a.print(`{"jsonrpc":"2.0","id":%s,"error":42}`, a.prompted().ID)
 			a.rest()
 		}},
-		{name: "error-of-5-megabytes", want: outcome{stop: protocol.StopError, code: protocol.TurnAgentFailed, says: "eeee"}, agent: func(a *hostile) {
-			a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-1,"message":"\u001b[2J%s","data":[%s0]}}`, a.prompted().ID, strings.Repeat("e", 5<<20), strings.Repeat("0,", 1<<20))
+		{name: "error-of-a-megabyte", want: outcome{stop: protocol.StopError, code: protocol.TurnAgentFailed, says: "eeee"}, agent: func(a *hostile) {
+			a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-1,"message":"\u001b[2J%s","data":[%s0]}}`, a.prompted().ID, strings.Repeat("e", 1<<20), strings.Repeat("0,", 100_000))
 			a.rest()
 		}},
 
@@ -135,11 +131,7 @@ func hostileTurns() []hostileWay {
 		}},
 		{name: "garbage-in-thousands", want: fault("100 lines"), agent: func(a *hostile) {
 			a.prompted()
-			for range 100_000 {
-				a.put("no message at all\n")
-			}
-			_ = a.out.Flush()
-			a.rest()
+			a.flood(endless, "no message at all\n")
 		}},
 		{name: "nul-bytes", want: outcome{says: "before a\x00b behind", kinds: []string{"garbage"}}, agent: tells(
 			updateLine("acp", chunk("raw\x00NUL")), "\x00\x00\x00", updateLine("acp", chunk(`a\u0000b `)))},
@@ -172,33 +164,31 @@ func hostileTurns() []hostileWay {
 
 		// Too much of it.
 		{name: "line-of-20-megabytes", want: outcome{}, agent: tellsAll(func() []string {
-			return []string{updateLine("acp", chunk(strings.Repeat("y", 20<<20)))}
+			return []string{updateLine("acp", chunk(strings.Repeat("y", fewer(20<<20))))}
 		})},
-		{name: "tool-output-of-20-megabytes", want: whole, agent: tellsAll(func() []string {
-			return []string{updateLine("acp", `{"sessionUpdate":"tool_call","toolCallId":"t","rawInput":"`+strings.Repeat("i", 10<<20)+`","rawOutput":"`+strings.Repeat("o", 10<<20)+`"}`)}
+		{name: "tool-call-of-4-megabytes", want: whole, agent: tellsAll(func() []string {
+			return []string{updateLine("acp", `{"sessionUpdate":"tool_call","toolCallId":"t","rawInput":"`+strings.Repeat("i", 2<<20)+`","rawOutput":"`+strings.Repeat("o", 2<<20)+`"}`)}
 		})},
 		{name: "line-of-33-megabytes", want: fault("32 MiB"), agent: tellsAll(func() []string {
 			return []string{updateLine("acp", chunk(strings.Repeat("y", 33<<20)))}
 		})},
 		{name: "line-without-an-end", want: fault("32 MiB"), agent: func(a *hostile) {
 			a.prompted()
-			for {
-				a.put("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz")
-			}
+			a.flood(endless, strings.Repeat("z", 64<<10))
 		}},
 		{name: "flood-of-200000-updates", want: outcome{}, agent: func(a *hostile) {
 			m := a.prompted()
-			for i := range 200_000 {
+			for i := range fewer(200_000) {
 				a.put("%s\n", updateLine("acp", chunk(strconv.Itoa(i)+" ")))
 			}
 			a.end(m)
 		}},
-		{name: "plan-of-100000-entries", want: whole, agent: tellsAll(func() []string {
-			return []string{updateLine("acp", `{"sessionUpdate":"plan","entries":[`+strings.Repeat(`{"content":"x","priority":"low","status":"pending"},`, 100_000)+`{"content":"y"}]}`)}
+		{name: "plan-of-20000-entries", want: whole, agent: tellsAll(func() []string {
+			return []string{updateLine("acp", `{"sessionUpdate":"plan","entries":[`+strings.Repeat(`{"content":"x","priority":"low","status":"pending"},`, 20_000)+`{"content":"y"}]}`)}
 		})},
 		{name: "tool-calls-by-thousands", want: outcome{}, agent: func(a *hostile) {
 			m := a.prompted()
-			for i := range 12_000 {
+			for i := range fewer(12_000) {
 				a.put("%s\n", updateLine("acp", `{"sessionUpdate":"tool_call","toolCallId":"t`+strconv.Itoa(i)+`","title":"never ends"}`))
 			}
 			a.end(m)
@@ -216,9 +206,7 @@ func hostileTurns() []hostileWay {
 			m := a.prompted()
 			a.say("before behind")
 			a.result(m, endTurn)
-			for range 1000 {
-				a.put("%s\n", updateLine("acp", chunk("nobody asked")))
-			}
+			a.flood(1000, updateLine("acp", chunk("nobody asked"))+"\n")
 			a.update(`{"sessionUpdate":"tool_call","toolCallId":"t","title":"on my own"}`)
 			a.update(`{"sessionUpdate":"usage_update","used":1}`)
 			a.rest()

@@ -84,6 +84,8 @@ func workerConfig(cfg config.Serve, providers map[string]worker.Provider, log *s
 	return worker.Config{
 		Name: "embedded", Version: Version, Root: cfg.WorkspaceRoot, Capacity: cfg.WorkerCapacity,
 		Providers: providers, AgentIdle: cfg.AgentIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
+		// Below this the hub cuts: a worker needs room for what is never cut.
+		MaxEventBytes: max(cfg.MaxEventBytes, 64<<10),
 	}
 }
 

@@ -1,0 +1,154 @@
+package worker
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"sessionhub/protocol"
+)
+
+// prompted returns a session in the middle of a turn, without a process: its
+// agent is what the test says to onLine.
+func prompted(t *testing.T) *session {
+	t.Helper()
+	w, err := New(Config{Root: t.TempDir(), Name: "w", Environ: []string{}, Providers: map[string]Provider{"x": {Command: "x"}}, Log: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	s := newSession(w, protocol.Assign{SessionID: "s", Assignment: 1, Provider: "x"}, w.cfg.Providers["x"], nil)
+	s.agent = newAgent(processSpec, discard)
+	s.agent.sessionID, s.agent.ready = "acp-1", true
+	s.turn = newTurn(1, protocol.MessageData{MessageID: "m", Content: raw(`"hi"`)})
+	s.prompt()
+	<-s.agent.out // the prompt
+	return s
+}
+
+// ask has the agent send a permission request. It returns what was refused, or
+// nothing.
+func (s *session) askFor(t *testing.T, call, options string) (refusal string) {
+	t.Helper()
+	s.onLine(parseLine([]byte(`{"id":7,"method":"session/request_permission","params":{"sessionId":"acp-1","toolCall":` + call + `,"options":` + options + `}}`)))
+	select {
+	case line := <-s.agent.out:
+		var answer struct{ Error rpcError }
+		if err := json.Unmarshal(line, &answer); err != nil {
+			t.Fatal(err)
+		}
+		return answer.Error.Message
+	default:
+		return ""
+	}
+}
+
+// published returns the data of the events of a type.
+func (s *session) published(t *testing.T, kind protocol.EventType) (all []json.RawMessage) {
+	t.Helper()
+	for _, item := range s.out.items {
+		var frame protocol.Frame
+		var e protocol.WorkerEvent
+		if !item.event {
+			continue
+		}
+		if err := protocol.Decode(item.frame, &frame); err != nil {
+			t.Fatal(err)
+		}
+		if err := protocol.Decode(frame.Data, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Type == kind {
+			all = append(all, e.Data)
+		}
+	}
+	return all
+}
+
+// One id for yes and for no: whoever answers cannot know what the agent takes it for.
+func TestPermissionWithEqualOptionsIsRefused(t *testing.T) {
+	s := prompted(t)
+	got := s.askFor(t, `{"toolCallId":"t"}`, `[{"optionId":"x","name":"Yes","kind":"allow_once"},{"optionId":"x","name":"No","kind":"reject_once"}]`)
+	if !strings.Contains(got, "optionId twice") || len(s.turn.asks) != 0 {
+		t.Errorf("refused with %q, %d open", got, len(s.turn.asks))
+	}
+}
+
+// An id of megabytes made a question that no hub took, and the agent waited for
+// its answer as long as it lived.
+func TestPermissionWithAHugeIDIsAsked(t *testing.T) {
+	s := prompted(t)
+	if got := s.askFor(t, `{"toolCallId":"`+strings.Repeat("i", 2<<20)+`","title":"Run"}`, scriptedOptions); got != "" {
+		t.Fatal(got)
+	}
+	asked := s.published(t, protocol.EventToolApproval)
+	if len(asked) != 1 || len(asked[0]) > 4<<10 || !strings.Contains(string(asked[0]), `"title":"Run"`) {
+		t.Errorf("%d questions, %.300s", len(asked), asked)
+	}
+}
+
+// The hub keeps open questions in the session's state, which it stores whole.
+func TestOpenPermissionsAreBoundedInBytes(t *testing.T) {
+	s := prompted(t)
+	refused := 0
+	for i := range maxAsks {
+		call := fmt.Sprintf(`{"toolCallId":"t%d","rawInput":"%s"}`, i, strings.Repeat("i", 800<<10))
+		if got := s.askFor(t, call, scriptedOptions); got != "" {
+			refused++
+		}
+	}
+	size := 0
+	for _, data := range s.published(t, protocol.EventToolApproval) {
+		size += len(data)
+	}
+	if size > maxAskBytes || size < maxAskBytes/2 || len(s.turn.asks) != maxAsks-refused {
+		t.Errorf("%d bytes of questions, %d open, %d refused", size, len(s.turn.asks), refused)
+	}
+	s.finishError(protocol.TurnAgentFailed, "the end", true)
+}
+
+// While the outbox is full nobody reads what the agent says: its silence is ours.
+func TestHeldBackAgentIsNotTakenForSilent(t *testing.T) {
+	s := prompted(t)
+	s.agent.heard = time.Now().Add(-2 * s.w.cfg.TurnTimeout)
+	s.out.limit = 0
+	s.onSilence()
+	if s.turn.cancelled {
+		t.Error("it was cancelled while it was held back")
+	}
+	s.out.limit = DefaultBufferBytes
+	s.agent.heard = time.Now().Add(-2 * s.w.cfg.TurnTimeout)
+	s.onSilence()
+	if !s.turn.cancelled || !s.turn.timedOut {
+		t.Error("a silent agent was not cancelled")
+	}
+}
+
+// What is cut from a question has a hash in its place, for the hub's "always"
+// rules compare what they are given.
+func TestCutQuestionsStayDifferent(t *testing.T) {
+	long := strings.Repeat("x", 900<<10)
+	for name, call := range map[string]string{
+		"title":   `{"toolCallId":"t","title":"` + long + `%s"}`,
+		"input":   `{"toolCallId":"t","rawInput":["` + long + long + `%s"]}`,
+		"content": `{"toolCallId":"t","content":[{"a":"` + long + `"},{"a":"` + long + `%s"}]}`,
+	} {
+		seen := make(map[string]bool)
+		for _, end := range []string{"1", "2"} {
+			s := prompted(t)
+			if got := s.askFor(t, fmt.Sprintf(call, end), scriptedOptions); got != "" {
+				t.Fatalf("%s: %s", name, got)
+			}
+			var data protocol.ToolApprovalData
+			if err := protocol.Decode(s.published(t, protocol.EventToolApproval)[0], &data); err != nil {
+				t.Fatal(err)
+			}
+			seen[string(protocol.Marshal([]any{data.Title, data.Input, data.Content}))] = true
+		}
+		if len(seen) != 2 {
+			t.Errorf("%s: two questions look the same", name)
+		}
+	}
+}

@@ -47,6 +47,9 @@ func (s *Server) guard(c *fiber.Ctx) error {
 			return preflight(c)
 		}
 	}
+	if len(c.BodyRaw()) > s.cfg.MaxMessageBytes {
+		return fiber.ErrRequestEntityTooLarge
+	}
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
 	return c.Next()

@@ -64,11 +64,14 @@ func New(cfg Config) (*Server, error) {
 		Immutable:             true, // strings outlive their request here
 		CaseSensitive:         true,
 		StrictRouting:         false,
-		BodyLimit:             cfg.MaxMessageBytes,
-		ReadBufferSize:        maxHeaderBytes,
-		ReadTimeout:           readTimeout,
-		WriteTimeout:          answerTimeout,
-		IdleTimeout:           idleTimeout,
+		// Twice what is taken: a body that is not much too long is read to its
+		// end, and the client gets its 413 on a connection that lives. Beyond,
+		// fasthttp closes with unread input, and the answer can be lost.
+		BodyLimit:      2 * cfg.MaxMessageBytes,
+		ReadBufferSize: maxHeaderBytes,
+		ReadTimeout:    readTimeout,
+		WriteTimeout:   answerTimeout,
+		IdleTimeout:    idleTimeout,
 		// No proxy's headers are believed: the client is who connects, the
 		// host is the one in Host.
 		EnableTrustedProxyCheck: true,
@@ -112,7 +115,7 @@ func (s *Server) routes() error {
 
 // Serve answers on the listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.app.Listener(l); err != nil && !errors.Is(err, net.ErrClosed) {
+	if err := s.app.Listener(patientListener{l, s.cfg.Log}); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil

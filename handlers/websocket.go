@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/gofiber/fiber/v2"
 
 	"sessionhub/handlers/wsconn"
 	"sessionhub/hub"
+	"sessionhub/internal/auth"
 	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
@@ -112,12 +114,28 @@ func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem stri
 	case protocol.CommandMessage, protocol.CommandApprove, protocol.CommandCancel:
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		defer cancel()
-		answer, err := cs.server.run(ctx, cs.who, cs.session, cmd.Type, cmd.Data)
+		answer, err := any(nil), cs.stillValid(ctx)
+		if err == nil {
+			answer, err = cs.server.run(ctx, cs.who, cs.session, cmd.Type, cmd.Data)
+		}
 		cs.reply(cmd, answer, err)
 	default:
 		return "unknown command type"
 	}
 	return ""
+}
+
+// stillValid checks the connection's credential for one command, as a request's
+// is: the stream itself is ended by the sweeper, a moment later.
+func (cs *commands) stillValid(ctx context.Context) error {
+	if end := cs.who.token.ExpiresAt; !end.IsZero() && !time.Now().Before(end) {
+		return deny(protocol.CodeTokenExpired, metrics.AuthTokenExpired, "the token has expired: get a new one")
+	}
+	snap, err := cs.server.cfg.Hub.Load(ctx, cs.session)
+	if err == nil && !snap.State.TokenValid(cs.who.grant()) {
+		err = deny(protocol.CodeTokenRevoked, metrics.AuthTokenRevoked, "the token was revoked: get a new one")
+	}
+	return err
 }
 
 // maxCommandID bounds what a client has repeated to it.
@@ -159,6 +177,9 @@ func (cs *commands) renew(data []byte) (any, error) {
 	}
 	if who.session != cs.session || (who.user != cs.who.user && !cs.who.service) {
 		return nil, refuse(protocol.CodeForbidden, "the token is for another session or user")
+	}
+	if !who.scope.Contains(auth.ScopeRead) {
+		return nil, deny(protocol.CodeScope, metrics.AuthScope, "the token has the scope %q; a stream needs %q", who.scope, auth.ScopeRead)
 	}
 	ctx, cancel := timeout()
 	defer cancel()

@@ -54,6 +54,7 @@ type Subscriber struct {
 	busy     bool   // a pump runs
 	ending   *ending
 	beat     time.Time // last heartbeat
+	asked    time.Time // oldest ping without an answer; a WebSocket's
 	warned   bool      // the expiring frame went out
 	user     string    // whose place it has
 	grant    Grant     // what the stream was opened with
@@ -104,7 +105,7 @@ func (h *Hub) Open(ctx context.Context, id string, c protocol.Cursor, enc Encodi
 		h.cfg.Metrics.LimitRejected(limit)
 		return nil, err
 	}
-	return &Stream{hub: h, id: id, user: user, from: from, enc: enc, Ended: snap.State.Closed != "" && from.after >= snap.Last}, nil
+	return &Stream{hub: h, id: id, user: user, from: from, enc: enc, Ended: snap.State.Closed != "" && from.after >= snap.Last && len(from.gaps) == 0}, nil
 }
 
 // Release gives the place of a stream back that did not start.
@@ -388,7 +389,7 @@ func (t *tail) sweep(now time.Time) (changed bool) {
 			cut = append(cut, s)
 			continue
 		}
-		if heard := s.sink.LastHeard(); heard != 0 && now.UnixNano()-heard > int64(timers.PongTimeout+timers.Heartbeat) {
+		if s.silentLocked(now) {
 			s.ended.CompareAndSwap(nil, &ending{code: 1006, reason: "no answer to pings", cause: metrics.CloseVanished})
 			cut = append(cut, s)
 			continue
@@ -418,16 +419,34 @@ func (s *Subscriber) sweepLocked(now time.Time) {
 	}
 	if now.Sub(s.beat) >= timers.Heartbeat {
 		s.beat = now
-		if s.busy {
-			return // it is being written to: that is a heartbeat
-		}
-		if s.enc == SSE {
-			s.control = append(s.control, protocol.SSEComment...)
-		} else {
+		switch {
+		case s.enc == WebSocket:
+			answered := s.asked.IsZero() || s.sink.LastHeard() > s.asked.UnixNano()
+			if s.busy && !answered {
+				return // one on its way is enough: control frames go ahead of events
+			}
 			s.control = append(s.control, protocol.PingFrame...)
+			if answered {
+				s.asked = now
+			}
+		case s.busy:
+			return // it is being written to: that is a heartbeat
+		default:
+			s.control = append(s.control, protocol.SSEComment...)
 		}
 		s.wakeLocked()
 	}
+}
+
+// silentLocked reports whether the peer has answered no ping for too long. While
+// a pump runs it is not asked: a slow reader finds the ping behind what it has
+// still to read, and one that is gone stalls the write, which is seen sooner.
+func (s *Subscriber) silentLocked(now time.Time) bool {
+	heard := s.sink.LastHeard()
+	if heard == 0 || s.asked.IsZero() || s.busy || heard >= s.asked.UnixNano() {
+		return false
+	}
+	return now.Sub(s.asked) > s.hub.cfg.Timers.PongTimeout
 }
 
 // BeginDrain makes the node take nothing new: it is not ready, starts no stream,

@@ -181,6 +181,9 @@ func (n *Node) Failed() <-chan error { return n.failed }
 // somewhere: fewer clients at once than 100 in a second.
 const perStream = 10 * time.Millisecond
 
+// leaveTime is how long a stream may take to end after it was told to.
+const leaveTime = 2 * time.Second
+
 // Stop drains the node for at most --drain-timeout and ends it. Nothing is left
 // running when it returns.
 //
@@ -198,8 +201,12 @@ func (n *Node) Stop(ctx context.Context) error {
 		}
 	}
 	spread := min(n.cfg.DrainTimeout, time.Duration(n.hub.Streams())*perStream)
-	if err := n.hub.DrainStreams(drain, spread); err != nil {
-		errs = append(errs, err)
+	// The streams have their own time: turns that took all of --drain-timeout
+	// must not have every client's connection reset at once.
+	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), spread+leaveTime)
+	defer cancel()
+	if err := n.hub.DrainStreams(leave, spread); err != nil {
+		n.log.Warn("some streams did not leave in time", "error", err)
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()

@@ -29,6 +29,7 @@ type command struct {
 
 var commands = []command{
 	{"serve", "run a node: API, streams, dashboard, and an embedded worker", serve},
+	{"bench", "put load on a hub and measure what it costs", benchmark},
 	{"demo-agent", "run the demo agent: ACP over stdin and stdout", demoAgent},
 	{"version", "print the version", version},
 }

@@ -12,6 +12,7 @@ import (
 var mayImport = map[string][]string{
 	"sessionhub/cmd/sessionhub": {
 		"sessionhub/internal/app",         // runs the parts
+		"sessionhub/internal/bench",       // the bench command
 		"sessionhub/internal/config",      // flags
 		"sessionhub/internal/demoagent",   // the demo-agent command
 		"sessionhub/internal/processtree", // the supervise command
@@ -37,6 +38,8 @@ var mayImport = map[string][]string{
 		"sessionhub/protocol", // names of headers and subprotocols
 	},
 	"sessionhub/internal/config": {},
+	"sessionhub/client":          {"sessionhub/protocol"},                      // what others build on: nothing of the hub's inside
+	"sessionhub/internal/bench":  {"sessionhub/client", "sessionhub/protocol"}, // measures from outside
 }
 
 func TestImportsGoOneWay(t *testing.T) {

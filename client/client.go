@@ -1,0 +1,149 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"sessionhub/protocol"
+)
+
+// maxAnswerBytes bounds an answer: a page of history has at most 4 MiB of
+// events.
+const maxAnswerBytes = 32 << 20
+
+// Client reaches one hub. Its fields are not changed once it is in use; its
+// methods may then be called concurrently.
+type Client struct {
+	BaseURL string // http://host:port, or https; a path in front of /api may follow
+	// APIKey is sent where no session token is: empty for a hub in local mode.
+	APIKey string
+	// HTTPClient is http.DefaultClient unless given. Its Timeout must be 0 for
+	// streams over SSE.
+	HTTPClient *http.Client
+}
+
+func (c *Client) http() *http.Client {
+	if c.HTTPClient != nil {
+		return c.HTTPClient
+	}
+	return http.DefaultClient
+}
+
+// endpoint is the URL of a path below /api.
+func (c *Client) endpoint(path string, query url.Values) string {
+	u := strings.TrimSuffix(c.BaseURL, "/") + "/api" + path
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	return u
+}
+
+// authorize sets the one credential of a request: the token if there is one.
+func (c *Client) authorize(h http.Header, token string) {
+	switch {
+	case token != "":
+		h.Set("Authorization", "Bearer "+token)
+	case c.APIKey != "":
+		h.Set("X-API-Key", c.APIKey)
+	}
+}
+
+// call is one request to the hub.
+type call struct {
+	op           string // for the error
+	method, path string
+	query        url.Values
+	token        string
+	key          string // Idempotency-Key
+	body         any    // nil: none
+}
+
+// do sends a request and decodes the answer into out unless it is nil.
+func (c *Client) do(ctx context.Context, r call, out any) error {
+	var body io.Reader
+	if r.body != nil {
+		raw, err := json.Marshal(r.body)
+		if err != nil {
+			return failed(r.op, err)
+		}
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, c.endpoint(r.path, r.query), body)
+	if err != nil {
+		return failed(r.op, err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.key != "" {
+		req.Header.Set("Idempotency-Key", r.key)
+	}
+	c.authorize(req.Header, r.token)
+	resp, err := c.http().Do(req)
+	if err != nil {
+		return failed(r.op, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return refusal(r.op, resp)
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
+	switch {
+	case err != nil:
+		return failed(r.op, err)
+	case len(raw) > maxAnswerBytes:
+		return fmt.Errorf("%s: the answer has more than %d bytes", r.op, maxAnswerBytes)
+	case out == nil:
+		return nil
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fmt.Errorf("%s: read the answer: %w", r.op, err)
+	}
+	return nil
+}
+
+// Create makes a session. With a key, a repeat gives the same session; without
+// one (empty) it gives another.
+func (c *Client) Create(ctx context.Context, r protocol.CreateRequest, key string) (protocol.CreateResponse, error) {
+	var out protocol.CreateResponse
+	err := c.do(ctx, call{op: "create session", method: http.MethodPost, path: "/sessions", key: key, body: r}, &out)
+	return out, err
+}
+
+// ListOptions narrow a list. Zero fields do not.
+type ListOptions struct {
+	Status protocol.Status
+	UserID string // a service key's to set
+	Limit  int    // of a page; the hub clamps it
+	Cursor string // NextCursor of the page before
+}
+
+// List gives a page of sessions, newest first.
+func (c *Client) List(ctx context.Context, o ListOptions) (protocol.SessionList, error) {
+	q := url.Values{}
+	for name, v := range map[string]string{"status": string(o.Status), "userId": o.UserID, "cursor": o.Cursor} {
+		if v != "" {
+			q.Set(name, v)
+		}
+	}
+	if o.Limit > 0 {
+		q.Set("limit", strconv.Itoa(o.Limit))
+	}
+	var out protocol.SessionList
+	err := c.do(ctx, call{op: "list sessions", method: http.MethodGet, path: "/sessions", query: q}, &out)
+	return out, err
+}
+
+// Providers lists the kinds of agents that the hub knows.
+func (c *Client) Providers(ctx context.Context) ([]protocol.Provider, error) {
+	var out protocol.Providers
+	err := c.do(ctx, call{op: "list providers", method: http.MethodGet, path: "/providers"}, &out)
+	return out.Providers, err
+}

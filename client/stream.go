@@ -1,0 +1,355 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"sessionhub/protocol"
+)
+
+// Transport is how a stream reaches the hub.
+type Transport int
+
+const (
+	WebSocket Transport = iota
+	SSE
+)
+
+// stableAfter is how long a connection must have lasted for the back-off to
+// begin anew.
+const stableAfter = 10 * time.Second
+
+// StreamOptions are a stream's settings. The zero value reads everything that
+// is kept, over WebSocket, and never gives up.
+type StreamOptions struct {
+	// After is where to start: a cursor, a seq, "latest", or empty for all.
+	After     string
+	Transport Transport
+	// Renew is asked for another token a minute before the present one expires,
+	// and when it is refused. Without it, a refused token ends the stream.
+	Renew func(context.Context) (string, error)
+	// MaxAttempts is how many connections may fail in a row before Next returns
+	// the reason. 0: no bound; the context ends it.
+	MaxAttempts int
+	Backoff     Backoff
+	// OnRetry is told, in the goroutine of Next, why a connection ended or could
+	// not begin, and how long it is until the next one.
+	OnRetry func(reason error, wait time.Duration)
+	// MaxFrameBytes bounds one frame; 16 MiB unless given.
+	MaxFrameBytes int64
+}
+
+// Frame is an event of the log, or a control frame, which has the Seq 0.
+type Frame struct {
+	protocol.Event
+	// Cursor is where a new stream would have to start to go on after this
+	// frame.
+	Cursor protocol.Cursor
+}
+
+// Control is the type of a control frame; empty for an event.
+func (f Frame) Control() protocol.ControlType {
+	if f.Seq != 0 {
+		return ""
+	}
+	return protocol.ControlType(f.Type)
+}
+
+// Stream follows a session's log over as many connections as it takes. Next
+// gives each event behind the start once and in order, and the control frames
+// in their places among them; a gap frame names what could not be had. An event
+// with From at or before the one given last replaces what was given from there
+// on.
+//
+// A stream belongs to one goroutine and has none itself: nothing is read ahead
+// while Next is not called, and a hub that waits for longer than its time limits
+// cuts the connection, which loses nothing.
+type Stream struct {
+	session *Session
+	opts    StreamOptions
+
+	conn     connection // nil: none
+	openedAt time.Time
+	pos      position
+	failures int // in a row
+	retryAt  time.Time
+	comeBack time.Time // a draining hub asked for it
+	renewed  bool      // the token is new since a connection was accepted
+	err      error     // why there is no more
+}
+
+// connection is one of a stream's connections, over either transport.
+type connection interface {
+	// read gives the next frame's JSON. The end of ctx ends the connection.
+	read(ctx context.Context) ([]byte, error)
+	// heartbeat sets how often the hub is to be heard; a connection on which it
+	// is not heard for longer ends.
+	heartbeat(every time.Duration)
+	close()
+}
+
+// Stream makes a stream. It connects with the first Next. A bad After is the
+// error of that.
+func (s *Session) Stream(o StreamOptions) *Stream {
+	if o.MaxFrameBytes <= 0 {
+		o.MaxFrameBytes = 16 << 20
+	}
+	o.Backoff = o.Backoff.withDefaults()
+	st := &Stream{session: s, opts: o}
+	st.pos.cursor, st.err = protocol.ParseCursor(o.After)
+	return st
+}
+
+// Cursor is where a new stream would have to start to go on after this one.
+func (s *Stream) Cursor() protocol.Cursor { return s.pos.cursor }
+
+// Close ends the connection. A later Next would begin another.
+func (s *Stream) Close() {
+	if s.conn != nil {
+		s.conn.close()
+		s.conn = nil
+	}
+}
+
+// Next gives the next frame. It waits, and reconnects, until there is one. It
+// returns io.EOF behind the log's last event, an *Error when coming back is of
+// no use, and the context's error when that ends: then the next call resumes.
+func (s *Stream) Next(ctx context.Context) (Frame, error) {
+	for {
+		if s.err != nil {
+			return Frame{}, s.err
+		}
+		if s.pos.closed {
+			s.Close()
+			s.err = io.EOF
+			continue
+		}
+		if s.conn == nil {
+			if err := s.connect(ctx); err != nil {
+				return Frame{}, err
+			}
+			continue
+		}
+		raw, err := s.conn.read(ctx)
+		if err != nil {
+			s.Close()
+			if ctx.Err() != nil {
+				return Frame{}, ctx.Err()
+			}
+			s.lost(ctx, err)
+			continue
+		}
+		if f, ok := s.take(ctx, raw); ok {
+			return f, nil
+		}
+	}
+}
+
+// connect waits for its moment and tries once. It returns the context's error
+// only: what else goes wrong leads to s.err or to another attempt.
+func (s *Stream) connect(ctx context.Context) error {
+	if err := sleep(ctx, time.Until(s.retryAt)); err != nil {
+		return err
+	}
+	conn, err := s.dial(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.lost(ctx, err)
+		return nil
+	}
+	s.conn, s.openedAt, s.renewed, s.comeBack = conn, time.Now(), false, time.Time{}
+	return nil
+}
+
+func (s *Stream) dial(ctx context.Context) (connection, error) {
+	if s.opts.Transport == SSE {
+		return s.session.dialSSE(ctx, s.pos.cursor, s.opts.MaxFrameBytes)
+	}
+	return s.session.dialWebSocket(ctx, s.pos.cursor, s.opts.MaxFrameBytes)
+}
+
+// lost decides what follows the end of a connection, or one that did not come
+// about.
+func (s *Stream) lost(ctx context.Context, reason error) {
+	if s.conn == nil && !s.openedAt.IsZero() {
+		if time.Since(s.openedAt) >= stableAfter {
+			s.failures = 0
+		}
+		s.openedAt = time.Time{}
+	}
+	if errors.Is(reason, errEnded) {
+		s.err = io.EOF
+		return
+	}
+	var refused *Error
+	if errors.As(reason, &refused) {
+		switch {
+		case refused.unauthorized():
+			if !s.renew(ctx, reason) {
+				return
+			}
+		case !refused.Temporary():
+			s.err = reason
+			return
+		}
+	}
+	s.failures++
+	if s.opts.MaxAttempts > 0 && s.failures >= s.opts.MaxAttempts {
+		s.err = reason
+		return
+	}
+	wait := s.opts.Backoff.wait(s.failures)
+	if refused != nil {
+		wait = max(wait, refused.RetryAfter)
+	}
+	if !s.comeBack.IsZero() {
+		// The hub spreads its clients itself: more jitter would only delay them.
+		wait = max(0, time.Until(s.comeBack))
+		s.comeBack = time.Time{}
+	}
+	s.retryAt = time.Now().Add(wait)
+	if s.opts.OnRetry != nil {
+		s.opts.OnRetry(reason, wait)
+	}
+}
+
+// renew gets another token in place of one that was refused. Without one the
+// stream has ended.
+func (s *Stream) renew(ctx context.Context, reason error) bool {
+	if s.opts.Renew == nil || s.renewed { // a new one was refused as well
+		s.err = reason
+		return false
+	}
+	token, err := s.opts.Renew(ctx)
+	if ctx.Err() != nil {
+		return true // the next call asks again
+	}
+	if err != nil {
+		s.err = fmt.Errorf("renew the token: %w (it was refused: %w)", err, reason)
+		return false
+	}
+	s.session.SetToken(token)
+	s.renewed = true
+	return true
+}
+
+// take judges a frame. false: it is not for the caller.
+func (s *Stream) take(ctx context.Context, raw []byte) (Frame, bool) {
+	var e protocol.Event
+	if err := json.Unmarshal(raw, &e); err != nil {
+		s.breakOff(ctx, fmt.Errorf("read a frame: %w", err))
+		return Frame{}, false
+	}
+	if e.Seq == 0 {
+		return s.takeControl(ctx, e)
+	}
+	switch s.pos.event(e) {
+	case repeat:
+		return Frame{}, false
+	case hole:
+		s.breakOff(ctx, fmt.Errorf("%w: after %s came %d", ErrHole, s.pos.cursor, e.First()))
+		return Frame{}, false
+	}
+	return Frame{Event: e, Cursor: s.pos.cursor}, true
+}
+
+func (s *Stream) takeControl(ctx context.Context, e protocol.Event) (Frame, bool) {
+	var err error
+	switch protocol.ControlType(e.Type) {
+	case protocol.ControlConnected:
+		var c protocol.Connected
+		if err = json.Unmarshal(e.Data, &c); err == nil {
+			s.pos.announce(c)
+			s.conn.heartbeat(time.Duration(c.HeartbeatSeconds) * time.Second)
+		}
+	case protocol.ControlCaughtUp:
+		var c protocol.CaughtUp
+		if err = json.Unmarshal(e.Data, &c); err == nil && !s.pos.caughtUp(c.Seq) {
+			err = fmt.Errorf("%w: caught up with %d, but at %s", ErrHole, c.Seq, s.pos.cursor)
+		}
+	case protocol.ControlGap:
+		var g protocol.Gap
+		if err = json.Unmarshal(e.Data, &g); err == nil {
+			s.pos.gap(g)
+		}
+	case protocol.ControlDraining:
+		var d protocol.Draining
+		if err = json.Unmarshal(e.Data, &d); err == nil {
+			s.comeBack = time.Now().Add(time.Duration(d.ReconnectAfterMs) * time.Millisecond)
+		}
+	case protocol.ControlExpiring:
+		s.renewAhead(ctx)
+	default:
+		return Frame{}, false // of a later version
+	}
+	if err != nil {
+		s.breakOff(ctx, fmt.Errorf("read a frame: %w", err))
+		return Frame{}, false
+	}
+	return Frame{Event: e, Cursor: s.pos.cursor}, true
+}
+
+// renewAhead gets another token while the present one still holds and resumes
+// with it. Failing is harmless here: the end of the token asks again.
+func (s *Stream) renewAhead(ctx context.Context) {
+	if s.opts.Renew == nil {
+		return
+	}
+	token, err := s.opts.Renew(ctx)
+	if err != nil {
+		return
+	}
+	s.session.SetToken(token)
+	s.Close()
+	s.lost(ctx, errRenewed)
+}
+
+// breakOff gives up a connection that cannot be trusted any more.
+func (s *Stream) breakOff(ctx context.Context, reason error) {
+	s.Close()
+	s.lost(ctx, reason)
+}
+
+// errEnded says that the session has ended and nothing is left to read.
+var errEnded = errors.New("the session has ended")
+
+// errRenewed is why a connection ends whose token was replaced.
+var errRenewed = errors.New("the token was replaced before it expired")
+
+// silence is how long the hub may not be heard: two heartbeats and the time of
+// a bad line.
+func silence(every time.Duration) time.Duration { return 2*every + 10*time.Second }
+
+// firstHeartbeat holds until the hub has named its own.
+const firstHeartbeat = 15 * time.Second
+
+// dialTimeout bounds the start of a connection.
+const dialTimeout = 20 * time.Second
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// streamHeader is what both transports send.
+func (s *Session) streamHeader() http.Header {
+	h := http.Header{}
+	s.client.authorize(h, s.bearer())
+	return h
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sessionhub/internal/bench"
+)
+
+// measure runs `bench` and returns its report, which is about no loss.
+func measure(t *testing.T, args ...string) bench.Report {
+	t.Helper()
+	cmd := exec.Command(binary, append([]string{"bench", "--json", "--settle", "100ms", "--timeout", "60s"}, args...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s%s", err, out, stderr.String())
+	}
+	var r bench.Report
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if r.Loss != (bench.Loss{}) {
+		t.Errorf("%+v", r.Loss)
+	}
+	if r.Memory == nil || r.Memory.Connected <= r.Memory.Start || r.Connect.CPUMicros == nil {
+		t.Errorf("memory %+v, connect %+v", r.Memory, r.Connect)
+	}
+	return r
+}
+
+// The whole way: this program measures another process of itself.
+func TestBenchMeasuresAHubOfItsOwn(t *testing.T) {
+	t.Run("fanout", func(t *testing.T) {
+		r := measure(t, "--mode", "fanout", "--transport", "mixed", "--subscribers", "40", "--events", "300", "--window", "100")
+		// Each turn logs more than its output: message, status and complete.
+		if r.Traffic == nil || r.Traffic.Delivered < 40*300 || r.Traffic.Delivered > 40*330 || r.Traffic.Latency == nil {
+			t.Errorf("%+v", r.Traffic)
+		}
+	})
+	t.Run("sessions", func(t *testing.T) {
+		r := measure(t, "--mode", "sessions", "--subscribers", "20", "--events", "20", "--rate", "40")
+		if r.Options.Sessions != 20 || r.Traffic.Delivered < 20*20 || r.Traffic.Seconds < .4 {
+			t.Errorf("%d sessions, %+v", r.Options.Sessions, r.Traffic)
+		}
+	})
+	t.Run("idle", func(t *testing.T) {
+		profiles := t.TempDir()
+		r := measure(t, "--mode", "idle", "--subscribers", "200", "--profile", profiles)
+		if r.Traffic != nil || *r.Memory.Goroutines < .9 || *r.Memory.Goroutines > 1.5 {
+			t.Errorf("%.2f goroutines each, %+v", *r.Memory.Goroutines, r.Traffic)
+		}
+		for _, kind := range []string{"heap", "goroutine"} {
+			if info, err := os.Stat(filepath.Join(profiles, "idle-"+kind+".pprof")); err != nil || info.Size() == 0 {
+				t.Errorf("profile %s: %v", kind, err)
+			}
+		}
+	})
+}
+
+// With --hub the demo agent makes the events.
+func TestBenchMeasuresARunningHub(t *testing.T) {
+	s := startServer(t)
+	r := measure(t, "--mode", "fanout", "--subscribers", "20", "--events", "100", "--hub", s.url, "--pid", strconv.Itoa(s.cmd.Process.Pid))
+	if r.Traffic == nil || r.Traffic.Delivered < 20*100 || r.Traffic.CPUMicros == nil {
+		t.Errorf("%+v", r.Traffic)
+	}
+}
+
+func TestBenchExitCodes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"help":           {[]string{"--help"}, 0, "-subscribers"},
+		"a bad mode":     {[]string{"--mode", "x"}, 2, `--mode "x"`},
+		"a bad flag":     {[]string{"--what"}, 2, "-what"},
+		"bad values":     {[]string{"--bytes", "0", "--transport", "x"}, 2, "--transport"},
+		"words":          {[]string{"fanout"}, 2, `"fanout"`},
+		"nobody answers": {[]string{"--hub", "http://127.0.0.1:1"}, 1, "create session"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out := program(t, nil, append([]string{"bench"}, tc.args...)...)
+			if code != tc.code || !strings.Contains(out, tc.says) {
+				t.Errorf("exit code %d, want %d, and %q in: %s", code, tc.code, tc.says, out)
+			}
+		})
+	}
+}
+
+// A benchmark that is killed leaves no hub behind: that one's stdin ends.
+func TestBenchHubEndsWithItsOwner(t *testing.T) {
+	cmd := exec.Command(binary, "bench", "node")
+	cmd.Env = append(os.Environ(), "SESSIONHUB_LISTEN=127.0.0.1:0", "SESSIONHUB_ADMIN_LISTEN=127.0.0.1:0", "SESSIONHUB_WORKER=none", "SESSIONHUB_LOG_LEVEL=error")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGKILL) })
+	defer timer.Stop()
+	_ = stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}

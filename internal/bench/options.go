@@ -1,0 +1,119 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options say what is measured.
+type Options struct {
+	Mode        string `json:"mode"` // presets the three below: see Preset
+	Subscribers int    `json:"subscribers"`
+	Sessions    int    `json:"sessions"`
+	Events      int    `json:"events"`    // of each session; 0: none, only idle connections
+	Bytes       int    `json:"bytes"`     // of text in each
+	Rate        int    `json:"rate"`      // events a second of each session; 0: as fast as its subscribers take them
+	Window      int    `json:"window"`    // with rate 0: events of a turn; two turns are under way
+	Transport   string `json:"transport"` // TransportWebSocket, TransportSSE or TransportMixed
+	Connecting  int    `json:"connecting"`
+	Settle      time.Duration
+	Timeout     time.Duration
+
+	// A hub that runs already; empty: one is started, with limits that fit.
+	Hub    string `json:"hub,omitempty"`
+	Admin  string `json:"admin,omitempty"` // its --admin-listen as a URL: for its goroutines and garbage collection
+	PID    int    `json:"-"`               // its process on this machine: for CPU and memory
+	APIKey string `json:"-"`
+
+	// Profile is a directory for the started or administered hub's profiles;
+	// empty: none are taken.
+	Profile string `json:"-"`
+}
+
+// The values of Options.Transport.
+const (
+	TransportWebSocket = "websocket"
+	TransportSSE       = "sse"
+	TransportMixed     = "mixed" // every other one
+)
+
+// The modes.
+const (
+	ModeIdle     = "idle"     // connections that receive nothing, with a session each
+	ModeFanout   = "fanout"   // one session, all subscribers
+	ModeSessions = "sessions" // a session for each subscriber
+)
+
+// Preset gives the options of a mode. Every one may be changed afterwards.
+func Preset(mode string) (Options, error) {
+	o := Options{
+		Mode: mode, Subscribers: 1000, Sessions: 1, Events: 2000, Bytes: 200, Window: 500,
+		Transport: TransportWebSocket, Connecting: 64, Settle: 5 * time.Second, Timeout: 10 * time.Minute,
+	}
+	switch mode {
+	case ModeIdle:
+		o.Subscribers, o.Sessions, o.Events = 10_000, 10_000, 0
+	case ModeFanout:
+	case ModeSessions:
+		o.Sessions, o.Events = o.Subscribers, 200
+	default:
+		return Options{}, fmt.Errorf("--mode %q: want %s, %s or %s", mode, ModeIdle, ModeFanout, ModeSessions)
+	}
+	return o, nil
+}
+
+// spareFiles are open files that both processes need beside the connections.
+const spareFiles = 300
+
+// Check names everything that is wrong.
+func (o Options) Check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	var limit unix.Rlimit
+	most := 1 << 20
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < uint64(most) {
+		most = int(limit.Cur)
+	}
+	if o.Subscribers < 1 || o.Subscribers > most-spareFiles {
+		bad("--subscribers %d: want 1 to %d (a process here may open %d files)", o.Subscribers, most-spareFiles, most)
+	}
+	if o.Sessions < 1 || o.Sessions > o.Subscribers {
+		bad("--sessions %d: want 1 to the number of subscribers, %d", o.Sessions, o.Subscribers)
+	}
+	if o.Events < 0 || o.Events > 1_000_000 {
+		bad("--events %d: want 0 to 1000000", o.Events)
+	}
+	if o.Bytes < 1 || o.Bytes > maxText {
+		bad("--bytes %d: want 1 to %d", o.Bytes, maxText)
+	}
+	if o.Rate < 0 || o.Rate > 1_000_000 {
+		bad("--rate %d: want 0 to 1000000", o.Rate)
+	}
+	if o.Window < 1 || o.Window > 100_000 {
+		bad("--window %d: want 1 to 100000", o.Window)
+	}
+	if o.Connecting < 1 || o.Connecting > 4096 {
+		bad("--connecting %d: want 1 to 4096", o.Connecting)
+	}
+	switch o.Transport {
+	case TransportWebSocket, TransportSSE, TransportMixed:
+	default:
+		bad("--transport %q: want %s, %s or %s", o.Transport, TransportWebSocket, TransportSSE, TransportMixed)
+	}
+	if o.Settle < 0 || o.Timeout <= 0 {
+		bad("--settle and --timeout must not be negative")
+	}
+	for name, v := range map[string]string{"--hub": o.Hub, "--admin": o.Admin} {
+		if u, err := url.Parse(v); v != "" && (err != nil || u.Scheme != "http" || u.Port() == "") {
+			bad("%s %q: want http://host:port (TLS would be measured with it)", name, v)
+		}
+	}
+	if o.Hub == "" && (o.Admin != "" || o.PID != 0 || o.APIKey != "") {
+		bad("--admin, --pid and a key belong to --hub")
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,320 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sessionhub/protocol"
+)
+
+// readBytes is the size of a read, in a buffer that is borrowed for it.
+const readBytes = 64 << 10
+
+var readBuffers = sync.Pool{New: func() any { return new([readBytes]byte) }}
+
+// subscriber is one bare connection that follows a session. connect and read
+// belong to its goroutine; the ledger's atomics may be read by others.
+type subscriber struct {
+	ledger
+	session *session
+	sampled bool // its latencies are measured
+	swarm   *swarm
+
+	conn   *net.TCPConn
+	parser parser
+	now    time.Time // of the present read; only if sampled
+	pong   []byte    // to be written after the present read
+	code   int       // of the close frame
+	live   bool      // caught_up has been seen
+	turns  int       // complete events seen
+
+	ended error // why it ended; owned by the reader until the swarm has waited
+}
+
+// connect opens the stream. It returns when the hub has said that the replay is
+// over.
+func (s *subscriber) connect(ctx context.Context, ws bool, local net.Addr) error {
+	d := net.Dialer{LocalAddr: local, KeepAlive: -1}
+	conn, err := d.DialContext(ctx, "tcp", s.swarm.host)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	s.conn = conn.(*net.TCPConn)
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	head := &headParser{want: "HTTP/1.1 200 ", next: &sseParser{}}
+	if ws {
+		head.want, head.next = "HTTP/1.1 101 ", &wsParser{}
+	}
+	s.parser = head
+	request := appendRequest(nil, ws, s.swarm.host, s.session.id, s.session.token, "latest")
+	if _, err := conn.Write(request); err != nil {
+		_ = conn.Close()
+		return fmt.Errorf("open stream: %w", err)
+	}
+	for !s.live {
+		if err := s.readOnce(); err != nil {
+			_ = conn.Close()
+			return fmt.Errorf("open stream: %w", err)
+		}
+	}
+	s.parser = head.next // the head is done with
+	return nil
+}
+
+// read follows the stream to its end.
+func (s *subscriber) read() error {
+	for {
+		if err := s.readOnce(); err != nil {
+			if s.code != 0 {
+				err = fmt.Errorf("closed with %d", s.code)
+			}
+			return err
+		}
+	}
+}
+
+// readOnce waits for bytes and takes them. The buffer is borrowed only when there
+// are some: the runtime calls f first to try, then again when there is something.
+func (s *subscriber) readOnce() error {
+	raw, err := s.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var n int
+	var failure error
+	err = raw.Read(func(fd uintptr) bool {
+		buf := readBuffers.Get().(*[readBytes]byte)
+		defer readBuffers.Put(buf)
+		for {
+			n, failure = unix.Read(int(fd), buf[:])
+			if !errors.Is(failure, syscall.EINTR) {
+				break
+			}
+		}
+		if errors.Is(failure, syscall.EAGAIN) {
+			failure = nil
+			return false
+		}
+		if failure == nil && n > 0 {
+			failure = s.take(buf[:n])
+		}
+		return true
+	})
+	switch {
+	case err != nil:
+		return err
+	case failure != nil:
+		return failure
+	case n <= 0:
+		return io.EOF
+	}
+	if s.pong != nil {
+		_, err = s.conn.Write(s.pong)
+		s.pong = nil
+	}
+	return err
+}
+
+func (s *subscriber) take(p []byte) error {
+	s.reads.Add(1)
+	s.bytes.Add(uint64(len(p)))
+	if s.sampled {
+		s.now = time.Now()
+	}
+	return s.parser.feed(p, s)
+}
+
+func (s *subscriber) ping(payload []byte) { s.pong = appendPong(s.pong, payload) }
+
+func (s *subscriber) closed(code int) { s.code = code }
+
+func (s *subscriber) frame(n notice) error {
+	if n.seq == 0 {
+		return s.control(n)
+	}
+	s.receive(n.first, n.seq)
+	if s.sampled {
+		if at, ok := n.time(); ok {
+			s.swarm.latency.add(s.now.Sub(at))
+		}
+	}
+	if string(n.kind) == string(protocol.EventComplete) {
+		s.session.passed(s.turns)
+		s.turns++
+	}
+	return nil
+}
+
+func (s *subscriber) control(n notice) error {
+	switch protocol.ControlType(n.kind) {
+	case protocol.ControlCaughtUp:
+		seq, ok := n.field("seq")
+		if !ok {
+			return fmt.Errorf("not a caught_up: %.80q", n.json)
+		}
+		s.begin(seq)
+		s.live = true
+	case protocol.ControlGap:
+		s.gaps++
+	}
+	return nil
+}
+
+// session is one session under load. Its turns are counted by its subscribers.
+type session struct {
+	id, token string
+	subs      []*subscriber
+
+	turns []atomic.Int64 // how many subscribers have seen, or will never see, the end of each
+	moved chan struct{}  // of capacity 1: a turn was seen by all
+}
+
+// passed counts one subscriber at the end of a turn. Turns beyond those that are
+// counted are not ours.
+func (s *session) passed(turn int) {
+	if turn < len(s.turns) && s.turns[turn].Add(1) == int64(len(s.subs)) {
+		select {
+		case s.moved <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// gone counts a subscriber that will see no further turn.
+func (s *session) gone(seen int) {
+	for turn := seen; turn < len(s.turns); turn++ {
+		s.passed(turn)
+	}
+}
+
+// await waits until all subscribers have seen the end of a turn.
+func (s *session) await(ctx context.Context, turn int) error {
+	for s.turns[turn].Load() < int64(len(s.subs)) {
+		select {
+		case <-s.moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// swarm is all subscribers of a run.
+type swarm struct {
+	host    string
+	subs    []*subscriber
+	latency histogram
+
+	wg      sync.WaitGroup
+	dropped atomic.Int64 // ended before close
+	closing atomic.Bool
+}
+
+// perAddress is how many connections go out from one loopback address. The
+// kernel has about 28,000 ports for each, and finds a free one fast only while
+// few are taken.
+const perAddress = 2_000
+
+// localAddress spreads connections over 127.0.0.0/8; nil where the hub is not
+// there.
+func (w *swarm) localAddress(i int) net.Addr {
+	host, _, err := net.SplitHostPort(w.host)
+	ip := net.ParseIP(host)
+	if err != nil || ip.To4() == nil || !ip.IsLoopback() {
+		return nil
+	}
+	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+i/perAddress))}
+}
+
+// connect opens all streams, so many at a time, and starts to read them. The
+// first error ends it.
+func (w *swarm) connect(ctx context.Context, transport string, atOnce int, done func(int)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next, opened atomic.Int64
+	var dialers sync.WaitGroup
+	for range min(atOnce, len(w.subs)) {
+		dialers.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(w.subs) || ctx.Err() != nil {
+					return
+				}
+				ws := transport == TransportWebSocket || transport == TransportMixed && i%2 == 0
+				if err := w.subs[i].connect(ctx, ws, w.localAddress(i)); err != nil {
+					w.subs[i].conn = nil
+					cancel(fmt.Errorf("subscriber %d: %w", i, err))
+					return
+				}
+				w.follow(w.subs[i])
+				done(int(opened.Add(1)))
+			}
+		})
+	}
+	dialers.Wait()
+	if int(opened.Load()) < len(w.subs) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (w *swarm) follow(s *subscriber) {
+	w.wg.Go(func() {
+		s.ended = s.read()
+		if !w.closing.Load() {
+			w.dropped.Add(1)
+			s.session.gone(s.turns)
+		}
+	})
+}
+
+// close ends all connections and waits for their readers.
+func (w *swarm) close() {
+	w.closing.Store(true)
+	for _, s := range w.subs {
+		if s.conn != nil {
+			// A read that waits returns; the descriptor is closed after it.
+			_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+		}
+	}
+	w.wg.Wait()
+	for _, s := range w.subs {
+		if s.conn != nil {
+			// By a reset: thousands of ports in TIME-WAIT would be missing in the
+			// next run, and make its connects slow before that.
+			_ = s.conn.SetLinger(0)
+			_ = s.conn.Close()
+		}
+	}
+}
+
+// firstDrop is why some subscriber ended before its time.
+func (w *swarm) firstDrop() error {
+	for _, s := range w.subs {
+		if s.ended != nil && !errors.Is(s.ended, os.ErrDeadlineExceeded) {
+			return s.ended
+		}
+	}
+	return nil
+}
+
+// delivered sums what has arrived so far.
+func (w *swarm) delivered() (events, bytes, reads uint64) {
+	for _, s := range w.subs {
+		events += s.events.Load()
+		bytes += s.bytes.Load()
+		reads += s.reads.Load()
+	}
+	return events, bytes, reads
+}

@@ -19,7 +19,13 @@ func (s *Server) listProviders(c *fiber.Ctx) error {
 	if _, err := s.keyOnly(c); err != nil {
 		return err
 	}
-	return send(c, fiber.StatusOK, protocol.Providers{Providers: s.cfg.Hub.Providers()})
+	ctx, cancel := timeout()
+	defer cancel()
+	providers, err := s.cfg.Hub.Providers(ctx)
+	if err != nil {
+		return err
+	}
+	return send(c, fiber.StatusOK, protocol.Providers{Providers: providers})
 }
 
 func (s *Server) createSession(c *fiber.Ctx) error {
@@ -48,7 +54,10 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	view := s.cfg.Hub.View(snap)
+	view, err := s.cfg.Hub.View(ctx, snap)
+	if err != nil {
+		return err
+	}
 	token, claims := s.cfg.Signer.Mint(view.SessionID, user, auth.ScopeAll, snap.State.Generation, 0)
 	s.audit(c, "session created", who, view.SessionID, "user", user, "provider", view.Provider)
 	base := s.base(c) + "/api/sessions/" + view.SessionID
@@ -118,11 +127,11 @@ func (s *Server) listSessions(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	out := protocol.SessionList{Sessions: make([]protocol.Session, 0, len(snaps)), NextCursor: next}
-	for _, snap := range snaps {
-		out.Sessions = append(out.Sessions, s.cfg.Hub.View(snap))
+	views, err := s.cfg.Hub.Views(ctx, snaps)
+	if err != nil {
+		return err
 	}
-	return send(c, fiber.StatusOK, out)
+	return send(c, fiber.StatusOK, protocol.SessionList{Sessions: views, NextCursor: next})
 }
 
 func knownStatus(st protocol.Status) bool {
@@ -154,7 +163,11 @@ func (s *Server) getSession(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return send(c, fiber.StatusOK, s.cfg.Hub.View(snap))
+	view, err := s.cfg.Hub.View(ctx, snap)
+	if err != nil {
+		return err
+	}
+	return send(c, fiber.StatusOK, view)
 }
 
 func (s *Server) deleteSession(c *fiber.Ctx) error {

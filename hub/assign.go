@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -12,46 +13,34 @@ import (
 	"sessionhub/protocol"
 )
 
-// dispatcher gives sessions that have a message to run to workers that have a
-// free place, oldest first. What it holds are hints about this node: the truth,
-// who has which session, is in each session's state.
+// dispatcher gives sessions that have a message to run to the workers that this
+// node has links of. What waits is in the store's queue, where every node with a
+// fitting worker looks; the truth, who has which session, is in each session's
+// state, so two nodes that want the same one cannot both have it.
 //
 // mu guards all fields and those of the links that say so. It is held for no
-// call that blocks.
+// call that blocks. Lock order: a session's lock in the store, then mu (a link
+// watches its sessions).
 type dispatcher struct {
 	hub  *Hub
 	wake chan struct{}
 
-	mu      sync.Mutex
-	waiting []waiting // oldest first
-	links   map[*link]struct{}
-	owner   map[string]*link     // by session: those that a link of this node has
-	lost    map[string]lostLease // by worker: links that broke, until the lease ends
-}
-
-type waiting struct{ id, provider string }
-
-// lostLease is what a worker had when its link broke.
-type lostLease struct {
-	sessions map[string]uint64 // assignments
-	timer    *time.Timer
+	mu    sync.Mutex
+	links map[*link]struct{}
+	owner map[string]*link // by session: those that a link of this node has
 }
 
 func newDispatcher(h *Hub) *dispatcher {
-	return &dispatcher{
-		hub: h, wake: make(chan struct{}, 1), links: make(map[*link]struct{}),
-		owner: make(map[string]*link), lost: make(map[string]lostLease),
-	}
+	return &dispatcher{hub: h, wake: make(chan struct{}, 1), links: make(map[*link]struct{}), owner: make(map[string]*link)}
 }
 
-// want has a session given to a worker as soon as there is a place.
-func (d *dispatcher) want(id, provider string) {
-	d.mu.Lock()
-	if !slices.ContainsFunc(d.waiting, func(w waiting) bool { return w.id == id }) {
-		d.waiting = append(d.waiting, waiting{id: id, provider: provider})
+// want has a session given to a worker as soon as there is a place. When it
+// cannot be queued, whoever looks at it next queues it: commit has seen to that.
+func (d *dispatcher) want(ctx context.Context, s *State) {
+	w := Waiting{ID: s.Info.SessionID, User: s.Info.UserID, Provider: s.Info.Provider, Workspace: s.Workspace}
+	if err := d.hub.store.Enqueue(ctx, w); err != nil {
+		d.hub.cfg.Log.Error("queue a session for a worker", "session", w.ID, "error", err)
 	}
-	d.mu.Unlock()
-	d.kick()
 }
 
 func (d *dispatcher) kick() {
@@ -61,143 +50,198 @@ func (d *dispatcher) kick() {
 	}
 }
 
-// commands tells the link that has the session to read its command log.
-// One that was given back has none: the worker that released it needs no revoke.
-func (d *dispatcher) commands(id string, s *State) {
-	if s.Worker == "" {
-		return
-	}
-	d.mu.Lock()
-	l := d.owner[id]
-	if l != nil {
-		l.dirty[id] = struct{}{}
-	}
-	d.mu.Unlock()
-	if l != nil {
-		l.kick()
-	}
-}
-
 func (d *dispatcher) run(ctx context.Context) {
+	defer d.hub.store.WatchQueue(d.kick)()
 	for {
 		select {
 		case <-ctx.Done():
-			d.stop()
 			return
 		case <-d.wake:
-			d.assignAll(ctx)
+		}
+		if err := d.assignAll(ctx); err != nil && ctx.Err() == nil {
+			d.hub.cfg.Log.Error("give sessions to workers", "error", err)
+			time.AfterFunc(storeRetry, d.kick)
 		}
 	}
 }
 
-func (d *dispatcher) stop() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, l := range d.lost {
-		l.timer.Stop()
-	}
-}
+// queuePage is how many waiting sessions of a kind are looked at in one go. A
+// worker that may serve one user alone can find its user's behind them.
+const queuePage = 256
 
-// assignAll offers each waiting session to the workers, in order.
-func (d *dispatcher) assignAll(ctx context.Context) {
+// assignAll offers the waiting sessions to the workers of this node, in order.
+func (d *dispatcher) assignAll(ctx context.Context) error {
 	if d.hub.Ready() != nil {
-		return
+		return nil
 	}
-	d.mu.Lock()
-	queue := slices.Clone(d.waiting)
-	d.mu.Unlock()
-	for _, w := range queue {
-		if d.assign(ctx, w) {
-			d.mu.Lock()
-			d.waiting = slices.DeleteFunc(d.waiting, func(o waiting) bool { return o.id == w.id })
-			d.mu.Unlock()
-			// It may have wanted a worker again since it was looked at.
-			if snap, err := d.hub.store.Load(ctx, w.id); err == nil && snap.State.NeedsWorker() {
-				d.want(w.id, w.provider)
+	for _, q := range d.wanted() {
+		queued, err := d.hub.store.Queued(ctx, q.provider, q.workspace, queuePage)
+		if err != nil {
+			return err
+		}
+		for _, w := range queued {
+			full, err := d.assign(ctx, w)
+			if err != nil {
+				return err
+			}
+			if full {
+				break
 			}
 		}
 	}
+	return nil
 }
 
-// assign tries to give one session away. It returns false if it has to wait.
-func (d *dispatcher) assign(ctx context.Context, w waiting) bool {
-	snap, err := d.hub.store.Load(ctx, w.id)
-	if errors.Is(err, ErrNotFound) || err == nil && !snap.State.NeedsWorker() {
-		return true
-	}
-	if err != nil {
-		return false
-	}
-	l := d.reserve(w, snap.State.Workspace)
-	if l == nil {
-		d.evict(ctx, w, snap.State.Workspace)
-		return false
-	}
-	after, _, err := d.hub.change(ctx, w.id, InAssign{Worker: l.hello.Worker, Workspace: l.hello.Workspace}, nil)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l.reserved--
-	if err != nil {
-		return errors.Is(err, errNoAssignment) || errors.Is(err, ErrNotFound)
-	}
-	session := &linkSession{id: w.id, provider: w.provider, assignment: after.State.Assignment}
-	if l.closed {
-		// It broke in between: its lease runs, with this session in it.
-		d.addLostLocked(l, map[string]uint64{w.id: session.assignment})
-		return true
-	}
-	l.sessions[w.id] = session
-	d.owner[w.id] = l
-	l.dirty[w.id] = struct{}{}
-	l.kick()
-	return true
-}
+// queue names the sessions that some workers could serve.
+type queue struct{ provider, workspace string }
 
-// reserve finds the worker with the most free places and takes one.
-func (d *dispatcher) reserve(w waiting, workspace string) *link {
+// wanted lists the queues that this node's workers could take from. Sessions
+// that can run here alone come first.
+func (d *dispatcher) wanted() []queue {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var best *link
+	bound, free := make(map[queue]bool), make(map[queue]bool)
 	for l := range d.links {
-		if !slices.Contains(l.hello.Providers, w.provider) || l.draining || l.freeLocked() <= 0 {
+		if l.draining {
 			continue
 		}
-		if workspace != "" && workspace != l.hello.Workspace {
+		for _, p := range l.hello.Providers {
+			bound[queue{p, l.hello.Workspace}] = true
+			free[queue{p, ""}] = true
+		}
+	}
+	order := func(a, b queue) int {
+		return strings.Compare(a.provider+"\x00"+a.workspace, b.provider+"\x00"+b.workspace)
+	}
+	return append(slices.SortedFunc(maps.Keys(bound), order), slices.SortedFunc(maps.Keys(free), order)...)
+}
+
+// assign tries to give one session away. full says that no worker here has a
+// place for any session of this kind.
+func (d *dispatcher) assign(ctx context.Context, w Waiting) (full bool, err error) {
+	l, fits := d.reserve(w)
+	if l == nil {
+		if fits {
+			return true, d.evict(ctx, w)
+		}
+		return false, nil
+	}
+	defer d.unreserve(l)
+	snap, err := d.hub.store.Load(ctx, w.ID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false, d.hub.store.Dequeue(ctx, w)
+	case err != nil:
+		return false, err
+	case !snap.State.NeedsWorker():
+		return false, d.dequeue(ctx, w)
+	}
+	if err := d.hub.store.Hold(ctx, l.hello.Worker, w.ID); err != nil {
+		return false, err
+	}
+	after, _, err := d.hub.change(ctx, w.ID, InAssign{Worker: l.hello.Worker, Workspace: l.hello.Workspace}, nil)
+	switch {
+	case errors.Is(err, errNoAssignment), errors.Is(err, ErrNotFound): // another node was faster, or it has ended
+		if err := d.unhold(ctx, l, w.ID); err != nil {
+			return false, err
+		}
+		return false, d.dequeue(ctx, w)
+	case err != nil:
+		return false, err // it is looked at again, whether it was stored or not
+	}
+	l.add(&linkSession{id: w.ID, provider: w.Provider, assignment: after.State.Assignment})
+	return false, d.dequeue(ctx, w)
+}
+
+// dequeue takes a session out of the queue, unless it wants a worker again.
+func (d *dispatcher) dequeue(ctx context.Context, w Waiting) error {
+	if err := d.hub.store.Dequeue(ctx, w); err != nil {
+		return err
+	}
+	snap, err := d.hub.store.Load(ctx, w.ID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case snap.State.NeedsWorker():
+		d.want(ctx, snap.State)
+	}
+	return nil
+}
+
+// unhold takes back that a worker is about to have a session, unless it has it.
+func (d *dispatcher) unhold(ctx context.Context, l *link, id string) error {
+	d.mu.Lock()
+	has := l.sessions[id] != nil
+	d.mu.Unlock()
+	if has {
+		return nil
+	}
+	return d.hub.store.Unhold(ctx, l.hello.Worker, id)
+}
+
+// serves reports whether the link's worker could run a waiting session, if it
+// had a place. Called with d.mu held.
+func (l *link) serves(w Waiting) bool {
+	return !l.draining && slices.Contains(l.hello.Providers, w.Provider) &&
+		(w.Workspace == "" || w.Workspace == l.hello.Workspace) && l.access.allows(w.User)
+}
+
+// reserve finds the worker with the most free places and takes one. fits says
+// that there is a worker for such a session, if it had a place.
+func (d *dispatcher) reserve(w Waiting) (best *link, fits bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for l := range d.links {
+		if !l.serves(w) {
 			continue
 		}
-		if best == nil || l.freeLocked() > best.freeLocked() {
+		fits = true
+		if free := l.freeLocked(); free > 0 && (best == nil || free > best.freeLocked()) {
 			best = l
 		}
 	}
 	if best != nil {
 		best.reserved++
 	}
-	return best
+	return best, fits
+}
+
+func (d *dispatcher) unreserve(l *link) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l.reserved--
 }
 
 // evict makes a place free where only idle agents hold the places: the one that
 // has been idle for longest goes, with its history where its agent keeps one. One
 // at a time for each worker; its release has the waiting session looked at again.
-func (d *dispatcher) evict(ctx context.Context, w waiting, workspace string) {
-	for _, s := range d.evictable(w, workspace) {
+func (d *dispatcher) evict(ctx context.Context, w Waiting) error {
+	for _, s := range d.evictable(w) {
 		_, _, err := d.hub.change(ctx, s.id, fromWorker{Assignment: s.assignment, Input: InEvict{}}, nil)
-		if err == nil {
+		switch {
+		case err == nil:
 			d.mu.Lock()
 			s.evicted = true
 			d.mu.Unlock()
-			return
+			return nil
+		case errors.Is(err, errNoAssignment), errors.Is(err, ErrFenced), errors.Is(err, ErrNotFound):
+		default:
+			return err
 		}
 	}
+	return nil
 }
 
 // evictable lists the sessions of the workers that could serve w, the longest
 // idle first.
-func (d *dispatcher) evictable(w waiting, workspace string) []*linkSession {
+func (d *dispatcher) evictable(w Waiting) []*linkSession {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var all []*linkSession
 	for l := range d.links {
-		if l.draining || !slices.Contains(l.hello.Providers, w.provider) || (workspace != "" && workspace != l.hello.Workspace) {
+		if !l.serves(w) {
 			continue
 		}
 		var own []*linkSession
@@ -214,104 +258,44 @@ func (d *dispatcher) evictable(w waiting, workspace string) []*linkSession {
 	return all
 }
 
-// leave takes a broken link off. What it had stays with its worker for the
-// lease; then it is lost.
-func (d *dispatcher) leave(l *link) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l.closed = true
-	delete(d.links, l)
-	sessions := make(map[string]uint64, len(l.sessions))
-	for id, s := range l.sessions {
-		// One that the worker runs on over a newer link is not lost with this.
-		if d.owner[id] == l {
-			sessions[id] = s.assignment
-			delete(d.owner, id)
-		}
+// known tells whether sessions may name the provider.
+func (d *dispatcher) known(ctx context.Context, provider string) error {
+	if slices.Contains(d.hub.cfg.Providers, provider) {
+		return nil
 	}
-	d.addLostLocked(l, sessions)
-}
-
-// keepLocked takes a session out of its worker's lease: the worker is back.
-func (d *dispatcher) keepLocked(worker, id string) {
-	if old, ok := d.lost[worker]; ok {
-		delete(old.sessions, id)
+	all, err := d.providers(ctx)
+	if err != nil {
+		return err
 	}
-}
-
-func (d *dispatcher) addLostLocked(l *link, sessions map[string]uint64) {
-	if len(sessions) == 0 {
-		return
-	}
-	name := l.hello.Worker
-	if old, ok := d.lost[name]; ok {
-		old.timer.Stop()
-		maps.Copy(sessions, old.sessions)
-	}
-	// The lease counts from the break; of a worker that fell silent before,
-	// from the last that was heard of it.
-	lease := d.hub.cfg.Timers.WorkerLease
-	if silent := l.silentLocked(time.Now()); silent >= l.mostSilence() {
-		lease = max(0, lease-silent)
-	}
-	d.lost[name] = lostLease{sessions: sessions, timer: time.AfterFunc(lease, func() { d.expire(name) })}
-}
-
-// expire ends the lease of a worker that did not come back.
-func (d *dispatcher) expire(worker string) {
-	d.mu.Lock()
-	l, ok := d.lost[worker]
-	delete(d.lost, worker)
-	d.mu.Unlock()
-	if !ok {
-		return
-	}
-	d.hub.cfg.Metrics.WorkerLost.Inc()
-	d.hub.cfg.Log.Warn("worker lost", "worker", worker, "sessions", len(l.sessions))
-	for id, assignment := range l.sessions {
-		d.lose(id, assignment)
-	}
-}
-
-// lose takes a session away from a worker that is gone.
-func (d *dispatcher) lose(id string, assignment uint64) {
-	ctx, cancel := context.WithTimeout(context.Background(), d.hub.cfg.Timers.WorkerLease)
-	defer cancel()
-	_, _, err := d.hub.change(ctx, id, fromWorker{Assignment: assignment, Input: InLost{}}, nil)
-	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrFenced) {
-		d.hub.cfg.Log.Error("take a session from a lost worker", "session", id, "error", err)
-	}
-}
-
-// known reports whether sessions may name the provider.
-func (d *dispatcher) known(provider string) bool {
-	return slices.ContainsFunc(d.providers(), func(p protocol.Provider) bool { return p.Name == provider })
-}
-
-func (d *dispatcher) names() string {
 	var names []string
-	for _, p := range d.providers() {
+	for _, p := range all {
+		if p.Name == provider {
+			return nil
+		}
 		names = append(names, p.Name)
 	}
-	return strings.Join(names, ", ")
+	return fmt.Errorf("%w %q: there are %s", ErrUnknownProvider, clip(provider), strings.Join(names, ", "))
 }
 
-// providers lists those that are configured here or offered by a live worker.
-func (d *dispatcher) providers() []protocol.Provider {
+// providers lists those that are configured here or offered by a live worker of
+// any node.
+func (d *dispatcher) providers(ctx context.Context) ([]protocol.Provider, error) {
+	live, err := d.hub.store.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
 	workers := make(map[string]int)
 	for _, name := range d.hub.cfg.Providers {
 		workers[name] = 0
 	}
-	d.mu.Lock()
-	for l := range d.links {
-		for _, name := range l.hello.Providers {
+	for _, w := range live {
+		for _, name := range w.Providers {
 			workers[name]++
 		}
 	}
-	d.mu.Unlock()
 	out := make([]protocol.Provider, 0, len(workers))
 	for _, name := range slices.Sorted(maps.Keys(workers)) {
 		out = append(out, protocol.Provider{Name: name, Available: workers[name] > 0, Workers: workers[name]})
 	}
-	return out
+	return out, nil
 }

@@ -1,72 +1,71 @@
 package hub
 
 import (
-	"container/heap"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"sessionhub/protocol"
 )
 
-// deadlines is the due-index: when each session wants to be looked at next. An
-// entry is a hint. It is put right when it is looked at, never for each event.
+// deadlines looks at the sessions that are due, on this node's turn. Every open
+// session always has an entry in the store's due-index, so whatever a node that
+// died has left undone (a session that nobody queued, a worker that nobody
+// watches) is done here by another one.
 type deadlines struct {
 	hub  *Hub
 	wake chan struct{}
-
-	mu    sync.Mutex
-	queue dueQueue
-	at    map[string]time.Time // the earliest entry of each session
 }
 
-func newDeadlines(h *Hub) *deadlines {
-	return &deadlines{hub: h, wake: make(chan struct{}, 1), at: make(map[string]time.Time)}
-}
+func newDeadlines(h *Hub) *deadlines { return &deadlines{hub: h, wake: make(chan struct{}, 1)} }
 
-// arm has the session looked at by then. An earlier entry stays: whoever looks
-// then arms again.
-func (d *deadlines) arm(id string, due time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if at, ok := d.at[id]; ok && !due.Before(at) {
-		return
-	}
-	d.at[id] = due
-	heap.Push(&d.queue, dueEntry{at: due, id: id})
-	if d.queue[0].id == id {
-		select {
-		case d.wake <- struct{}{}:
-		default:
-		}
-	}
-}
+const (
+	// dueBatch is how many sessions a node takes at a time, dueHide how long it
+	// may take for them before another node has its turn.
+	dueBatch = 32
+	dueHide  = 20 * time.Second
+	// duePoll bounds how late a node learns of what another one armed.
+	duePoll = time.Second
+	// lookAgain is how soon a session is looked at again when nothing could be
+	// done about it: it is busy, or the store is away.
+	lookAgain = time.Minute
+	// lookQueued is how soon a session that waits for a worker is looked at
+	// again: it could have been left out of the queue.
+	lookQueued = 10 * time.Second
+)
 
-// pop takes the next session that is due, or says how long to wait.
-func (d *deadlines) pop(now time.Time) (id string, wait time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for len(d.queue) > 0 {
-		e := d.queue[0]
-		if wait := e.at.Sub(now); wait > 0 {
-			return "", wait
-		}
-		heap.Pop(&d.queue)
-		if d.at[e.id].Equal(e.at) { // else an earlier entry took its place
-			delete(d.at, e.id)
-			return e.id, 0
-		}
+// arm has a session looked at by then.
+func (d *deadlines) arm(ctx context.Context, id string, due time.Time) error {
+	if err := d.hub.store.Arm(ctx, id, due); err != nil {
+		return err
 	}
-	return "", time.Hour
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+	return nil
 }
 
 func (d *deadlines) run(ctx context.Context) {
 	for {
-		id, wait := d.pop(time.Now())
-		if id != "" {
-			d.hub.look(ctx, id)
+		taken, wait, err := d.hub.store.TakeDue(ctx, dueBatch, dueHide)
+		if err != nil {
+			if ctx.Err() == nil {
+				d.hub.cfg.Log.Error("ask which sessions are due", "error", err)
+			}
+			wait = duePoll
+		}
+		for _, due := range taken {
+			next := d.hub.look(ctx, due.ID)
+			if err := d.hub.store.Settle(ctx, due, next); err != nil && ctx.Err() == nil {
+				d.hub.cfg.Log.Error("settle a session that was due", "session", due.ID, "error", err)
+			}
+		}
+		if len(taken) > 0 && ctx.Err() == nil {
 			continue
+		}
+		if d.hub.store.Shared() {
+			wait = min(wait, duePoll)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -80,56 +79,77 @@ func (d *deadlines) run(ctx context.Context) {
 	}
 }
 
-// lookAgain is how soon a session is looked at again when nothing could be done
-// about it: it is busy, or the store is away.
-const lookAgain = time.Minute
-
-// look does what is due in a session.
-func (h *Hub) look(ctx context.Context, id string) {
-	snap, err := h.store.Load(ctx, id)
-	if errors.Is(err, ErrNotFound) {
-		return
+// due is when a session wants to be looked at next. lease is how much of its
+// worker's is left, if it has one.
+func (s *State) due(lastActivity time.Time, t Timers, now time.Time, lease time.Duration) time.Time {
+	due := s.nextDue(lastActivity, t)
+	if s.NeedsWorker() {
+		due = earlier(due, now.Add(lookQueued))
 	}
+	if s.Worker != "" {
+		due = earlier(due, now.Add(lease))
+	}
+	return due
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// look does what is due in a session, and says when to look at it next; zero:
+// never.
+func (h *Hub) look(ctx context.Context, id string) time.Time {
 	now := time.Now()
+	snap, err := h.store.Load(ctx, id)
+	lease := h.cfg.Timers.WorkerLease
+	if err == nil && snap.State.Worker != "" {
+		lease, err = h.workers.lookAtWorker(ctx, snap.State)
+	}
 	if err == nil {
-		due := snap.State.nextDue(snap.LastActivity, h.cfg.Timers)
-		switch {
-		case now.Before(due):
-			h.due.arm(id, due)
-			return
-		case snap.State.Closed == protocol.ClosedDeleted && snap.State.Info.RequestHash != "" && !snap.State.Forgotten:
-			_, _, err = h.change(ctx, id, InForget{}, nil)
-		case snap.State.Closed != "":
-			if err = h.store.Delete(ctx, id); err == nil {
-				return
-			}
-		case len(snap.State.Approvals) > 0:
-			_, _, err = h.change(ctx, id, InExpireApprovals{}, nil)
-		case !snap.State.Busy():
-			_, _, err = h.change(ctx, id, InExpire{}, nil)
+		var did bool
+		if did, err = h.doDue(ctx, snap, now); did || lease == 0 {
+			snap, err = h.store.Load(ctx, id)
 		}
 	}
-	if err != nil {
-		h.cfg.Log.Error("look at a session that is due", "session", id, "error", err)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return time.Time{}
+	case err != nil:
+		if ctx.Err() == nil {
+			h.cfg.Log.Error("do what is due in a session", "session", id, "error", err)
+		}
+		return now.Add(duePoll)
 	}
-	h.due.arm(id, now.Add(lookAgain))
+	next := snap.State.due(snap.LastActivity, h.cfg.Timers, now, max(lease, duePoll))
+	if !next.After(now) {
+		return now.Add(lookAgain) // it is busy
+	}
+	return next
 }
 
-// dueQueue is a heap of what is due, the earliest first.
-type dueQueue []dueEntry
-
-type dueEntry struct {
-	at time.Time
-	id string
-}
-
-func (q dueQueue) Len() int           { return len(q) }
-func (q dueQueue) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
-func (q dueQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *dueQueue) Push(x any)        { *q = append(*q, x.(dueEntry)) }
-func (q *dueQueue) Pop() any {
-	old := *q
-	last := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return last
+// doDue does what a session's state says is due, if anything is.
+func (h *Hub) doDue(ctx context.Context, snap Snapshot, now time.Time) (did bool, err error) {
+	s, id := snap.State, snap.State.Info.SessionID
+	if s.NeedsWorker() {
+		h.workers.want(ctx, s)
+	}
+	if now.Before(s.nextDue(snap.LastActivity, h.cfg.Timers)) {
+		return false, nil
+	}
+	switch {
+	case s.Closed == protocol.ClosedDeleted && s.Info.RequestHash != "" && !s.Forgotten:
+		_, _, err = h.change(ctx, id, InForget{}, nil)
+	case s.Closed != "":
+		err = h.store.Delete(ctx, id)
+	case len(s.Approvals) > 0:
+		_, _, err = h.change(ctx, id, InExpireApprovals{}, nil)
+	case !s.Busy():
+		_, _, err = h.change(ctx, id, InExpire{}, nil)
+	default:
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -8,37 +8,26 @@ import (
 	"sessionhub/protocol"
 )
 
-// gaugePage is how many sessions a scrape reads at a time.
-const gaugePage = 1000
-
-// Gauges counts what is the case now: it is asked once for each scrape.
+// Gauges counts what is the case now: it is asked once for each scrape. What
+// belongs to no node is told by one node of the cluster alone.
 func (h *Hub) Gauges() metrics.Gauges {
 	g := metrics.Gauges{
 		Sessions: make(map[protocol.Status]int), Workers: make(map[string]metrics.WorkerGauges), Queue: make(map[string]int),
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	q := ListQuery{Limit: gaugePage}
-	for {
-		snaps, next, err := h.store.List(ctx, q)
-		if err != nil {
-			h.cfg.Log.Error("count sessions for a scrape", "error", err)
-			break
-		}
-		for _, s := range snaps {
-			g.Sessions[s.State.Status.Status]++
-			g.ApprovalsPending += len(s.State.Approvals)
-		}
-		if next == "" {
-			break
-		}
-		q.After = next
+	census, ours, err := h.store.Census(ctx)
+	switch {
+	case err != nil:
+		h.cfg.Log.Error("count sessions for a scrape", "error", err)
+	case ours:
+		g.Sessions, g.ApprovalsPending, g.Queue = census.Sessions, census.ApprovalsPending, census.Queue
 	}
 	h.workers.gauges(g)
 	return g
 }
 
-// gauges adds the workers of this node and the sessions that wait here.
+// gauges adds the workers of this node.
 func (d *dispatcher) gauges(g metrics.Gauges) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -54,8 +43,5 @@ func (d *dispatcher) gauges(g metrics.Gauges) {
 			w.Sessions++
 			g.Workers[s.provider] = w
 		}
-	}
-	for _, w := range d.waiting {
-		g.Queue[w.provider]++
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sessionhub/metrics"
@@ -89,9 +90,9 @@ type Hub struct {
 	workers *dispatcher
 	due     *deadlines
 
-	drain     sync.Once
-	draining  chan struct{} // closed when the node drains
-	nodeSlots slots
+	drain    sync.Once
+	draining chan struct{} // closed when the node drains
+	open     atomic.Int64  // streams of this node that have a slot
 }
 
 // New returns a hub on a store.
@@ -136,21 +137,14 @@ func (h *Hub) change(ctx context.Context, id string, in Input, fence *Fence) (Sn
 		} else if fence == nil {
 			return snap, Appended{}, nil
 		}
-		start := time.Now()
-		done, err := h.store.Append(ctx, id, b)
+		done, err := h.commit(ctx, snap, b)
 		if errors.Is(err, ErrConflict) {
 			continue
 		}
-		if err != nil {
-			return snap, Appended{}, err
-		}
-		h.cfg.Metrics.AppendSeconds.Observe(time.Since(start).Seconds())
-		if b.State != nil {
-			before := snap.State
+		if err == nil && b.State != nil {
 			snap.State, snap.Version = b.State, snap.Version+1
-			h.changed(id, before, b, done)
 		}
-		return snap, done, nil
+		return snap, done, err
 	}
 	return Snapshot{}, Appended{}, fmt.Errorf("session %s: %w: its state changes too fast", id, ErrUnavailable)
 }
@@ -162,21 +156,35 @@ func (s *State) same(o *State) bool {
 		s.Forgotten == o.Forgotten && s.Generation == o.Generation && slices.Equal(s.Revoked, o.Revoked) && slices.Equal(s.Tickets, o.Tickets)
 }
 
-// changed does what follows from a stored change: it counts, and wakes the
-// timers and the workers. Losing it to a crash costs time, never truth.
-func (h *Hub) changed(id string, before *State, b Batch, done Appended) {
+// commit stores what the rules made of a snapshot. When the change makes the
+// session due sooner than before, the due-index is told first: a node that dies
+// behind the append leaves nothing that nobody looks at.
+func (h *Hub) commit(ctx context.Context, before Snapshot, b Batch) (Appended, error) {
+	id := before.State.Info.SessionID
+	start := time.Now()
+	if b.State != nil {
+		t, lease := h.cfg.Timers, h.cfg.Timers.WorkerLease
+		due := b.State.due(start, t, start, lease)
+		if due.Before(before.State.due(before.LastActivity, t, start, lease)) {
+			if err := h.due.arm(ctx, id, due); err != nil {
+				return Appended{}, err
+			}
+		}
+	}
+	done, err := h.store.Append(ctx, id, b)
+	if err != nil || b.State == nil {
+		return done, err
+	}
 	m := h.cfg.Metrics
+	m.AppendSeconds.Observe(time.Since(start).Seconds())
 	for _, e := range b.Events {
 		m.EventAppended(e.Type)
 	}
-	h.countStep(before, b)
-	h.due.arm(id, b.State.nextDue(done.Time, h.cfg.Timers))
+	h.countStep(before.State, b)
 	if b.State.NeedsWorker() {
-		h.workers.want(id, b.State.Info.Provider)
+		h.workers.want(ctx, b.State)
 	}
-	if len(b.Commands) > 0 || b.State.Running != before.Running {
-		h.workers.commands(id, b.State)
-	}
+	return done, nil
 }
 
 // countStep counts turns, approvals and endings from the events of a step.
@@ -210,15 +218,20 @@ func (h *Hub) countStep(before *State, b Batch) {
 	}
 }
 
-// Ready says why the hub cannot serve now, or nil.
+// Ready says why the hub takes nothing new now, or nil.
 func (h *Hub) Ready() error {
 	select {
 	case <-h.draining:
 		return fmt.Errorf("%w: the node is draining", ErrUnavailable)
 	default:
-		return nil
 	}
+	if err := h.store.Available(); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
 }
 
 // Providers lists the kinds of agent that a session may name.
-func (h *Hub) Providers() []protocol.Provider { return h.workers.providers() }
+func (h *Hub) Providers(ctx context.Context) ([]protocol.Provider, error) {
+	return h.workers.providers(ctx)
+}

@@ -170,7 +170,7 @@ func TestHelloIsChecked(t *testing.T) {
 			}
 		}
 		mine, theirs := newPipe()
-		w.wg.Go(func() { _ = w.hub.ServeWorker(w.ctx, theirs) })
+		w.wg.Go(func() { _ = w.hub.ServeWorker(w.ctx, theirs, hub.WorkerAccess{}) })
 		_ = mine.WriteFrame(w.ctx, protocol.NewFrame(protocol.FramePong, protocol.Empty{}))
 		synctest.Wait()
 		select {

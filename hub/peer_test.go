@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing/synctest"
 
+	"sessionhub/hub"
 	"sessionhub/protocol"
 )
 
@@ -73,7 +74,7 @@ func (w *world) join(h protocol.Hello) *peer {
 	w.t.Helper()
 	mine, theirs := newPipe()
 	p := &peer{w: w, conn: mine, done: make(chan error, 1), thaw: make(chan struct{})}
-	w.wg.Go(func() { p.done <- w.hub.ServeWorker(w.ctx, theirs) })
+	w.wg.Go(func() { p.done <- w.hub.ServeWorker(w.ctx, theirs, hub.WorkerAccess{}) })
 	w.wg.Go(p.read)
 	p.send(protocol.FrameHello, h)
 	return p

@@ -16,12 +16,36 @@ var (
 	ErrFenced   = errors.New("the assignment is not the last")  // the worker is not the session's any more
 	ErrRepeat   = errors.New("the event is stored already")     // acknowledge it
 	ErrHole     = errors.New("an event before this is missing") // the link must be closed
+
+	ErrSessionFull = errors.New("the session has the most streams")
+	ErrUserFull    = errors.New("the user has the most streams")
 )
 
-// Store keeps sessions: for each a state, an event log, a command log and
-// notes. Every method may be called by any number of goroutines. hub/hubtest
-// holds every implementation to this text.
+// Store is all that a hub keeps outside of its process's life, and shares with
+// the other nodes of its cluster. Every method may be called by any number of
+// goroutines. hub/hubtest holds every implementation to the text of its parts.
 type Store interface {
+	Sessions
+	DueIndex
+	WorkQueue
+	WorkerRegistry
+	Slots
+
+	// Census counts what belongs to no node. ours says that this node is the
+	// one that reports it now.
+	Census(ctx context.Context) (c Census, ours bool, err error)
+
+	// Available says why the store cannot be asked now, or nil. It does not
+	// block: it tells how the last calls went.
+	Available() error
+
+	// Shared reports whether other nodes can serve the same sessions.
+	Shared() bool
+}
+
+// Sessions keeps for each session a state, an event log, a command log and
+// notes.
+type Sessions interface {
 	// Create stores a new session with its first change, in one step.
 	// ErrExists if the id is taken; then ErrSessionLimit if the user has
 	// maxOpen sessions that are not closed already (0: no limit).
@@ -129,7 +153,8 @@ type Page struct {
 }
 
 // Notice says that a batch was appended. Entries are its events when the store
-// has them at hand. Changed says that the state or the command log changed.
+// has them at hand. Changed says that the state or the command log changed, or
+// that notices may have been lost, so that both must be read again.
 type Notice struct {
 	Entries []protocol.Entry
 	Last    uint64

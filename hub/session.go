@@ -43,7 +43,7 @@ func (h *Hub) Create(ctx context.Context, user, key string, r protocol.CreateReq
 			return snap, err
 		}
 	}
-	info, err := h.newInfo(user, r)
+	info, err := h.newInfo(ctx, user, r)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -54,7 +54,11 @@ func (h *Hub) Create(ctx context.Context, user, key string, r protocol.CreateReq
 	if err != nil {
 		return Snapshot{}, err
 	}
-	done, err := h.store.Create(ctx, info.SessionID, Batch{State: c.State, Events: c.Events}, h.cfg.Limits.SessionsPerUser)
+	// Before it is there: an entry for a session that never was does no harm.
+	if err := h.due.arm(ctx, info.SessionID, c.State.nextDue(info.CreatedAt, h.cfg.Timers)); err != nil {
+		return Snapshot{}, err
+	}
+	_, err = h.store.Create(ctx, info.SessionID, Batch{State: c.State, Events: c.Events}, h.cfg.Limits.SessionsPerUser)
 	switch {
 	case errors.Is(err, ErrExists) && key != "": // the same request came twice at once
 		return h.created(ctx, info.SessionID, hash)
@@ -68,7 +72,6 @@ func (h *Hub) Create(ctx context.Context, user, key string, r protocol.CreateReq
 		h.cfg.Metrics.EventAppended(e.Type)
 	}
 	h.cfg.Metrics.SessionCreated(info.Provider)
-	h.due.arm(info.SessionID, c.State.nextDue(done.Time, h.cfg.Timers))
 	return h.store.Load(ctx, info.SessionID)
 }
 
@@ -93,7 +96,7 @@ func keyedID(key string) string {
 	return "s_" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:26]
 }
 
-func (h *Hub) newInfo(user string, r protocol.CreateRequest) (Info, error) {
+func (h *Hub) newInfo(ctx context.Context, user string, r protocol.CreateRequest) (Info, error) {
 	if r.Provider == "" {
 		r.Provider = h.cfg.DefaultProvider
 	}
@@ -124,8 +127,8 @@ func (h *Hub) newInfo(user string, r protocol.CreateRequest) (Info, error) {
 	} else {
 		metadata = nil
 	}
-	if !h.workers.known(r.Provider) {
-		return Info{}, fmt.Errorf("%w %q: there are %s", ErrUnknownProvider, clip(r.Provider), h.workers.names())
+	if err := h.workers.known(ctx, r.Provider); err != nil {
+		return Info{}, err
 	}
 	dir := r.WorkingDirectory
 	if h.cfg.ResolveDirectory != nil {
@@ -154,7 +157,32 @@ func (h *Hub) Load(ctx context.Context, id string) (Snapshot, error) {
 }
 
 // View is a session as its users see it.
-func (h *Hub) View(s Snapshot) protocol.Session {
+func (h *Hub) View(ctx context.Context, s Snapshot) (protocol.Session, error) {
+	views, err := h.Views(ctx, []Snapshot{s})
+	if err != nil {
+		return protocol.Session{}, err
+	}
+	return views[0], nil
+}
+
+// Views are sessions as their users see them.
+func (h *Hub) Views(ctx context.Context, snaps []Snapshot) ([]protocol.Session, error) {
+	ids := make([]string, len(snaps))
+	for i, s := range snaps {
+		ids[i] = s.State.Info.SessionID
+	}
+	connections, err := h.store.Connections(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]protocol.Session, len(snaps))
+	for i, s := range snaps {
+		out[i] = h.view(s, connections[i])
+	}
+	return out, nil
+}
+
+func (h *Hub) view(s Snapshot, connections protocol.Connections) protocol.Session {
 	i := s.State.Info
 	metadata := i.Metadata
 	if metadata == nil {
@@ -165,7 +193,7 @@ func (h *Hub) View(s Snapshot) protocol.Session {
 		WorkingDirectory: i.WorkingDirectory, Title: i.Title, Metadata: metadata, AgentOptions: i.AgentOptions,
 		Status: s.State.Status.Status, CreatedAt: i.CreatedAt, LastActivityAt: s.LastActivity.UTC().Truncate(time.Millisecond),
 		ExpiresAt: s.LastActivity.Add(h.cfg.Timers.SessionIdleTTL).UTC().Truncate(time.Millisecond),
-		LastSeq:   s.Last, Epoch: s.Epoch(), Connections: h.tails.connections(i.SessionID),
+		LastSeq:   s.Last, Epoch: s.Epoch(), Connections: connections,
 		PendingApprovals: len(s.State.Approvals),
 	}
 }
@@ -225,14 +253,13 @@ func (h *Hub) Message(ctx context.Context, id, user string, r protocol.MessageRe
 			return protocol.MessageResponse{}, err
 		}
 		b := Batch{State: c.State, Expect: snap.Version, Events: c.Events, Commands: c.Commands, Drop: c.Drop, Notes: c.Notes}
-		done, err := h.store.Append(ctx, id, b)
+		done, err := h.commit(ctx, snap, b)
 		if errors.Is(err, ErrConflict) {
 			continue
 		}
 		if err != nil {
 			return protocol.MessageResponse{}, err
 		}
-		h.changed(id, snap.State, b, done)
 		return protocol.MessageResponse{MessageID: r.MessageID, Seq: done.First}, nil
 	}
 	return protocol.MessageResponse{}, fmt.Errorf("session %s: %w: its state changes too fast", id, ErrUnavailable)

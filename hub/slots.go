@@ -1,63 +1,39 @@
 package hub
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"sync"
 
 	"sessionhub/metrics"
 )
 
-// slots counts the streams of this node, under their session and under their
-// user. A place is taken before a stream starts and given back once.
-type slots struct {
-	mu       sync.Mutex
-	sessions map[string]int
-	users    map[string]int
-	total    int
+// takeSlot takes a stream's place under its node, its session and its user, or
+// refuses with ErrConnectionLimit. giveSlot gives it back, once.
+func (h *Hub) takeSlot(ctx context.Context, s Slot) error {
+	refuse := func(limit metrics.Limit, who string, most int) error {
+		h.cfg.Metrics.LimitRejected(limit)
+		return fmt.Errorf("%w: %s has %d, which is the most", ErrConnectionLimit, who, most)
+	}
+	if open, most := h.open.Add(1), h.cfg.MaxConnections; most > 0 && open > int64(most) {
+		h.open.Add(-1)
+		return refuse(metrics.LimitConnections, "this node", most)
+	}
+	perSession, perUser := h.cfg.MaxConnectionsPerSession, h.cfg.Limits.ConnectionsPerUser
+	err := h.store.TakeSlot(ctx, s, perSession, perUser)
+	if err != nil {
+		h.open.Add(-1)
+	}
+	switch {
+	case errors.Is(err, ErrSessionFull):
+		return refuse(metrics.LimitConnectionsPerSession, "the session", perSession)
+	case errors.Is(err, ErrUserFull):
+		return refuse(metrics.LimitConnectionsPerUser, "the user", perUser)
+	}
+	return err
 }
 
-// slotLimits bound the streams; 0 is no limit.
-type slotLimits struct{ perSession, perUser, perNode int }
-
-// take takes a place, or refuses with ErrConnectionLimit and the limit that was
-// reached.
-func (s *slots) take(session, user string, most slotLimits) (metrics.Limit, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, l := range []struct {
-		limit metrics.Limit
-		who   string
-		have  int
-		most  int
-	}{
-		{metrics.LimitConnectionsPerSession, "the session", s.sessions[session], most.perSession},
-		{metrics.LimitConnectionsPerUser, "the user", s.users[user], most.perUser},
-		{metrics.LimitConnections, "this node", s.total, most.perNode},
-	} {
-		if l.most > 0 && l.have >= l.most {
-			return l.limit, fmt.Errorf("%w: %s has %d, which is the most", ErrConnectionLimit, l.who, l.most)
-		}
-	}
-	if s.sessions == nil {
-		s.sessions, s.users = make(map[string]int), make(map[string]int)
-	}
-	s.sessions[session]++
-	s.users[user]++
-	s.total++
-	return "", nil
-}
-
-func (s *slots) give(session, user string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.total--
-	count(s.sessions, session)
-	count(s.users, user)
-}
-
-// count takes one off, and the entry with the last one.
-func count(by map[string]int, key string) {
-	if by[key]--; by[key] == 0 {
-		delete(by, key)
-	}
+func (h *Hub) giveSlot(s Slot) {
+	h.open.Add(-1)
+	h.store.GiveSlot(s)
 }

@@ -74,8 +74,8 @@ func TestStreamStartsAtItsCursor(t *testing.T) {
 						t.Errorf("event %d has the id %q", f.seq, f.id)
 					}
 				}
-				if c := w.hub.View(w.load(id)).Connections; c.WebSocket+c.SSE != 1 {
-					t.Errorf("connections %+v", c)
+				if v, err := w.hub.View(w.ctx, w.load(id)); err != nil || v.Connections.WebSocket+v.Connections.SSE != 1 {
+					t.Errorf("connections %+v, %v", v.Connections, err)
 				}
 			})
 		})

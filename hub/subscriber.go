@@ -100,16 +100,14 @@ func (h *Hub) Open(ctx context.Context, id string, c protocol.Cursor, enc Encodi
 		return nil, err
 	}
 	user := snap.State.Info.UserID
-	most := slotLimits{h.cfg.MaxConnectionsPerSession, h.cfg.Limits.ConnectionsPerUser, h.cfg.MaxConnections}
-	if limit, err := h.nodeSlots.take(id, user, most); err != nil {
-		h.cfg.Metrics.LimitRejected(limit)
+	if err := h.takeSlot(ctx, Slot{Session: id, User: user, Encoding: enc}); err != nil {
 		return nil, err
 	}
 	return &Stream{hub: h, id: id, user: user, from: from, enc: enc, Ended: snap.State.Closed != "" && from.after >= snap.Last && len(from.gaps) == 0}, nil
 }
 
 // Release gives the place of a stream back that did not start.
-func (s *Stream) Release() { s.hub.nodeSlots.give(s.id, s.user) }
+func (s *Stream) Release() { s.hub.giveSlot(Slot{Session: s.id, User: s.user, Encoding: s.enc}) }
 
 // Start begins to write to the sink: connected, the gaps, all that is after the
 // cursor, caught_up, and then what comes. Stop must be called when the
@@ -183,7 +181,7 @@ func (s *Subscriber) Stop(code int, reason string, cause metrics.CloseReason) {
 		return
 	}
 	s.hub.tails.leave(s)
-	s.hub.nodeSlots.give(s.tail.session, s.user)
+	s.hub.giveSlot(Slot{Session: s.tail.session, User: s.user, Encoding: s.enc})
 	s.hub.cfg.Metrics.StreamClosed(s.transport(), s.ended.Load().cause, time.Since(s.opened))
 }
 

@@ -264,18 +264,6 @@ func (ts *tails) each(f func(*tail)) {
 	}
 }
 
-func (ts *tails) connections(id string) protocol.Connections {
-	ts.mu.Lock()
-	t := ts.by[id]
-	ts.mu.Unlock()
-	if t == nil {
-		return protocol.Connections{}
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return protocol.Connections{WebSocket: t.readers[WebSocket], SSE: t.readers[SSE]}
-}
-
 // Streams is how many streams this node serves.
 func (h *Hub) Streams() int {
 	h.tails.mu.Lock()

@@ -66,8 +66,11 @@ func (l *link) frame(ctx context.Context, f protocol.Frame) error {
 				l.hub.workers.mu.Unlock()
 			}
 			if s := l.session(r.SessionID, r.Assignment); s != nil {
+				l.hub.workers.mu.Lock()
+				s.released = true
+				l.hub.workers.mu.Unlock()
 				err := l.input(ctx, r.SessionID, r.Assignment, InRelease{Reason: clip(validUTF8(r.Reason)), Retry: r.Retry})
-				l.drop(s, false)
+				l.drop(ctx, s, false)
 				return err
 			}
 			return nil
@@ -96,7 +99,7 @@ func (l *link) input(ctx context.Context, id string, assignment uint64, in Input
 	})
 	switch {
 	case errors.Is(err, ErrFenced) || errors.Is(err, ErrNotFound):
-		l.drop(s, true)
+		l.drop(ctx, s, true)
 		return nil
 	case err != nil:
 		return err
@@ -183,7 +186,7 @@ func (l *link) event(ctx context.Context, ev protocol.WorkerEvent) error {
 		d.mu.Unlock()
 		l.kick()
 	case errors.Is(err, ErrFenced), errors.Is(err, ErrNotFound):
-		l.drop(s, true)
+		l.drop(ctx, s, true)
 	default:
 		return err
 	}

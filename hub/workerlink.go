@@ -20,27 +20,36 @@ type WorkerConn interface {
 	Close() error
 }
 
+// WorkerAccess is what a worker's key opens: the sessions of one user, or, with
+// an empty User, of all.
+type WorkerAccess struct{ User string }
+
+func (a WorkerAccess) allows(user string) bool { return a.User == "" || a.User == user }
+
 // link is the hub's end of one worker link.
 //
-// Two goroutines: the reader (ServeWorker itself) stores what the worker sends,
+// Three goroutines: the reader (ServeWorker itself) stores what the worker sends,
 // one frame after the other, so a slow store holds the worker back; the writer
-// sends what is due. The writer has no queue: a session is dirty or not, and
-// what it lacks is read from its command log.
+// sends what is due; the third keeps the worker's lease. The writer has no queue: a session is dirty or not, and
+// what it lacks is read from its command log. It watches the sessions that its
+// worker has, since their clients can be on any node.
 type link struct {
-	hub   *Hub
-	conn  WorkerConn
-	hello protocol.Hello
-	wake  chan struct{}
+	hub    *Hub
+	conn   WorkerConn
+	access WorkerAccess
+	hello  protocol.Hello
+	wake   chan struct{}
 
 	// guarded by dispatcher.mu
-	sessions map[string]*linkSession
-	dirty    map[string]struct{}
-	reserved int // places that are about to be taken
-	closed   bool
-	draining bool                // it has said so: it gets nothing new
-	acks     []protocol.EventAck // to be sent: the last of sessions that are gone
-	revoked  []protocol.Revoke   // to be sent
-	problems []protocol.LinkError
+	sessions   map[string]*linkSession
+	dirty      map[string]struct{}
+	reserved   int // places that are about to be taken
+	closed     bool
+	superseded bool                // the worker has come back over a newer link of this node
+	draining   bool                // it has said so: it gets nothing new
+	acks       []protocol.EventAck // to be sent: the last of sessions that are gone
+	revoked    []protocol.Revoke   // to be sent
+	problems   []protocol.LinkError
 
 	heard time.Time // last frame, or the end of the work on it; guarded by dispatcher.mu
 	busy  bool      // a frame is being worked on; guarded by dispatcher.mu
@@ -53,6 +62,9 @@ type linkSession struct {
 	provider   string
 	assignment uint64
 
+	stop     func()                // of the watch; nil while there is none
+	look     bool                  // its state or commands may have changed
+	released bool                  // the worker has given it back: it hears no more of it
 	assigned bool                  // the assign frame is out
 	message  uint64                // last message command that was sent
 	command  uint64                // last other command that was sent
@@ -70,9 +82,9 @@ type linkSession struct {
 const maxPending = 1000
 
 // ServeWorker serves one worker link until it breaks or ctx ends.
-func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn) error {
+func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn, access WorkerAccess) error {
 	l := &link{
-		hub: h, conn: conn, wake: make(chan struct{}, 1),
+		hub: h, conn: conn, access: access, wake: make(chan struct{}, 1),
 		sessions: make(map[string]*linkSession), dirty: make(map[string]struct{}), heard: time.Now(),
 	}
 	if err := l.readHello(ctx); err != nil {
@@ -84,7 +96,11 @@ func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn) error {
 		_ = conn.Close()
 		return fmt.Errorf("worker link: welcome: %w", err)
 	}
-	l.join(ctx)
+	if err := l.join(ctx); err != nil {
+		_ = conn.Close()
+		l.leave()
+		return fmt.Errorf("worker link: take the worker in: %w", err)
+	}
 	h.cfg.Log.Info("worker joined", "worker", l.hello.Worker, "version", l.hello.Version,
 		"providers", l.hello.Providers, "capacity", l.hello.Capacity, "sessions", len(l.hello.Sessions))
 
@@ -97,11 +113,12 @@ func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn) error {
 		}
 		_ = conn.Close() // ends the reader
 	})
+	wg.Go(func() { l.keepLease(ctx) })
 	err := l.read(ctx)
 	cancel()
 	_ = conn.Close()
 	wg.Wait()
-	h.workers.leave(l)
+	l.leave()
 	h.cfg.Log.Info("worker left", "worker", l.hello.Worker, "reason", err)
 	return err
 }
@@ -125,47 +142,97 @@ func (l *link) readHello(ctx context.Context) error {
 }
 
 // join takes the worker in: what it still runs and is still its own goes on,
-// the rest is revoked; what it had and has forgotten is lost.
-func (l *link) join(ctx context.Context) {
+// the rest is revoked; what it had and has forgotten is lost. While the store is
+// away, the worker waits.
+func (l *link) join(ctx context.Context) error {
 	d := l.hub.workers
-	d.mu.Lock()
-	if old, ok := d.lost[l.hello.Worker]; ok {
-		old.timer.Stop()
-		delete(d.lost, l.hello.Worker)
-		d.mu.Unlock()
-		for id, assignment := range old.sessions {
-			if !slices.ContainsFunc(l.hello.Sessions, func(s protocol.HelloSession) bool { return s.SessionID == id && s.Assignment == assignment }) {
-				d.lose(id, assignment)
-			}
-		}
-	} else {
-		d.mu.Unlock()
+	worker := l.hello.Worker
+	if err := l.persist(ctx, func() error { return l.renew(ctx) }); err != nil {
+		return err
+	}
+	var held []string
+	if err := l.persist(ctx, func() (err error) { held, err = l.hub.store.Held(ctx, worker); return err }); err != nil {
+		return err
 	}
 	for _, s := range l.hello.Sessions {
-		snap, err := l.hub.store.Load(ctx, s.SessionID)
-		if err != nil || snap.State.Worker != l.hello.Worker || snap.State.Assignment != s.Assignment {
-			d.mu.Lock()
-			l.revoked = append(l.revoked, protocol.Revoke{SessionID: s.SessionID, Assignment: s.Assignment})
-			d.mu.Unlock()
-			continue
-		}
-		d.mu.Lock()
-		d.keepLocked(l.hello.Worker, s.SessionID)
-		x := &linkSession{
-			id: s.SessionID, provider: snap.State.Info.Provider, assignment: s.Assignment, assigned: true, stored: snap.N, hello: s,
-		}
-		l.sessions[s.SessionID] = x
-		d.owner[s.SessionID] = l
-		l.dirty[s.SessionID] = struct{}{}
-		d.mu.Unlock()
-		if err := l.finish(ctx, x); err != nil {
-			break // the link is ending
+		if err := l.rejoin(ctx, s); err != nil {
+			return err
 		}
 	}
 	d.mu.Lock()
+	held = slices.DeleteFunc(held, func(id string) bool { return l.sessions[id] != nil })
+	d.mu.Unlock()
+	for _, id := range held {
+		if err := l.persist(ctx, func() error { return d.lose(ctx, worker, id) }); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	for o := range d.links {
+		o.superseded = o.superseded || o.hello.Worker == worker
+	}
 	d.links[l] = struct{}{}
 	d.mu.Unlock()
 	d.kick()
+	l.kick()
+	return nil
+}
+
+// rejoin takes one session of a hello in.
+func (l *link) rejoin(ctx context.Context, s protocol.HelloSession) error {
+	var snap Snapshot
+	err := l.persist(ctx, func() (err error) { snap, err = l.hub.store.Load(ctx, s.SessionID); return err })
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if err != nil || snap.State.Worker != l.hello.Worker || snap.State.Assignment != s.Assignment || !l.access.allows(snap.State.Info.UserID) {
+		d := l.hub.workers
+		d.mu.Lock()
+		l.revokeLocked(s.SessionID, s.Assignment)
+		d.mu.Unlock()
+		return nil
+	}
+	x := &linkSession{
+		id: s.SessionID, provider: snap.State.Info.Provider, assignment: s.Assignment, assigned: true, stored: snap.N, hello: s,
+	}
+	l.add(x)
+	return l.finish(ctx, x)
+}
+
+// add gives the link a session, and watches it.
+func (l *link) add(s *linkSession) {
+	d := l.hub.workers
+	d.mu.Lock()
+	if l.closed { // it broke in between: its lease runs, with this session in it
+		d.mu.Unlock()
+		return
+	}
+	l.sessions[s.id] = s
+	d.owner[s.id] = l
+	d.mu.Unlock()
+	stop := l.hub.store.Watch(s.id, func(n Notice) {
+		if n.Changed {
+			l.look(s)
+		}
+	})
+	d.mu.Lock()
+	if l.sessions[s.id] == s && !l.closed {
+		s.stop, stop = stop, nil
+	}
+	d.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	l.look(s) // at what came before the watch
+}
+
+// look has the writer read what a session has for the worker.
+func (l *link) look(s *linkSession) {
+	d := l.hub.workers
+	d.mu.Lock()
+	s.look = true
+	l.dirty[s.id] = struct{}{}
+	d.mu.Unlock()
 	l.kick()
 }
 
@@ -220,10 +287,12 @@ func (l *link) revokeLocked(id string, assignment uint64) {
 }
 
 // drop forgets a session of this link; its place is free.
-func (l *link) drop(s *linkSession, revoke bool) {
+func (l *link) drop(ctx context.Context, s *linkSession, revoke bool) {
 	d := l.hub.workers
 	d.mu.Lock()
-	if l.sessions[s.id] == s {
+	stop := s.stop
+	s.stop = nil
+	if l.sessions[s.id] == s { // else it was given to this worker again
 		delete(l.sessions, s.id)
 		if d.owner[s.id] == l {
 			delete(d.owner, s.id)
@@ -238,6 +307,14 @@ func (l *link) drop(s *linkSession, revoke bool) {
 		l.revokeLocked(s.id, s.assignment)
 	}
 	d.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	// A session that stays in the list is lost once more when the worker's lease
+	// ends, which changes nothing.
+	if err := l.hub.store.Unhold(ctx, l.hello.Worker, s.id); err != nil && ctx.Err() == nil {
+		l.hub.cfg.Log.Warn("take a session off its worker's list", "session", s.id, "error", err)
+	}
 	d.kick()
 }
 
@@ -257,7 +334,7 @@ func (l *link) closeOverdue(s *linkSession) {
 	if _, _, err := l.hub.change(ctx, s.id, in, nil); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrFenced) {
 		l.hub.cfg.Log.Error("free the place of a closed session", "session", s.id, "error", err)
 	}
-	l.drop(s, true)
+	l.drop(ctx, s, true)
 }
 
 func (l *link) problem(code, detail string) {
@@ -389,21 +466,24 @@ func (l *link) flush(ctx context.Context) error {
 func (l *link) flushSession(ctx context.Context, s *linkSession) error {
 	d := l.hub.workers
 	d.mu.Lock()
-	stored, ack, assigned := s.stored, s.stored > s.acked, s.assigned
+	stored, ack, assigned, look := s.stored, s.stored > s.acked, s.assigned, s.look && !s.released
 	after := min(s.message, s.command)
-	s.acked = s.stored
+	s.acked, s.look = s.stored, false
 	d.mu.Unlock()
 	if ack {
 		if err := l.send(ctx, protocol.FrameAck, protocol.EventAck{SessionID: s.id, Assignment: s.assignment, N: stored}); err != nil {
 			return err
 		}
 	}
+	if !look {
+		return nil
+	}
 	snap, err := l.hub.store.Load(ctx, s.id)
 	if err == nil && (snap.State.Worker != l.hello.Worker || snap.State.Assignment != s.assignment) {
 		err = ErrFenced
 	}
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) {
-		l.drop(s, true)
+		l.drop(ctx, s, true)
 		return nil
 	}
 	var commands []Command
@@ -431,14 +511,7 @@ func (l *link) flushSession(ctx context.Context, s *linkSession) error {
 // out of reach.
 const storeRetry = 250 * time.Millisecond
 
-func (l *link) retry(s *linkSession) {
-	time.AfterFunc(storeRetry, func() {
-		l.hub.workers.mu.Lock()
-		l.dirty[s.id] = struct{}{}
-		l.hub.workers.mu.Unlock()
-		l.kick()
-	})
-}
+func (l *link) retry(s *linkSession) { time.AfterFunc(storeRetry, func() { l.look(s) }) }
 
 func (l *link) sendAssign(ctx context.Context, s *linkSession, state *State) error {
 	l.hub.workers.mu.Lock()

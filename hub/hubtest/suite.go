@@ -1,4 +1,4 @@
-// Package hubtest holds every hub.Store to the text of hub/ports.go: one suite
+// Package hubtest holds every hub.Store to the text of its ports (hub/ports.go, hub/cluster.go): one suite
 // that each implementation runs in its own test.
 //
 //	func TestStore(t *testing.T) {
@@ -65,6 +65,20 @@ func Run(t *testing.T, open Open) {
 		{"SessionLimitRace", Retention{}, testSessionLimitRace},
 		{"Forget", Retention{}, testForget},
 		{"TokenBucket", Retention{}, testTokenBucket},
+		{"Due", Retention{}, testDue},
+		{"DueHides", Retention{}, testDueHides},
+		{"DueSettle", Retention{}, testDueSettle},
+		{"DueArmedMeanwhile", Retention{}, testDueArmedMeanwhile},
+		{"DueRace", Retention{}, testDueRace},
+		{"Queue", Retention{}, testQueue},
+		{"QueueIsFair", Retention{}, testQueueIsFair},
+		{"QueueWatch", Retention{}, testQueueWatch},
+		{"Census", Retention{}, testCensus},
+		{"WorkerLease", Retention{}, testWorkerLease},
+		{"WorkerLapses", Retention{}, testWorkerLapses},
+		{"Held", Retention{}, testHeld},
+		{"Slots", Retention{}, testSlots},
+		{"SlotsRace", Retention{}, testSlotsRace},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			part.test(&fixture{T: t, store: open(t, part.retention), ctx: t.Context()})

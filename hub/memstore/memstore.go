@@ -38,6 +38,10 @@ type Store struct {
 	open   map[string]int // sessions that are not closed, by user
 
 	buckets buckets
+	due     dueIndex
+	queue   workQueue
+	workers registry
+	slots   slots
 }
 
 type session struct {
@@ -73,6 +77,28 @@ func New(r Retention) *Store {
 }
 
 var _ hub.Store = (*Store)(nil)
+
+// Available implements hub.Store: it always is.
+func (s *Store) Available() error { return nil }
+
+// Shared implements hub.Store: it is this process's own.
+func (s *Store) Shared() bool { return false }
+
+// Census implements hub.Store.
+func (s *Store) Census(context.Context) (hub.Census, bool, error) {
+	c := hub.Census{Sessions: make(map[protocol.Status]int), Queue: s.queue.depths()}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, x := range s.byAge {
+		x.mu.Lock()
+		if x.state.Closed != protocol.ClosedDeleted {
+			c.Sessions[x.state.Status.Status]++
+			c.ApprovalsPending += len(x.state.Approvals)
+		}
+		x.mu.Unlock()
+	}
+	return c, true, nil
+}
 
 // Create implements hub.Store.
 func (s *Store) Create(_ context.Context, id string, b hub.Batch, maxOpen int) (hub.Appended, error) {

@@ -15,6 +15,10 @@ import (
 type deadlines struct {
 	hub  *Hub
 	wake chan struct{}
+
+	// Owned by run.
+	away bool      // the store could not be asked
+	back time.Time // when it could again
 }
 
 func newDeadlines(h *Hub) *deadlines { return &deadlines{hub: h, wake: make(chan struct{}, 1)} }
@@ -50,10 +54,12 @@ func (d *deadlines) run(ctx context.Context) {
 	for {
 		taken, wait, err := d.hub.store.TakeDue(ctx, dueBatch, dueHide)
 		if err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !d.away {
 				d.hub.cfg.Log.Error("ask which sessions are due", "error", err)
 			}
-			wait = duePoll
+			wait, d.away = duePoll, true
+		} else if d.away {
+			d.away, d.back = false, time.Now()
 		}
 		for _, due := range taken {
 			next := d.hub.look(ctx, due.ID)
@@ -99,13 +105,24 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
+// grace is how much time workers have left because nobody could renew a lease
+// while the store was away: for a whole lease after that none has ended.
+func (d *deadlines) grace(now time.Time) time.Duration {
+	if d.back.IsZero() {
+		return 0
+	}
+	return max(0, d.hub.cfg.Timers.WorkerLease-now.Sub(d.back))
+}
+
 // look does what is due in a session, and says when to look at it next; zero:
 // never.
 func (h *Hub) look(ctx context.Context, id string) time.Time {
 	now := time.Now()
 	snap, err := h.store.Load(ctx, id)
 	lease := h.cfg.Timers.WorkerLease
-	if err == nil && snap.State.Worker != "" {
+	if grace := h.due.grace(now); grace > 0 {
+		lease = grace
+	} else if err == nil && snap.State.Worker != "" {
 		lease, err = h.workers.lookAtWorker(ctx, snap.State)
 	}
 	if err == nil {

@@ -185,7 +185,7 @@ func (d *dispatcher) unhold(ctx context.Context, l *link, id string) error {
 // had a place. Called with d.mu held.
 func (l *link) serves(w Waiting) bool {
 	return !l.draining && slices.Contains(l.hello.Providers, w.Provider) &&
-		(w.Workspace == "" || w.Workspace == l.hello.Workspace) && l.access.allows(w.User)
+		(w.Workspace == "" || w.Workspace == l.hello.Workspace) && l.key.serves(w.User)
 }
 
 // reserve finds the worker with the most free places and takes one. fits says

@@ -37,9 +37,8 @@ func (l *link) renew(ctx context.Context) error {
 	d := l.hub.workers
 	d.mu.Lock()
 	left := l.hub.cfg.Timers.WorkerLease + renewEvery - l.silentLocked(time.Now())
-	superseded := l.superseded
 	d.mu.Unlock()
-	if left <= 0 || superseded {
+	if left <= 0 {
 		return nil
 	}
 	return l.hub.store.RenewWorker(ctx, l.info(), left)
@@ -74,7 +73,6 @@ func (l *link) leave() {
 		}
 	}
 	silent := l.silentLocked(time.Now()) >= l.mostSilence()
-	superseded := l.superseded
 	d.mu.Unlock()
 	for _, stop := range stops {
 		stop()
@@ -83,7 +81,6 @@ func (l *link) leave() {
 	defer cancel()
 	var err error
 	switch {
-	case superseded:
 	case had > 0 && !silent:
 		err = l.hub.store.RenewWorker(ctx, l.info(), l.hub.cfg.Timers.WorkerLease)
 	case had == 0:

@@ -170,8 +170,11 @@ func TestHelloIsChecked(t *testing.T) {
 			}
 		}
 		mine, theirs := newPipe()
-		w.wg.Go(func() { _ = w.hub.ServeWorker(w.ctx, theirs, hub.WorkerAccess{}) })
+		w.wg.Go(func() { _ = w.hub.ServeWorker(w.ctx, theirs, hub.WorkerKey{}) })
 		_ = mine.WriteFrame(w.ctx, protocol.NewFrame(protocol.FramePong, protocol.Empty{}))
+		if why, err := mine.ReadFrame(w.ctx); err != nil || !strings.Contains(string(why), `"invalid"`) {
+			t.Errorf("a first frame that is no hello: %s, %v", why, err)
+		}
 		synctest.Wait()
 		select {
 		case <-mine.closed:

@@ -72,9 +72,15 @@ func hello(worker string, sessions ...protocol.HelloSession) protocol.Hello {
 // join connects a worker.
 func (w *world) join(h protocol.Hello) *peer {
 	w.t.Helper()
+	return w.joinWith(hub.WorkerKey{}, h)
+}
+
+// joinWith is join with a key.
+func (w *world) joinWith(key hub.WorkerKey, h protocol.Hello) *peer {
+	w.t.Helper()
 	mine, theirs := newPipe()
 	p := &peer{w: w, conn: mine, done: make(chan error, 1), thaw: make(chan struct{})}
-	w.wg.Go(func() { p.done <- w.hub.ServeWorker(w.ctx, theirs, hub.WorkerAccess{}) })
+	w.wg.Go(func() { p.done <- w.hub.ServeWorker(w.ctx, theirs, key) })
 	w.wg.Go(p.read)
 	p.send(protocol.FrameHello, h)
 	return p

@@ -20,36 +20,32 @@ type WorkerConn interface {
 	Close() error
 }
 
-// WorkerAccess is what a worker's key opens: the sessions of one user, or, with
-// an empty User, of all.
-type WorkerAccess struct{ User string }
-
-func (a WorkerAccess) allows(user string) bool { return a.User == "" || a.User == user }
-
 // link is the hub's end of one worker link.
 //
 // Three goroutines: the reader (ServeWorker itself) stores what the worker sends,
 // one frame after the other, so a slow store holds the worker back; the writer
-// sends what is due; the third keeps the worker's lease. The writer has no queue: a session is dirty or not, and
+// sends what is due; the third keeps the worker's lease. The writer has no queue:
+// a session is dirty or not, and
 // what it lacks is read from its command log. It watches the sessions that its
 // worker has, since their clients can be on any node.
 type link struct {
-	hub    *Hub
-	conn   WorkerConn
-	access WorkerAccess
-	hello  protocol.Hello
-	wake   chan struct{}
+	hub   *Hub
+	conn  WorkerConn
+	key   WorkerKey
+	end   context.CancelCauseFunc // ends the link, and says why
+	left  chan struct{}           // closed when the dispatcher has forgotten it
+	hello protocol.Hello
+	wake  chan struct{}
 
 	// guarded by dispatcher.mu
-	sessions   map[string]*linkSession
-	dirty      map[string]struct{}
-	reserved   int // places that are about to be taken
-	closed     bool
-	superseded bool                // the worker has come back over a newer link of this node
-	draining   bool                // it has said so: it gets nothing new
-	acks       []protocol.EventAck // to be sent: the last of sessions that are gone
-	revoked    []protocol.Revoke   // to be sent
-	problems   []protocol.LinkError
+	sessions map[string]*linkSession
+	dirty    map[string]struct{}
+	reserved int // places that are about to be taken
+	closed   bool
+	draining bool                // it has said so: it gets nothing new
+	acks     []protocol.EventAck // to be sent: the last of sessions that are gone
+	revoked  []protocol.Revoke   // to be sent
+	problems []protocol.LinkError
 
 	heard time.Time // last frame, or the end of the work on it; guarded by dispatcher.mu
 	busy  bool      // a frame is being worked on; guarded by dispatcher.mu
@@ -81,122 +77,62 @@ type linkSession struct {
 // more rubbish than it reads answers loses its link.
 const maxPending = 1000
 
-// ServeWorker serves one worker link until it breaks or ctx ends.
-func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn, access WorkerAccess) error {
+// ServeWorker serves one worker link until it breaks or ctx ends, and returns
+// why it ended. A protocol.LinkError as the cause of ctx's end is told to the
+// worker, as every other reason is that is one: in an error frame before the
+// close. A conn with a method CloseFor(error) error is closed by that.
+func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	l := &link{
-		hub: h, conn: conn, access: access, wake: make(chan struct{}, 1),
+		hub: h, conn: conn, key: key, end: end, left: make(chan struct{}), wake: make(chan struct{}, 1),
 		sessions: make(map[string]*linkSession), dirty: make(map[string]struct{}), heard: time.Now(),
 	}
-	if err := l.readHello(ctx); err != nil {
-		_ = conn.Close()
+	if err := l.greet(ctx); err != nil {
+		l.close(err)
 		return fmt.Errorf("worker link: %w", err)
 	}
-	welcome := protocol.Welcome{Node: h.cfg.Node, HeartbeatSeconds: int(h.cfg.Timers.LinkHeartbeat / time.Second)}
-	if err := conn.WriteFrame(ctx, protocol.NewFrame(protocol.FrameWelcome, welcome)); err != nil {
-		_ = conn.Close()
-		return fmt.Errorf("worker link: welcome: %w", err)
-	}
 	if err := l.join(ctx); err != nil {
-		_ = conn.Close()
+		l.close(err)
 		l.leave()
 		return fmt.Errorf("worker link: take the worker in: %w", err)
 	}
-	h.cfg.Log.Info("worker joined", "worker", l.hello.Worker, "version", l.hello.Version,
+	h.cfg.Log.Info("worker joined", "worker", l.hello.Worker, "key", key.Name, "user", key.User, "version", l.hello.Version,
 		"providers", l.hello.Providers, "capacity", l.hello.Capacity, "sessions", len(l.hello.Sessions))
 
-	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		defer cancel()
-		if err := l.write(ctx); err != nil && ctx.Err() == nil {
-			h.cfg.Log.Warn("worker link: write", "worker", l.hello.Worker, "error", err)
-		}
-		_ = conn.Close() // ends the reader
+		end(l.write(ctx))
+		l.close(context.Cause(ctx)) // ends the reader
 	})
 	wg.Go(func() { l.keepLease(ctx) })
-	err := l.read(ctx)
-	cancel()
-	_ = conn.Close()
+	end(l.read(ctx))
 	wg.Wait()
 	l.leave()
+	close(l.left)
+	err := context.Cause(ctx) // the first of the reasons
 	h.cfg.Log.Info("worker left", "worker", l.hello.Worker, "reason", err)
 	return err
 }
 
-func (l *link) readHello(ctx context.Context) error {
-	raw, err := l.conn.ReadFrame(ctx)
-	if err != nil {
-		return err
-	}
-	var f protocol.Frame
-	if err := protocol.Decode(raw, &f); err != nil || f.Type != protocol.FrameHello {
-		return fmt.Errorf("%w: the first frame must be hello", ErrInvalid)
-	}
-	if err := protocol.Decode(f.Data, &l.hello); err != nil {
-		return fmt.Errorf("%w: hello: %w", ErrInvalid, err)
-	}
-	if l.hello.Worker == "" || len(l.hello.Worker) > maxNameBytes || l.hello.Workspace == "" || len(l.hello.Workspace) > maxPathBytes {
-		return fmt.Errorf("%w: hello needs a worker and a workspace of bounded length", ErrInvalid)
-	}
-	return nil
-}
+// tellTimeout bounds the last word to a worker.
+const tellTimeout = time.Second
 
-// join takes the worker in: what it still runs and is still its own goes on,
-// the rest is revoked; what it had and has forgotten is lost. While the store is
-// away, the worker waits.
-func (l *link) join(ctx context.Context) error {
-	d := l.hub.workers
-	worker := l.hello.Worker
-	if err := l.persist(ctx, func() error { return l.renew(ctx) }); err != nil {
-		return err
+// close tells the worker why its link ends, if there is a word for it, and ends
+// it. Called by the writer, or before there is one.
+func (l *link) close(reason error) {
+	var why protocol.LinkError
+	if errors.As(reason, &why) {
+		ctx, cancel := context.WithTimeout(context.Background(), tellTimeout)
+		defer cancel()
+		// It may have gone: then there is nobody to tell.
+		_ = l.conn.WriteFrame(ctx, protocol.NewFrame(protocol.FrameError, why))
 	}
-	var held []string
-	if err := l.persist(ctx, func() (err error) { held, err = l.hub.store.Held(ctx, worker); return err }); err != nil {
-		return err
+	if c, ok := l.conn.(interface{ CloseFor(reason error) error }); ok {
+		_ = c.CloseFor(reason)
+		return
 	}
-	for _, s := range l.hello.Sessions {
-		if err := l.rejoin(ctx, s); err != nil {
-			return err
-		}
-	}
-	d.mu.Lock()
-	held = slices.DeleteFunc(held, func(id string) bool { return l.sessions[id] != nil })
-	d.mu.Unlock()
-	for _, id := range held {
-		if err := l.persist(ctx, func() error { return d.lose(ctx, worker, id) }); err != nil {
-			return err
-		}
-	}
-	d.mu.Lock()
-	for o := range d.links {
-		o.superseded = o.superseded || o.hello.Worker == worker
-	}
-	d.links[l] = struct{}{}
-	d.mu.Unlock()
-	d.kick()
-	l.kick()
-	return nil
-}
-
-// rejoin takes one session of a hello in.
-func (l *link) rejoin(ctx context.Context, s protocol.HelloSession) error {
-	var snap Snapshot
-	err := l.persist(ctx, func() (err error) { snap, err = l.hub.store.Load(ctx, s.SessionID); return err })
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	if err != nil || snap.State.Worker != l.hello.Worker || snap.State.Assignment != s.Assignment || !l.access.allows(snap.State.Info.UserID) {
-		d := l.hub.workers
-		d.mu.Lock()
-		l.revokeLocked(s.SessionID, s.Assignment)
-		d.mu.Unlock()
-		return nil
-	}
-	x := &linkSession{
-		id: s.SessionID, provider: snap.State.Info.Provider, assignment: s.Assignment, assigned: true, stored: snap.N, hello: s,
-	}
-	l.add(x)
-	return l.finish(ctx, x)
+	_ = l.conn.Close()
 }
 
 // add gives the link a session, and watches it.
@@ -234,26 +170,6 @@ func (l *link) look(s *linkSession) {
 	l.dirty[s.id] = struct{}{}
 	d.mu.Unlock()
 	l.kick()
-}
-
-// finish makes up for a done that was lost with the last link: hello names the
-// last message that the worker finished. Its complete can be among the events
-// that are still to be sent again, so all of those come first.
-func (l *link) finish(ctx context.Context, s *linkSession) error {
-	d := l.hub.workers
-	d.mu.Lock()
-	message := s.hello.Message
-	if s.stored < s.hello.Event {
-		message = 0
-	}
-	if message != 0 {
-		s.hello = protocol.HelloSession{}
-	}
-	d.mu.Unlock()
-	if message == 0 {
-		return nil
-	}
-	return l.input(ctx, s.id, s.assignment, InDone{Message: message})
 }
 
 func (l *link) kick() {
@@ -360,7 +276,7 @@ func (l *link) write(ctx context.Context) error {
 			silent := l.silentLocked(now)
 			l.hub.workers.mu.Unlock()
 			if silent >= l.mostSilence() {
-				return fmt.Errorf("nothing heard for %s", silent.Round(time.Second))
+				return protocol.LinkError{Code: protocol.LinkSilent, Detail: fmt.Sprintf("nothing heard for %s", silent.Round(time.Second))}
 			}
 			if err := l.send(ctx, protocol.FramePing, protocol.Empty{}); err != nil {
 				return err
@@ -448,11 +364,11 @@ func (l *link) flush(ctx context.Context) error {
 		}
 	}
 	for _, p := range problems {
+		if p.Code == protocol.LinkHole {
+			return p // told as the reason of the end
+		}
 		if err := l.send(ctx, protocol.FrameError, p); err != nil {
 			return err
-		}
-		if p.Code == protocol.LinkHole {
-			return errors.New("the worker left an event out")
 		}
 	}
 	for _, s := range dirty {

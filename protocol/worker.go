@@ -169,11 +169,23 @@ const (
 	LinkHole      = "hole"      // an event's n left one out: the link closes
 	LinkForbidden = "forbidden" // an event type or status a worker may not send
 	LinkInvalid   = "invalid"   // a frame or an event's data that cannot be read
-	LinkTooLarge  = "too_large" // an event's data over the limit that cannot be split or cut
+	LinkTooLarge  = "too_large" // an event's data over the limit that cannot be split or cut; of a frame over it: the link closes
+
+	// The link closes for what the worker cannot mend by a frame.
+	LinkSilent       = "silent"       // nothing was heard of the worker for the time of its lease
+	LinkReplaced     = "replaced"     // another link was opened under the worker's name: who reads this stops
+	LinkUnauthorized = "unauthorized" // the key was taken away
+	LinkDraining     = "draining"     // the node stops: come back, perhaps to another one
 )
 
-// LinkError tells a worker what was wrong with a frame.
+// LinkError tells a worker what was wrong with a frame, or why its link ends. It
+// is an error, so that it can be the reason of an end.
 type LinkError struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 }
+
+func (e LinkError) Error() string { return e.Code + ": " + e.Detail }
+
+// WorkerLinkPath is where a hub serves the worker link.
+const WorkerLinkPath = "/worker/link"

@@ -164,7 +164,7 @@ func (n *Node) run() {
 // remote one.
 func (n *Node) dialWorker(ctx context.Context) (worker.Conn, error) {
 	ours, theirs := newPipe()
-	n.wg.Go(func() { _ = n.hub.ServeWorker(ctx, ours, hub.WorkerAccess{}) })
+	n.wg.Go(func() { _ = n.hub.ServeWorker(ctx, ours, hub.WorkerKey{}) })
 	return theirs, nil
 }
 

@@ -1,0 +1,149 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sessionhub/protocol"
+)
+
+// greet reads hello and answers it, within the time of a lease.
+func (l *link) greet(ctx context.Context) error {
+	limit, cancel := context.WithTimeoutCause(ctx, l.hub.cfg.Timers.WorkerLease,
+		protocol.LinkError{Code: protocol.LinkInvalid, Detail: "no hello came in time"})
+	defer cancel()
+	defer context.AfterFunc(limit, func() { _ = l.conn.Close() })()
+	err := l.readHello(limit)
+	if err == nil {
+		welcome := protocol.Welcome{Node: l.hub.cfg.Node, HeartbeatSeconds: int(l.hub.cfg.Timers.LinkHeartbeat / time.Second)}
+		err = l.conn.WriteFrame(limit, protocol.NewFrame(protocol.FrameWelcome, welcome))
+	}
+	if err != nil && limit.Err() != nil {
+		return context.Cause(limit)
+	}
+	return err
+}
+
+func (l *link) readHello(ctx context.Context) error {
+	raw, err := l.conn.ReadFrame(ctx)
+	if err != nil {
+		return err
+	}
+	invalid := func(format string, args ...any) error {
+		return protocol.LinkError{Code: protocol.LinkInvalid, Detail: fmt.Sprintf(format, args...)}
+	}
+	var f protocol.Frame
+	if err := protocol.Decode(raw, &f); err != nil || f.Type != protocol.FrameHello {
+		return invalid("the first frame must be hello")
+	}
+	if err := protocol.Decode(f.Data, &l.hello); err != nil {
+		return invalid("hello: %v", err)
+	}
+	if l.hello.Worker == "" || len(l.hello.Worker) > maxNameBytes || l.hello.Workspace == "" || len(l.hello.Workspace) > maxPathBytes {
+		return invalid("hello needs a worker and a workspace of bounded length")
+	}
+	l.hello.Worker = l.key.worker(l.hello.Worker)
+	return nil
+}
+
+// replace ends a link that the same worker has left without a word, so that
+// nothing more is given to it. A worker has one link: of two with one name the
+// newer counts.
+func (l *link) replace(ctx context.Context) {
+	d := l.hub.workers
+	d.mu.Lock()
+	var old []*link
+	for o := range d.links {
+		if o.hello.Worker == l.hello.Worker {
+			old = append(old, o)
+		}
+	}
+	d.mu.Unlock()
+	for _, o := range old {
+		o.end(protocol.LinkError{Code: protocol.LinkReplaced, Detail: "a worker of the same name has connected"})
+		select {
+		case <-o.left:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// join takes the worker in: what it still runs and is still its own goes on,
+// the rest is revoked; what it had and has forgotten is lost. While the store is
+// away, the worker waits.
+func (l *link) join(ctx context.Context) error {
+	d := l.hub.workers
+	l.replace(ctx)
+	worker := l.hello.Worker
+	if err := l.persist(ctx, func() error { return l.renew(ctx) }); err != nil {
+		return err
+	}
+	var held []string
+	if err := l.persist(ctx, func() (err error) { held, err = l.hub.store.Held(ctx, worker); return err }); err != nil {
+		return err
+	}
+	for _, s := range l.hello.Sessions {
+		if err := l.rejoin(ctx, s); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	held = slices.DeleteFunc(held, func(id string) bool { return l.sessions[id] != nil })
+	d.mu.Unlock()
+	for _, id := range held {
+		if err := l.persist(ctx, func() error { return d.lose(ctx, worker, id) }); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	d.links[l] = struct{}{}
+	d.mu.Unlock()
+	d.kick()
+	l.kick()
+	return nil
+}
+
+// rejoin takes one session of a hello in.
+func (l *link) rejoin(ctx context.Context, s protocol.HelloSession) error {
+	var snap Snapshot
+	err := l.persist(ctx, func() (err error) { snap, err = l.hub.store.Load(ctx, s.SessionID); return err })
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if err != nil || snap.State.Worker != l.hello.Worker || snap.State.Assignment != s.Assignment || !l.key.serves(snap.State.Info.UserID) {
+		d := l.hub.workers
+		d.mu.Lock()
+		l.revokeLocked(s.SessionID, s.Assignment)
+		d.mu.Unlock()
+		return nil
+	}
+	x := &linkSession{
+		id: s.SessionID, provider: snap.State.Info.Provider, assignment: s.Assignment, assigned: true, stored: snap.N, hello: s,
+	}
+	l.add(x)
+	return l.finish(ctx, x)
+}
+
+// finish makes up for a done that was lost with the last link: hello names the
+// last message that the worker finished. Its complete can be among the events
+// that are still to be sent again, so all of those come first.
+func (l *link) finish(ctx context.Context, s *linkSession) error {
+	d := l.hub.workers
+	d.mu.Lock()
+	message := s.hello.Message
+	if s.stored < s.hello.Event {
+		message = 0
+	}
+	if message != 0 {
+		s.hello = protocol.HelloSession{}
+	}
+	d.mu.Unlock()
+	if message == 0 {
+		return nil
+	}
+	return l.input(ctx, s.id, s.assignment, InDone{Message: message})
+}

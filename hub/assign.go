@@ -25,13 +25,20 @@ type dispatcher struct {
 	hub  *Hub
 	wake chan struct{}
 
+	// Assignments that the store did not answer: they may have been made. Owned
+	// by run.
+	doubts map[string]*link
+
 	mu    sync.Mutex
 	links map[*link]struct{}
 	owner map[string]*link // by session: those that a link of this node has
 }
 
 func newDispatcher(h *Hub) *dispatcher {
-	return &dispatcher{hub: h, wake: make(chan struct{}, 1), links: make(map[*link]struct{}), owner: make(map[string]*link)}
+	return &dispatcher{
+		hub: h, wake: make(chan struct{}, 1), doubts: make(map[string]*link),
+		links: make(map[*link]struct{}), owner: make(map[string]*link),
+	}
 }
 
 // want has a session given to a worker as soon as there is a place. When it
@@ -52,16 +59,21 @@ func (d *dispatcher) kick() {
 
 func (d *dispatcher) run(ctx context.Context) {
 	defer d.hub.store.WatchQueue(d.kick)()
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.wake:
 		}
-		if err := d.assignAll(ctx); err != nil && ctx.Err() == nil {
-			d.hub.cfg.Log.Error("give sessions to workers", "error", err)
+		err := d.assignAll(ctx)
+		if err != nil && ctx.Err() == nil {
+			if !failing { // once, not four times a second for as long as it lasts
+				d.hub.cfg.Log.Error("give sessions to workers", "error", err)
+			}
 			time.AfterFunc(storeRetry, d.kick)
 		}
+		failing = err != nil
 	}
 }
 
@@ -71,6 +83,9 @@ const queuePage = 256
 
 // assignAll offers the waiting sessions to the workers of this node, in order.
 func (d *dispatcher) assignAll(ctx context.Context) error {
+	if err := d.settleDoubts(ctx); err != nil {
+		return err
+	}
 	if d.hub.Ready() != nil {
 		return nil
 	}
@@ -87,6 +102,27 @@ func (d *dispatcher) assignAll(ctx context.Context) error {
 			if full {
 				break
 			}
+		}
+	}
+	return nil
+}
+
+// settleDoubts finds out which of the assignments without an answer were made.
+func (d *dispatcher) settleDoubts(ctx context.Context) error {
+	for id, l := range d.doubts {
+		snap, err := d.hub.store.Load(ctx, id)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		delete(d.doubts, id)
+		if err != nil || snap.State.Worker != l.hello.Worker {
+			continue
+		}
+		d.mu.Lock()
+		has := l.sessions[id] != nil
+		d.mu.Unlock()
+		if !has {
+			l.add(&linkSession{id: id, provider: snap.State.Info.Provider, assignment: snap.State.Assignment})
 		}
 	}
 	return nil
@@ -147,7 +183,8 @@ func (d *dispatcher) assign(ctx context.Context, w Waiting) (full bool, err erro
 		}
 		return false, d.dequeue(ctx, w)
 	case err != nil:
-		return false, err // it is looked at again, whether it was stored or not
+		d.doubts[w.ID] = l
+		return false, err
 	}
 	l.add(&linkSession{id: w.ID, provider: w.Provider, assignment: after.State.Assignment})
 	return false, d.dequeue(ctx, w)

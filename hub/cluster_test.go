@@ -21,6 +21,7 @@ type shared struct {
 	crashed  atomic.Bool
 	noQueue  atomic.Bool // Enqueue fails
 	stopping atomic.Bool // everything fails: the store is away
+	mute     atomic.Bool // appends are made, but not answered
 }
 
 var errAway = errors.New("the store is away")
@@ -40,7 +41,11 @@ func (s *shared) Append(ctx context.Context, id string, b hub.Batch) (hub.Append
 	if err := s.err(); err != nil {
 		return hub.Appended{}, err
 	}
-	return s.Store.Append(ctx, id, b)
+	done, err := s.Store.Append(ctx, id, b)
+	if s.mute.Load() {
+		return hub.Appended{}, errAway
+	}
+	return done, err
 }
 
 func (s *shared) Load(ctx context.Context, id string) (hub.Snapshot, error) {
@@ -287,5 +292,36 @@ func TestHelloWhileTheStoreIsAway(t *testing.T) {
 		storeB.stopping.Store(false)
 		at(time.Second)
 		p.want("message(1 m1)")
+	})
+}
+
+// An answer of the store that gets lost: what it was asked for was done, once.
+func TestLostAnswersOfTheStore(t *testing.T) {
+	twoNodes(t, func(a, b *world, _, storeB *shared) {
+		p := b.join(hello("w1"))
+		id := a.create()
+		storeB.mute.Store(true)
+		a.say(id, "m1")
+		at(time.Second)
+		storeB.mute.Store(false)
+		at(time.Second)
+		p.want("welcome assign(1 after 0 resume=false) message(1 m1)")
+		storeB.mute.Store(true)
+		p.ask(id, 1, 1, "i1")
+		at(time.Second)
+		storeB.mute.Store(false)
+		at(time.Second)
+		p.want("ack(1)")
+		storeB.mute.Store(true)
+		p.output(id, 1, 2)
+		at(time.Second)
+		storeB.mute.Store(false)
+		at(time.Second)
+		p.complete(id, 1, 3, "m1")
+		p.want("ack(3)")
+		want := "idle message queued starting tool_approval requires_action output approval_resolved.cancelled complete.end_turn idle"
+		if got := a.logWords(id); got != want {
+			t.Errorf("the log is %s\nwant %s", got, want)
+		}
 	})
 }

@@ -127,6 +127,9 @@ func (h *Hub) change(ctx context.Context, id string, in Input, fence *Fence) (Sn
 		if err != nil {
 			return Snapshot{}, Appended{}, err
 		}
+		if fence != nil && snap.State.Assignment == fence.Assignment && fence.N <= snap.N {
+			return snap, Appended{}, ErrRepeat // stored, and only the answer was lost
+		}
 		c, err := Step(snap.State, in, h.cfg.Policy, time.Now())
 		if err != nil {
 			return snap, Appended{}, err

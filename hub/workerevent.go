@@ -109,7 +109,7 @@ func (l *link) input(ctx context.Context, id string, assignment uint64, in Input
 
 // persist calls f until the store answers it one way or the other.
 func (l *link) persist(ctx context.Context, f func() error) error {
-	for {
+	for tried := false; ; tried = true {
 		err := f()
 		switch {
 		case err == nil, errors.Is(err, ErrRepeat), errors.Is(err, ErrFenced), errors.Is(err, ErrNotFound),
@@ -118,7 +118,9 @@ func (l *link) persist(ctx context.Context, f func() error) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		l.hub.cfg.Log.Error("store what a worker sent", "worker", l.hello.Worker, "error", err)
+		if !tried { // once, not four times a second for as long as it lasts
+			l.hub.cfg.Log.Error("store what a worker sent", "worker", l.hello.Worker, "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -12,8 +12,8 @@ import (
 // The control socket joins the hub and a supervisor. The hub writes one order and
 // then nothing more; the end of its direction is the request to end the tree,
 // whether it was closed or the hub is gone. The supervisor answers with one
-// report when the agent runs (or cannot), and with one when nothing is left.
-// Each is one JSON value. Both are the same binary, so there are no versions.
+// report when the agent runs (or cannot), with one when it has ended, and with
+// one when nothing is left. Each is one JSON value. Both are the same binary, so there are no versions.
 
 // controlFD is the supervisor's end: the first of exec.Cmd.ExtraFiles.
 const controlFD = 3
@@ -29,12 +29,13 @@ type order struct {
 }
 
 // report is one of: the agent runs (PID), it could not be started (Error, and
-// Errno where the system gave one), it has ended and nothing is left (Exit).
+// Errno where the system gave one), it has ended (Exit), nothing is left (Empty).
 type report struct {
 	PID   int    `json:",omitempty"`
 	Error string `json:",omitempty"`
 	Errno int    `json:",omitempty"`
 	Exit  *Exit  `json:",omitempty"`
+	Empty bool   `json:",omitempty"`
 }
 
 // controlPair returns the hub's end and the file to pass to the supervisor. Both

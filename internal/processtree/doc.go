@@ -13,8 +13,9 @@
 // gone, the supervisor ends all that is below it, with SIGTERM and, after the
 // grace time, SIGKILL. Because it is a subreaper every orphan becomes its child,
 // so double forks and new sessions do not get away, and "no child is left"
-// (ECHILD) proves that the whole tree is gone. When the agent ends by itself, what
-// it left behind is ended in the same way before the exit is reported.
+// (ECHILD) proves that the whole tree is gone. When the agent ends by itself, its
+// exit is told at once ([Process.Exited]), and what it left behind is ended in the
+// same way ([Process.Done]).
 //
 // Two more nets hang below. An agent gets SIGKILL when its supervisor dies
 // (PR_SET_PDEATHSIG). And the tree carries a random mark in its environment, by

@@ -100,6 +100,9 @@ type Process struct {
 	stopOnce sync.Once
 	stopping chan struct{} // closed by stopOnce
 
+	exitOnce sync.Once
+	exited   chan struct{} // closed by exitOnce
+
 	done chan struct{} // closed by guard, when nothing of the tree is left
 	// written by guard before done is closed
 	exit Exit
@@ -126,6 +129,13 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 
 // PID is the agent's process id. It may belong to somebody else once Done is closed.
 func (p *Process) PID() int { return p.pid }
+
+// Exited is closed when the agent itself has ended, or is not known to live any
+// more. What it started can still be there, with its pipes in hand: see Done. If it
+// is closed before anybody called Stop, then the agent ended by itself.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+func (p *Process) noteExit() { p.exitOnce.Do(func() { close(p.exited) }) }
 
 // Done is closed when the agent and everything below it are gone.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -218,6 +228,7 @@ func newProcess(p pipes, grace time.Duration) *Process {
 		Stderr:   p.near[2],
 		grace:    grace,
 		stopping: make(chan struct{}),
+		exited:   make(chan struct{}),
 		done:     make(chan struct{}),
 	}
 }

@@ -155,21 +155,27 @@ func (s *supervisor) run() {
 			}
 		}
 	})
-	var exit Exit
 	grace := s.order.Grace
 	select {
-	case exit = <-s.agentExit:
+	case exit := <-s.agentExit:
+		// Told before the rest is ended: from now on the end is not the hub's doing.
+		s.report(report{Exit: &exit})
 		s.endTree(min(grace, leftoverGrace))
 	case <-s.lifeline:
-		s.endTree(grace)
-		exit = <-s.agentExit
+		s.endAll(grace)
 	case <-s.terminated:
-		s.endTree(grace)
-		exit = <-s.agentExit
+		s.endAll(grace)
 	}
-	s.report(report{Exit: &exit})
+	s.report(report{Empty: true})
 	s.control.Close() // ends the reader
 	wg.Wait()
+}
+
+// endAll ends the tree and the agent with it.
+func (s *supervisor) endAll(grace time.Duration) {
+	s.endTree(grace)
+	exit := <-s.agentExit
+	s.report(report{Exit: &exit})
 }
 
 // report ignores errors: a hub that does not read any more is gone, and the end

@@ -127,12 +127,13 @@ func (t *tree) handshake(ctx context.Context, spec Spec) (int, error) {
 // and kills the tree itself when the supervisor does not answer.
 func (p *Process) guard(t *tree) {
 	defer close(p.done)
+	defer p.noteExit() // also when the supervisor could not say it
 	var ended sync.WaitGroup
 	defer ended.Wait()
 	over := make(chan struct{})
 	ended.Go(func() {
 		defer close(over)
-		p.exit, p.err = t.wait()
+		p.exit, p.err = t.wait(p.noteExit)
 	})
 	stopping := p.stopping
 	var silent <-chan time.Time
@@ -151,10 +152,12 @@ func (p *Process) guard(t *tree) {
 	}
 }
 
-// wait reads reports until the supervisor is gone and has been waited for.
-func (t *tree) wait() (Exit, error) {
+// wait reads reports until the supervisor is gone and has been waited for. It
+// calls exited when the agent has ended.
+func (t *tree) wait(exited func()) (Exit, error) {
 	defer t.control.Close()
 	var exit *Exit
+	empty := false
 	for {
 		var r report
 		if err := t.reports.Decode(&r); err != nil {
@@ -169,16 +172,22 @@ func (t *tree) wait() (Exit, error) {
 		}
 		if r.Exit != nil {
 			exit = r.Exit
+			exited()
 		}
+		empty = empty || r.Empty
 	}
 	t.mu.Lock()
 	t.cmd.Wait() // its status says nothing that the report does not say better
 	t.reaped = true
 	t.mu.Unlock()
-	if exit != nil {
-		return *exit, nil
+	var err error
+	if !empty {
+		err = sweep(t.mark, sweepTime)
 	}
-	return Exit{Code: -1, Lost: true}, sweep(t.mark, sweepTime)
+	if exit == nil {
+		exit = &Exit{Code: -1, Lost: true}
+	}
+	return *exit, err
 }
 
 // kill ends a tree whose supervisor does not answer. While it is only frozen,

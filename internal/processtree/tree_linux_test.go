@@ -1,6 +1,7 @@
 package processtree
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -363,4 +364,85 @@ func TestBothWaysFindTheSameChildren(t *testing.T) {
 		byList, byTable := childrenFromTasks(supervisor), parents()[supervisor]
 		return len(byList) == 2 && len(byTable) == 2 // the agent and the adopted daemon
 	})
+}
+
+// The agent's own exit is told while what it left behind still takes its time.
+func TestExitIsToldBeforeTheTreeIsGone(t *testing.T) {
+	p := run(t, shellSpec(t, "(trap '' TERM; exec sleep 300) & sleep 0.1; exit 3"))
+	select {
+	case <-p.Exited():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the exit was not told")
+	}
+	select {
+	case <-p.Done():
+		t.Error("the tree is gone already: a child that takes no notice of SIGTERM has the grace time")
+	default:
+	}
+	if got := finished(t, p, 10*time.Second).String(); got != "exit status 3" {
+		t.Errorf("exit is %q", got)
+	}
+}
+
+// A supervisor that is killed between the agent's exit and the tree's end leaves
+// a tree that is not proven to be gone.
+func TestKilledSupervisorAfterTheExitLeavesNothing(t *testing.T) {
+	spec := shellSpec(t, "(trap '' TERM; exec sleep 300) & sleep 0.1; exit 3")
+	spec.Grace = 10 * time.Second
+	p := run(t, spec)
+	<-p.Exited()
+	if err := p.tree.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if got := finished(t, p, 10*time.Second).String(); got != "exit status 3" {
+		t.Errorf("exit is %q", got)
+	}
+	if left := markedProcesses(t, p.tree.mark); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// markedProcesses are the living processes that carry a tree's mark.
+func markedProcesses(t *testing.T, mark string) (found []string) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("cannot list processes: %v", err)
+	}
+	for _, file := range files {
+		if environ, err := os.ReadFile(file); err == nil && strings.Contains(string(environ), mark) {
+			found = append(found, filepath.Dir(file))
+		}
+	}
+	return found
+}
+
+// What a dead agent has not read is known to the byte.
+func TestUnread(t *testing.T) {
+	p := run(t, shellSpec(t, "read line; echo $line; exec sleep 300"))
+	if _, err := io.WriteString(p.Stdin, "first\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(p.Stdout).ReadString('\n'); err != nil || line != "first\n" {
+		t.Fatalf("it read %q, %v", line, err)
+	}
+	if n := p.Unread(); n != 0 {
+		t.Errorf("%d bytes unread before the second line", n)
+	}
+	if _, err := io.WriteString(p.Stdin, "second\n"); err != nil {
+		t.Fatal(err)
+	}
+	if n := p.Unread(); n != len("second\n") {
+		t.Errorf("%d bytes unread while it lives", n)
+	}
+	if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	finished(t, p, 10*time.Second)
+	if n := p.Unread(); n != len("second\n") {
+		t.Errorf("%d bytes unread after its death", n)
+	}
+	if _, err := io.WriteString(p.Stdin, "third\n"); !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("write to a dead agent: %v", err)
+	}
 }

@@ -63,6 +63,7 @@ func (p *Process) guard(cmd *exec.Cmd) {
 			<-over
 		}
 	}
+	p.noteExit()
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok {
 		p.exit = exitOf(ws)
 	}
@@ -100,3 +101,6 @@ func (p *Process) Below() Below { return Below{} }
 // EndNew ends nothing on this system: without a subreaper it is not known what an
 // agent's turn has started. Stop ends the agent's process group as a whole.
 func (p *Process) EndNew(context.Context, Below) (left int) { return 0 }
+
+// Unread is not known on this system.
+func (p *Process) Unread() int { return 0 }

@@ -16,15 +16,11 @@ import (
 )
 
 const (
-	// agentQueue is how many messages may wait for an agent to read its stdin.
-	// More can only be answers to a flood of its own requests: an agent that
-	// asks without reading is stopped.
-	agentQueue = 256
 	// stderrTail is how much of an agent's last words is kept, in bytes.
 	stderrTail = 8 << 10
 	// exitWait is how long a process that has closed its stdout, or its stdin to
-	// what we had to say, may take to end by itself, with all that it started, so
-	// that its own exit is told.
+	// what we had to say, may take to end by itself, so that its own exit is told;
+	// and then, how long what it started may take to follow it.
 	exitWait = 3 * time.Second
 	// drainWait is how long what is left in the pipes of a dead process is read.
 	drainWait = time.Second
@@ -42,10 +38,10 @@ type agent struct {
 	spec processtree.Spec // immutable
 	log  *slog.Logger     // immutable
 
-	in   chan rpcMessage // unbuffered, from the reader; never closed
-	out  chan []byte     // to the writer; never closed
-	stop chan struct{}   // closed by requestStop
-	gone chan struct{}   // closed by run when all has ended
+	in    chan rpcMessage // unbuffered, from the reader; never closed
+	stdin *stdin          // to the writer, which closes it
+	stop  chan struct{}   // closed by requestStop
+	gone  chan struct{}   // closed by run when all has ended
 
 	stderr tail
 
@@ -54,6 +50,7 @@ type agent struct {
 	// Written by run before gone is closed.
 	startErr error
 	exit     string
+	seen     int64 // how many bytes of what it was told it can have read
 
 	// Owned by the runner.
 	stopped   bool
@@ -75,7 +72,7 @@ type agent struct {
 func newAgent(spec processtree.Spec, log *slog.Logger) *agent {
 	return &agent{
 		spec: spec, log: log,
-		in: make(chan rpcMessage), out: make(chan []byte, agentQueue),
+		in: make(chan rpcMessage), stdin: newStdin(stdinBytes),
 		stop: make(chan struct{}), gone: make(chan struct{}),
 		stderr:  tail{limit: stderrTail},
 		waiting: make(map[int64]func(json.RawMessage, error)),
@@ -91,22 +88,12 @@ func (a *agent) requestStop() {
 	}
 }
 
-// send queues a message; false means that the agent does not read.
-func (a *agent) send(line []byte) bool {
-	select {
-	case a.out <- line:
-		return true
-	default:
-		return false
-	}
-}
-
 // call sends a request. The answer arrives in the order of everything else that
 // the agent says, on the runner's goroutine.
-func (a *agent) call(method string, params any, answer func(result json.RawMessage, err error)) bool {
+func (a *agent) call(method string, params any, answer func(result json.RawMessage, err error)) {
 	a.nextID++
 	a.waiting[a.nextID] = answer
-	return a.send(encodeRequest(a.nextID, method, params))
+	a.stdin.push(encodeRequest(a.nextID, method, params))
 }
 
 // answered runs what waits for a response.
@@ -163,16 +150,21 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 	a.process.Store(process)
 	a.log.Debug("agent process started", "pid", process.PID())
 
-	var wg sync.WaitGroup
+	var (
+		wg      sync.WaitGroup
+		written int64  // of what the agent was told
+		unread  int64  // of what was written, when nothing was left that could read it
+		early   string // why the process was ended although it lived
+	)
 	ended := make(chan struct{}) // stdout is at its end
 	deaf := make(chan struct{})  // stdin is closed at the other end
 	wg.Go(func() {
-		if !a.write(process.Stdin, ended) {
+		var reads bool
+		if written, reads = a.write(process.Stdin, ended); !reads {
 			close(deaf)
 		}
 	})
 	wg.Go(func() { _, _ = io.Copy(&a.stderr, process.Stderr) })
-	early := "" // why the process was ended although it lived
 	wg.Go(func() {
 		lost := ""
 		select {
@@ -186,11 +178,8 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 		}
 		if lost != "" {
 			select {
-			case <-process.Done():
-				select { // what it has said is still read, as fast as the hub takes it
-				case <-ended:
-				case <-a.stop:
-				}
+			case <-process.Exited():
+				unread = a.lastRead(process, ended)
 			case <-a.stop:
 			case <-time.After(exitWait):
 				early = "the agent closed its " + lost
@@ -213,9 +202,29 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 		a.exit = "it did not end"
 	}
 	if early != "" {
-		a.exit = early
+		a.exit = early + "; " + a.exit
 	}
+	a.seen = written - unread
 	a.log.Debug("agent process ended", "exit", a.exit)
+}
+
+// lastRead waits until all that an agent which has ended by itself has started is
+// gone, too, and what it has said is read, as fast as the hub takes it. It returns
+// how many bytes nobody has read of what the agent was told.
+func (a *agent) lastRead(process *processtree.Process, ended <-chan struct{}) (unread int64) {
+	select {
+	case <-process.Done():
+		unread = int64(process.Unread())
+	case <-a.stop:
+		return 0
+	case <-time.After(exitWait):
+		return 0
+	}
+	select {
+	case <-ended:
+	case <-a.stop:
+	}
+	return unread
 }
 
 // kill ends the tree; Stop has a bound of its own.
@@ -225,20 +234,25 @@ func (a *agent) kill(process *processtree.Process) {
 	}
 }
 
-// write passes messages on until the agent's end; false means that the agent has
-// closed its stdin.
-func (a *agent) write(stdin io.Writer, ended <-chan struct{}) bool {
+// write passes messages on until the agent's end, and returns how many bytes it
+// has written; false means that the agent has closed its stdin.
+func (a *agent) write(pipe io.Writer, ended <-chan struct{}) (written int64, reads bool) {
+	defer a.stdin.close()
 	for {
 		select {
-		case line := <-a.out:
-			if _, err := stdin.Write(line); err != nil {
-				a.log.Debug("agent does not read any more", "error", err)
-				return false
-			}
 		case <-a.stop:
-			return true
+			return written, true
 		case <-ended:
-			return true
+			return written, true
+		case <-a.stdin.ready:
+		}
+		for line := a.stdin.take(); line != nil; line = a.stdin.take() {
+			n, err := pipe.Write(line)
+			written += int64(n)
+			if err != nil {
+				a.log.Debug("agent does not read any more", "error", err)
+				return written, false
+			}
 		}
 	}
 }

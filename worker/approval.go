@@ -95,6 +95,7 @@ func (s *session) onPermission(id, params json.RawMessage) {
 	} else {
 		t.tools.merge(call)
 	}
+	t.spoken = true
 	t.asks[interaction] = &ask{id: id, size: size, options: request.Options}
 	s.publish(protocol.EventToolApproval, data)
 }

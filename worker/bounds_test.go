@@ -24,7 +24,7 @@ func prompted(t *testing.T) *session {
 	s.agent.sessionID, s.agent.ready = "acp-1", true
 	s.turn = newTurn(1, protocol.MessageData{MessageID: "m", Content: raw(`"hi"`)})
 	s.prompt()
-	<-s.agent.out // the prompt
+	s.agent.stdin.take() // the prompt
 	return s
 }
 
@@ -33,16 +33,15 @@ func prompted(t *testing.T) *session {
 func (s *session) askFor(t *testing.T, call, options string) (refusal string) {
 	t.Helper()
 	s.onLine(parseLine([]byte(`{"id":7,"method":"session/request_permission","params":{"sessionId":"acp-1","toolCall":` + call + `,"options":` + options + `}}`)))
-	select {
-	case line := <-s.agent.out:
-		var answer struct{ Error rpcError }
-		if err := json.Unmarshal(line, &answer); err != nil {
-			t.Fatal(err)
-		}
-		return answer.Error.Message
-	default:
+	line := s.agent.stdin.take()
+	if line == nil {
 		return ""
 	}
+	var answer struct{ Error rpcError }
+	if err := json.Unmarshal(line, &answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer.Error.Message
 }
 
 // published returns the data of the events of a type.

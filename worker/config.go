@@ -28,6 +28,7 @@ type Config struct {
 	StartTimeout  time.Duration // from the process to a usable session; default 60s
 	TurnTimeout   time.Duration // a turn in which the agent says nothing for so long is ended; default 30m
 	CancelGrace   time.Duration // how long an agent may take to obey a cancel; default 10s
+	ReadGrace     time.Duration // how long an agent may leave a full stdin unread; default 30s
 	StopGrace     time.Duration // between SIGTERM and SIGKILL; default 2s
 	BufferBytes   int64         // events of one session that no node has acknowledged; default 8MiB
 	MaxEventBytes int           // an event's data; longer text is split, other data is cut; default 1MiB
@@ -44,6 +45,7 @@ const (
 	DefaultStartTimeout  = 60 * time.Second
 	DefaultTurnTimeout   = 30 * time.Minute
 	DefaultCancelGrace   = 10 * time.Second
+	DefaultReadGrace     = 30 * time.Second
 	DefaultStopGrace     = 2 * time.Second
 	DefaultBufferBytes   = 8 << 20
 	DefaultMaxEventBytes = 1 << 20
@@ -82,6 +84,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.StartTimeout, DefaultStartTimeout)
 	setDefault(&c.TurnTimeout, DefaultTurnTimeout)
 	setDefault(&c.CancelGrace, DefaultCancelGrace)
+	setDefault(&c.ReadGrace, DefaultReadGrace)
 	setDefault(&c.StopGrace, DefaultStopGrace)
 	setDefault(&c.BufferBytes, DefaultBufferBytes)
 	setDefault(&c.MaxEventBytes, DefaultMaxEventBytes)
@@ -124,7 +127,7 @@ func (c Config) validate() error {
 		value time.Duration
 	}{
 		{"agent idle time", c.AgentIdle}, {"start timeout", c.StartTimeout},
-		{"turn timeout", c.TurnTimeout}, {"cancel grace", c.CancelGrace}, {"stop grace", c.StopGrace},
+		{"turn timeout", c.TurnTimeout}, {"cancel grace", c.CancelGrace}, {"read grace", c.ReadGrace}, {"stop grace", c.StopGrace},
 	} {
 		if d.value < 0 {
 			bad("%s: %s is negative", d.name, d.value)

@@ -33,7 +33,8 @@
 //	an agent's line      32 MiB; a longer one ends the agent
 //	an event's data      Config.MaxEventBytes; text is split, other data is cut with a mark
 //	a session's outbox   Config.BufferBytes; when it is full, the agent's stdout is not read
-//	an agent's stdin     256 messages; an agent that asks without reading is stopped
+//	an agent's stdin     1 MiB; when it is full, the agent's stdout is not read, and
+//	                     an agent that does not read for Config.ReadGrace is stopped
 //	open permissions     64 and 4 MiB in a turn; more are refused
 //	a session's commands 64; then the link's reader waits for the runner
 //

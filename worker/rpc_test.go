@@ -259,8 +259,8 @@ func FuzzAgentLine(f *testing.F) {
 		if completes != 1 {
 			t.Fatalf("%d completes", completes)
 		}
-		for len(s.agent.out) > 0 {
-			if answer := <-s.agent.out; !json.Valid(answer) || answer[len(answer)-1] != '\n' || strings.Count(string(answer), "\n") != 1 {
+		for answer := s.agent.stdin.take(); answer != nil; answer = s.agent.stdin.take() {
+			if !json.Valid(answer) || answer[len(answer)-1] != '\n' || strings.Count(string(answer), "\n") != 1 {
 				t.Fatalf("answer %q", answer)
 			}
 		}

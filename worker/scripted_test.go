@@ -164,6 +164,9 @@ func (a *scripted) handle(line []byte) {
 				a.print(`{"jsonrpc":"2.0","id":%d,"method":"terminal/create","params":{}}`, i)
 			}
 		}
+		if n, ok := strings.CutPrefix(m.Params.Prompt[0].Text, "burst "); ok { // asks much before it reads on
+			a.burst(n)
+		}
 		cancel := make(chan struct{})
 		a.mu.Lock()
 		a.cancel = cancel
@@ -206,6 +209,19 @@ func (a *scripted) request(method, params string) json.RawMessage {
 	a.mu.Unlock()
 	a.print(`{"jsonrpc":"2.0","id":%s,"method":%q,"params":%s}`, id, method, params)
 	return <-answer
+}
+
+// burst asks so many things at once.
+func (a *scripted) burst(number string) {
+	count, _ := strconv.Atoi(number)
+	for i := range count {
+		id := strconv.Itoa(100_000 + i)
+		answer := make(chan json.RawMessage, 1)
+		a.mu.Lock()
+		a.answers[id] = answer
+		a.mu.Unlock()
+		a.print(`{"jsonrpc":"2.0","id":%s,"method":"terminal/create","params":{}}`, id)
+	}
 }
 
 const scriptedOptions = `[{"optionId":"yes","name":"Yes","kind":"allow_once"},{"optionId":"no","name":"No","kind":"reject_once"}]`
@@ -254,6 +270,16 @@ func (a *scripted) prompt(words []string, cancel <-chan struct{}) string {
 		}
 	case "ask-nothing": // a request without options
 		a.say(string(a.request("session/request_permission", `{"sessionId":"acp-1","toolCall":{"toolCallId":"t1"},"options":[]}`)))
+	case "burst": // the answers to what was asked before this was read
+		for i := range number(1) {
+			a.mu.Lock()
+			answer := a.answers[strconv.Itoa(100_000+i)]
+			a.mu.Unlock()
+			<-answer
+		}
+		a.say("all answered")
+	case "pid":
+		a.say(strconv.Itoa(os.Getpid()))
 	case "method":
 		a.say(string(a.request(words[1], `{}`)))
 	case "crash":

@@ -53,6 +53,8 @@ type session struct {
 	quietTimer   *time.Timer
 	silentTimer  *time.Timer   // of the turn's timeout
 	settleTimer  *time.Timer   // a message waits for the agent to settle
+	deafTimer    *time.Timer   // runs while the agent's stdin is full
+	deaf         bool          // it does
 	swept        chan struct{} // what a cancelled turn left running is gone
 	afterSweep   func()        // not nil while that is waited for
 
@@ -85,8 +87,8 @@ func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan str
 		lastMessage: assign.Message,
 		draining:    w.draining, handOver: w.handOver,
 		startTimer: stoppedTimer(), cancelTimer: stoppedTimer(), idleTimer: stoppedTimer(), quietTimer: stoppedTimer(), silentTimer: stoppedTimer(),
-		settleTimer: stoppedTimer(),
-		swept:       make(chan struct{}, 1),
+		settleTimer: stoppedTimer(), deafTimer: stoppedTimer(),
+		swept: make(chan struct{}, 1),
 	}
 }
 
@@ -120,10 +122,11 @@ func (s *session) run() {
 	for !s.over {
 		// A full outbox holds the agent back: its lines stay in the pipe.
 		var lines <-chan rpcMessage
-		var gone <-chan struct{}
+		var gone, room <-chan struct{}
+		s.watchStdin()
 		if s.agent != nil {
-			gone = s.agent.gone
-			if !s.agent.stopped && !s.out.full() {
+			gone, room = s.agent.gone, s.agent.stdin.room
+			if !s.agent.stopped && !s.out.full() && !s.deaf {
 				lines = s.agent.in
 			}
 		}
@@ -139,6 +142,9 @@ func (s *session) run() {
 		case <-gone:
 			s.onAgentGone()
 		case <-s.out.room:
+		case <-room:
+		case <-s.deafTimer.C:
+			s.agentFault(protocol.TurnAgentProtocol, "the agent does not read its stdin")
 		case <-s.draining:
 			s.draining = nil
 			if s.turn == nil {
@@ -169,7 +175,7 @@ func (s *session) run() {
 }
 
 func (s *session) stopAll() {
-	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer, s.silentTimer, s.settleTimer} {
+	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer, s.silentTimer, s.settleTimer, s.deafTimer} {
 		t.Stop()
 	}
 	s.stopAgent()
@@ -339,16 +345,23 @@ func (s *session) onGarbage(text string) {
 }
 
 // answer sends a response or a notification to the agent.
-func (s *session) answer(line []byte) {
-	if !s.agent.send(line) {
-		s.agentFault(protocol.TurnAgentProtocol, "the agent does not read its stdin")
-	}
-}
+func (s *session) answer(line []byte) { s.agent.stdin.push(line) }
 
 func (s *session) call(method string, params any, answer func(json.RawMessage, error)) {
-	if !s.agent.call(method, params, answer) {
-		s.agentFault(protocol.TurnAgentProtocol, "the agent does not read its stdin")
+	s.agent.call(method, params, answer)
+}
+
+// watchStdin bounds how long an agent may ask without reading the answers: it is
+// not read meanwhile, and one that does not read then either is stopped.
+func (s *session) watchStdin() {
+	full := s.agent != nil && !s.agent.stopped && s.agent.stdin.full()
+	switch {
+	case full && !s.deaf:
+		s.deafTimer.Reset(s.w.cfg.ReadGrace)
+	case !full && s.deaf:
+		s.deafTimer.Stop()
 	}
+	s.deaf = full
 }
 
 // agentFault stops an agent that cannot go on; the turn ends when it is gone.
@@ -387,19 +400,24 @@ func (s *session) onAgentGone() {
 	if !wanted {
 		s.log.Warn("agent failed", "code", reason.Code, "exit", a.exit)
 	}
-	switch {
-	case s.leaving != nil:
-		s.leave()
-	case s.turn == nil:
+	exited := func() {
 		if !wanted {
 			s.publish(protocol.EventAgentUpdate, protocol.AgentUpdateData{
 				Kind: updateAgentExited, Raw: protocol.Marshal(messageRaw{reason.Message}),
 			})
 		}
+	}
+	switch {
+	case s.leaving != nil:
+		s.leave()
+	case s.turn == nil:
+		exited()
 	case s.turn.cancelled:
 		s.finishCancelled(nil)
-	case !s.turn.prompted && (wanted || a.ready):
-		s.startAgent() // the message came while the earlier agent was ending
+	case s.turn.survives(a, wanted):
+		exited()
+		s.turn.prompted = false
+		s.startAgent()
 	default:
 		s.finishError(reason.Code, reason.Message, reason.Retryable)
 	}

@@ -232,6 +232,7 @@ func TestAgentErrors(t *testing.T) {
 				p.StartTimeout = 500 * time.Millisecond
 				c.Providers["never-ready"] = p
 				c.Providers["missing"] = Provider{Command: "no-such-agent"}
+				c.ReadGrace = 500 * time.Millisecond
 			}, "exit-at-once", "version-2", "text-version", "needs-login", "never-ready")
 			s := h.assign(test.provider)
 			ids := []string{"m1", "m2"} // the session stays usable

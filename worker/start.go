@@ -73,6 +73,7 @@ func (s *session) startAgent() {
 		s.release(protocol.ReleaseWorkingDirectory+": "+err.Error(), false)
 		return
 	}
+	s.turn.started = true
 	s.publish(protocol.EventStatus, protocol.StatusData{
 		Status: protocol.StatusStarting, MessageID: s.turn.messageID,
 	})

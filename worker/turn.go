@@ -16,7 +16,10 @@ type turn struct {
 	seq       uint64 // of the message command
 	messageID string
 	content   json.RawMessage
-	prompted  bool            // the agent has it
+	prompted  bool            // the agent has it, or it is on the way there
+	at        int64           // where the prompt begins in what the agent is told
+	started   bool            // an agent was started for it
+	spoken    bool            // the agent has said something since it was prompted
 	cancelled bool            // the agent was told to stop
 	timedOut  bool            // by us, since it said nothing for too long
 	seen      map[uint64]bool // seqs of the approvals and cancels that were handled
@@ -47,10 +50,15 @@ func (s *session) prompt() {
 		s.settleTimer.Reset(wait)
 		return
 	}
-	t.prompted = true
+	process := s.agent.process.Load()
+	if process != nil && process.Dying() {
+		s.log.Debug("the agent dies: the message waits for the next one")
+		return // onAgentGone starts it
+	}
+	t.prompted, t.at = true, s.agent.stdin.offset()
 	s.agent.garbage, s.agent.heard = 0, time.Now()
 	s.silentTimer.Reset(s.w.cfg.TurnTimeout)
-	if process := s.agent.process.Load(); process != nil {
+	if process != nil {
 		s.agent.below = process.Below()
 	}
 	s.call("session/prompt", map[string]any{"sessionId": s.agent.sessionID, "prompt": blocks},
@@ -59,6 +67,18 @@ func (s *session) prompt() {
 				s.prompted(result, err)
 			}
 		})
+}
+
+// survives reports whether the message goes to another agent although this one
+// has ended: it came while that was ending, and was not seen by it, so it can have
+// had no effects. wanted says that the end was ours. Otherwise it goes on once
+// only, since an agent that dies as soon as it is ready would be started for ever.
+func (t *turn) survives(a *agent, wanted bool) bool {
+	if !t.prompted && wanted {
+		return true
+	}
+	unseen := !t.prompted || !t.spoken && !a.stopped && a.seen <= t.at
+	return unseen && a.ready && !t.started
 }
 
 // errorSettle is how long an agent is left alone after it has answered a prompt
@@ -191,7 +211,7 @@ func (s *session) onSilence() {
 	if s.turn == nil || s.agent == nil || s.turn.cancelled {
 		return
 	}
-	if len(s.turn.asks) > 0 || s.out.full() {
+	if len(s.turn.asks) > 0 || s.out.full() || s.deaf {
 		s.agent.heard = time.Now() // nobody listens to it while the hub is out of reach
 	}
 	if left := s.w.cfg.TurnTimeout - time.Since(s.agent.heard); left > 0 {

@@ -50,7 +50,9 @@ func (s *session) onUpdate(params json.RawMessage) {
 	}
 	if s.turn == nil || !s.turn.prompted || !s.publishNamed(u.Kind, u.Content, u.Entries, p.Update) {
 		s.publishUnknown(u.Kind, p.Update)
+		return
 	}
+	s.turn.spoken = true
 }
 
 // isHistory reports whether a replay consists of updates of this kind. Others

@@ -446,3 +446,31 @@ func TestUnread(t *testing.T) {
 		t.Errorf("write to a dead agent: %v", err)
 	}
 }
+
+// An agent is known to die from the moment at which it is killed, however late the
+// kernel gets to it.
+func TestKilledAgentIsKnownToDie(t *testing.T) {
+	for range 20 {
+		p := run(t, agentSpec(t, "echo"))
+		if p.Dying() {
+			t.Fatal("dying before it was killed")
+		}
+		if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		for !isDone(p) {
+			if !p.Dying() {
+				t.Fatal("not dying after it was killed")
+			}
+		}
+	}
+}
+
+func isDone(p *Process) bool {
+	select {
+	case <-p.Done():
+		return true
+	default:
+		return false
+	}
+}

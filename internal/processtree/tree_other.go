@@ -102,5 +102,15 @@ func (p *Process) Below() Below { return Below{} }
 // agent's turn has started. Stop ends the agent's process group as a whole.
 func (p *Process) EndNew(context.Context, Below) (left int) { return 0 }
 
+// Dying is known only when the agent has ended.
+func (p *Process) Dying() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // Unread is not known on this system.
 func (p *Process) Unread() int { return 0 }

@@ -96,16 +96,6 @@ func (e *rpcError) Error() string {
 	return text + ": " + printable(clip(plain, 2<<10))
 }
 
-// retryable reports whether the same prompt may work another time: not when the
-// agent calls the request itself wrong.
-func (e *rpcError) retryable() bool {
-	switch e.Code {
-	case rpcInvalidRequest, rpcMethodNotFound, rpcInvalidParams, rpcAuthRequired:
-		return false
-	}
-	return true
-}
-
 // maxIDBytes is the longest id of a request that we would send back.
 const maxIDBytes = 256
 

@@ -2,9 +2,7 @@ package handlers
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"mime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -32,6 +30,10 @@ func stack() string { return string(debug.Stack()) }
 // it comes from, and how its body is declared. Together they keep a web page
 // that a person happens to visit from reaching a hub on their machine.
 func (s *Server) guard(c *fiber.Ctx) error {
+	if err := checkFraming(c.Request().Header.RawHeaders(), c.Request().Header.IsHTTP11()); err != nil {
+		c.Response().Header.SetConnectionClose()
+		return refuse(protocol.CodeInvalidRequest, "%v", err)
+	}
 	host := string(c.Request().Host()) // not Hostname, which would believe X-Forwarded-Host
 	if s.cfg.Local && !s.cfg.Origins.CheckHost(host) {
 		return deny(protocol.CodeHostRefused, metrics.AuthHost, "this hub serves its own machine only: use localhost, or allow the origin with --allowed-origins")
@@ -47,12 +49,16 @@ func (s *Server) guard(c *fiber.Ctx) error {
 			return preflight(c)
 		}
 	}
-	if len(c.BodyRaw()) > s.cfg.MaxMessageBytes {
+	if in := incomingOf(c); in != nil && in.length > s.cfg.MaxMessageBytes {
 		return fiber.ErrRequestEntityTooLarge
 	}
+	return c.Next()
+}
+
+// commonHeaders are on every answer, refusals among them.
+func commonHeaders(c *fiber.Ctx) {
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
-	return c.Next()
 }
 
 // preflight answers a CORS preflight (Fetch standard, section 3.2) of an origin
@@ -71,6 +77,7 @@ type caller struct {
 	scope   auth.Scope
 	session string      // a token's; empty for a key
 	token   auth.Claims // of a token, a ticket or a cookie
+	remote  string      // where from
 }
 
 // isKey reports whether the caller has an API key's rights.
@@ -80,6 +87,12 @@ func (c caller) isKey() bool { return c.session == "" }
 // X-API-Key, Authorization and the WebSocket's subprotocol counts; one that is
 // there and wrong is never passed over.
 func (s *Server) authenticate(c *fiber.Ctx) (caller, error) {
+	who, err := s.identify(c)
+	who.remote = c.Context().RemoteAddr().String()
+	return who, err
+}
+
+func (s *Server) identify(c *fiber.Ctx) (caller, error) {
 	if key, err := auth.APIKey(c.Get("X-API-Key")); !errors.Is(err, auth.ErrNoCredential) {
 		if err != nil {
 			return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "X-API-Key cannot be read")
@@ -89,9 +102,15 @@ func (s *Server) authenticate(c *fiber.Ctx) (caller, error) {
 	if bearer, err := auth.Bearer(c.Get(fiber.HeaderAuthorization)); !errors.Is(err, auth.ErrNoCredential) {
 		switch {
 		case err != nil:
-			return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "Authorization must be: Bearer <session token or API key>")
-		case strings.Count(bearer, ".") == 2: // a JWT (RFC 7519); a key that looks like one goes into X-API-Key
-			return s.byToken(bearer)
+			return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "the only Authorization that is taken is: Bearer <session token or API key>")
+		case strings.Count(bearer, ".") == 2: // a JWT (RFC 7519), or a key that looks like one
+			who, err := s.byToken(bearer)
+			if toAnswer(err).code == protocol.CodeUnauthorized {
+				if own, keyErr := s.byKey(bearer); keyErr == nil {
+					return own, nil
+				}
+			}
+			return who, err
 		}
 		return s.byKey(bearer)
 	}
@@ -177,6 +196,12 @@ const cookieName = "sessionhub"
 
 // authenticateStream is authenticate with what only a stream takes.
 func (s *Server) authenticateStream(ctx context.Context, c *fiber.Ctx) (caller, error) {
+	who, err := s.identifyStream(ctx, c)
+	who.remote = c.Context().RemoteAddr().String()
+	return who, err
+}
+
+func (s *Server) identifyStream(ctx context.Context, c *fiber.Ctx) (caller, error) {
 	named := c.Get("X-API-Key") != "" || c.Get(fiber.HeaderAuthorization) != "" ||
 		strings.Contains(c.Get("Sec-WebSocket-Protocol"), protocol.BearerPrefix)
 	if ticket := c.Query("ticket"); ticket != "" && !named {
@@ -185,7 +210,7 @@ func (s *Server) authenticateStream(ctx context.Context, c *fiber.Ctx) (caller, 
 	if value := c.Cookies(cookieName); value != "" && !named {
 		return s.byCookie(value)
 	}
-	return s.authenticate(c)
+	return s.identify(c)
 }
 
 // authorize finds the session of the route and checks that the caller may do
@@ -228,29 +253,6 @@ func (s *Server) keyOnly(c *fiber.Ctx) (caller, error) {
 		err = refuse(protocol.CodeForbidden, "this route needs an API key, not a session token")
 	}
 	return who, err
-}
-
-// body reads a JSON body into v. An empty one leaves v as it is.
-func body(c *fiber.Ctx, v any) error {
-	raw := c.BodyRaw() // Body would unpack gzip without a bound
-	if len(raw) == 0 && c.Get(fiber.HeaderContentType) == "" {
-		return nil
-	}
-	kind, params, err := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
-	if err != nil || kind != fiber.MIMEApplicationJSON || (params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8")) {
-		return refuse(protocol.CodeUnsupportedMedia, "the body must be declared as Content-Type: application/json")
-	}
-	if e := c.Get(fiber.HeaderContentEncoding); e != "" && !strings.EqualFold(e, "identity") {
-		return refuse(protocol.CodeUnsupportedMedia, "the body must not be compressed")
-	}
-	var shape *json.UnmarshalTypeError
-	switch err := protocol.Decode(raw, v); {
-	case errors.As(err, &shape):
-		return refuse(protocol.CodeInvalidRequest, "the body has another shape than is wanted here: %v", err)
-	case err != nil:
-		return refuse(protocol.CodeInvalidJSON, "the body is not JSON: %v", err)
-	}
-	return nil
 }
 
 // timeout bounds a request's work. Its context is not the request's: fasthttp

@@ -13,8 +13,10 @@ import (
 
 // contentSecurityPolicy lets the dashboard load its own files and talk to its
 // own origin, and nothing else: what an agent writes cannot load or run a thing.
+// 'self' is also the WebSocket of the page's host (CSP 3, section 6.7.2.8),
+// behind a proxy with TLS, too.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
-	"font-src 'self'; connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	"font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // missingDashboard is what a browser gets from a binary that was built without
 // Node.

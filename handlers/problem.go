@@ -49,6 +49,7 @@ var statusOf = map[protocol.Code]int{
 	protocol.CodeWorkingDirectory: http.StatusForbidden,
 	protocol.CodeNotFound:         http.StatusNotFound,
 	protocol.CodeMethodNotAllowed: http.StatusMethodNotAllowed,
+	protocol.CodeRequestTimeout:   http.StatusRequestTimeout,
 	protocol.CodeApprovalResolved: http.StatusConflict,
 	protocol.CodeIdempotency:      http.StatusConflict,
 	protocol.CodeSessionEnded:     http.StatusConflict,
@@ -75,6 +76,7 @@ var codeOf = []struct {
 	{hub.ErrWorkingDirectory, protocol.CodeWorkingDirectory},
 	{hub.ErrSessionEnded, protocol.CodeSessionEnded},
 	{hub.ErrTooManyTickets, protocol.CodeRateLimited},
+	{hub.ErrTooLarge, protocol.CodePayloadTooLarge},
 	{hub.ErrQueueFull, protocol.CodeQueueFull},
 	{hub.ErrIdempotency, protocol.CodeIdempotency},
 	{hub.ErrSessionLimit, protocol.CodeSessionLimit},
@@ -144,6 +146,8 @@ func frameworkAnswer(e *fiber.Error) answer {
 		return answer{code: protocol.CodeNotFound, detail: "there is no such route"}
 	case fiber.StatusMethodNotAllowed:
 		return answer{code: protocol.CodeMethodNotAllowed, detail: "the route has other methods: see Allow"}
+	case fiber.StatusRequestTimeout:
+		return answer{code: protocol.CodeRequestTimeout, detail: fmt.Sprintf("the header did not come within %v, or the body within %v", headerTimeout, bodyTimeout)}
 	case fiber.StatusRequestEntityTooLarge:
 		return answer{code: protocol.CodePayloadTooLarge, detail: "the body is over --max-message-bytes"}
 	case fiber.StatusRequestHeaderFieldsTooLarge:
@@ -170,6 +174,10 @@ func (s *Server) onError(c *fiber.Ctx, err error) error {
 		}
 		err = refuse(code, "%s", refused.Reason)
 	}
+	var framework *fiber.Error
+	if conn := c.Context().Conn(); errors.As(err, &framework) && framework.Code == fiber.StatusRequestHeaderFieldsTooLarge && conn != nil {
+		discardBriefly(conn)
+	}
 	a := toAnswer(err)
 	if a.internal {
 		s.cfg.Log.Error("request failed", "method", c.Method(), "route", c.Route().Path, "error", err)
@@ -187,6 +195,7 @@ func (s *Server) onError(c *fiber.Ctx, err error) error {
 	if a.retry > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(a.retry))
 	}
+	commonHeaders(c) // a request that could not be read never met settle
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Status(status)
 	body := protocol.Marshal(protocol.Problem{

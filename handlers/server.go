@@ -8,10 +8,12 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"sessionhub/handlers/wsconn"
 	"sessionhub/hub"
@@ -44,32 +46,38 @@ type Server struct {
 	app    *fiber.App
 	bridge *wsconn.Bridge
 
+	lingers chan struct{} // a place for each connection that closeLingering holds
+
 	documented []Route // see Routes
 }
 
 // Bounds of a request, against peers that send slowly or without end.
 const (
 	maxHeaderBytes = 16 << 10
-	readTimeout    = 30 * time.Second // of a whole request
+	headerTimeout  = 10 * time.Second // from the first byte, or from the connection's start
+	bodyTimeout    = 30 * time.Second // from the end of the header
 	idleTimeout    = 75 * time.Second // of a kept connection
 	answerTimeout  = 30 * time.Second
 )
 
 // New makes the routes.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, lingers: make(chan struct{}, maxLingers)}
 	s.app = fiber.New(fiber.Config{
 		AppName:               "sessionhub",
 		DisableStartupMessage: true,
 		Immutable:             true, // strings outlive their request here
 		CaseSensitive:         true,
 		StrictRouting:         false,
-		// Twice what is taken: a body that is not much too long is read to its
-		// end, and the client gets its 413 on a connection that lives. Beyond,
-		// fasthttp closes with unread input, and the answer can be lost.
-		BodyLimit:      2 * cfg.MaxMessageBytes,
+		// Bodies are read by the handlers, which bound them: see incoming. On its
+		// own fasthttp would take the memory for what a header declares, and
+		// write forms to disk, before anybody asked who sends it.
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		BodyLimit:                    math.MaxInt,
+
 		ReadBufferSize: maxHeaderBytes,
-		ReadTimeout:    readTimeout,
+		ReadTimeout:    headerTimeout,
 		WriteTimeout:   answerTimeout,
 		IdleTimeout:    idleTimeout,
 		// No proxy's headers are believed: the client is who connects, the
@@ -77,6 +85,9 @@ func New(cfg Config) (*Server, error) {
 		EnableTrustedProxyCheck: true,
 		ErrorHandler:            s.onError,
 	})
+	s.app.Server().HeaderReceived = func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+		return fasthttp.RequestConfig{ReadTimeout: bodyTimeout}
+	}
 	s.bridge = wsconn.Configure(s.app, wsconn.Options{})
 	if err := s.routes(); err != nil {
 		return nil, err
@@ -85,7 +96,7 @@ func New(cfg Config) (*Server, error) {
 }
 
 func (s *Server) routes() error {
-	s.app.Use(s.recoverPanic, s.guard)
+	s.app.Use(s.settle, s.recoverPanic, s.guard)
 	s.app.Get("/healthz", s.healthz)
 	s.app.Get("/readyz", s.readyz)
 

@@ -34,7 +34,7 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 		return err
 	}
 	var r protocol.CreateRequest
-	if err := body(c, &r); err != nil {
+	if err := s.body(c, &r); err != nil {
 		return err
 	}
 	user := who.user
@@ -59,7 +59,7 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 		return err
 	}
 	token, claims := s.cfg.Signer.Mint(view.SessionID, user, auth.ScopeAll, snap.State.Generation, 0)
-	s.audit(c, "session created", who, view.SessionID, "user", user, "provider", view.Provider)
+	s.audit("session created", who, view.SessionID, "user", user, "provider", view.Provider)
 	base := s.base(c) + "/api/sessions/" + view.SessionID
 	return send(c, fiber.StatusCreated, protocol.CreateResponse{
 		SessionID: view.SessionID, Token: token, ExpiresAt: claims.ExpiresAt, Session: view,
@@ -180,15 +180,15 @@ func (s *Server) deleteSession(c *fiber.Ctx) error {
 	if err := s.cfg.Hub.Delete(ctx, snap.State.Info.SessionID); err != nil {
 		return err
 	}
-	s.audit(c, "session deleted", who, snap.State.Info.SessionID)
+	s.audit("session deleted", who, snap.State.Info.SessionID)
 	return c.SendStatus(fiber.StatusNoContent)
 }
 
 // audit logs who did what, from where. No secret and no body is in it.
-func (s *Server) audit(c *fiber.Ctx, what string, who caller, session string, more ...any) {
+func (s *Server) audit(what string, who caller, session string, more ...any) {
 	by := "key"
 	if !who.isKey() {
 		by = "token " + who.token.ID
 	}
-	s.cfg.Log.Info(what, append([]any{"session", session, "by", who.user, "credential", by, "remote", c.Context().RemoteAddr().String()}, more...)...)
+	s.cfg.Log.Info(what, append([]any{"session", session, "by", who.user, "credential", by, "remote", who.remote}, more...)...)
 }

@@ -33,6 +33,9 @@ func (s *Server) open(c *fiber.Ctx, enc hub.Encoding) (caller, *hub.Stream, erro
 		c.Set(fiber.HeaderAllow, fiber.MethodGet)
 		return caller{}, nil, refuse(protocol.CodeMethodNotAllowed, "a stream is opened by GET")
 	}
+	if in := incomingOf(c); in != nil && in.length != 0 { // it would be read as the client's first frames
+		return caller{}, nil, refuse(protocol.CodeInvalidRequest, "a stream is opened without a body")
+	}
 	ctx, cancel := timeout()
 	defer cancel()
 	who, err := s.authenticateStream(ctx, c)
@@ -153,5 +156,11 @@ func (k sseSink) End(int, string)  { _ = k.Close() }
 // wsSink writes pre-encoded frames.
 type wsSink struct{ *wsconn.Conn }
 
-func (k wsSink) Write(p []byte) error        { return k.WriteFrames(p) }
+func (k wsSink) Write(p []byte) error {
+	err := k.WriteFrames(p)
+	if errors.Is(err, wsconn.ErrClosing) {
+		return hub.ErrStreamEnded
+	}
+	return err
+}
 func (k wsSink) End(code int, reason string) { _ = k.Close(websocket.StatusCode(code), reason) }

@@ -20,7 +20,7 @@ func (s *Server) postToken(c *fiber.Ctx) error {
 		return err
 	}
 	var r protocol.TokenRequest
-	if err := body(c, &r); err != nil {
+	if err := s.body(c, &r); err != nil {
 		return err
 	}
 	scope := who.scope
@@ -43,10 +43,10 @@ func (s *Server) postToken(c *fiber.Ctx) error {
 		if generation, err = s.cfg.Hub.RevokeAll(ctx, id); err != nil {
 			return err
 		}
-		s.audit(c, "tokens revoked", who, id)
+		s.audit("tokens revoked", who, id)
 	}
 	token, claims := s.cfg.Signer.Mint(id, snap.State.Info.UserID, scope, generation, s.tokenTTL(who, r.TTLSeconds))
-	s.audit(c, "token made", who, id, "scope", scope.String(), "expires", claims.ExpiresAt)
+	s.audit("token made", who, id, "scope", scope.String(), "expires", claims.ExpiresAt)
 	return send(c, fiber.StatusCreated, protocol.TokenResponse{Token: token, ExpiresAt: claims.ExpiresAt, Scope: scope.String()})
 }
 
@@ -80,7 +80,7 @@ func (s *Server) deleteToken(c *fiber.Ctx) error {
 	if err := s.cfg.Hub.Revoke(ctx, snap.State.Info.SessionID, who.grant()); err != nil {
 		return err
 	}
-	s.audit(c, "token revoked", who, snap.State.Info.SessionID)
+	s.audit("token revoked", who, snap.State.Info.SessionID)
 	return c.SendStatus(fiber.StatusNoContent)
 }
 
@@ -115,6 +115,6 @@ func (s *Server) postCookie(c *fiber.Ctx) error {
 		Name: cookieName, Value: s.cfg.Signer.MintCookie(claims), Path: "/api/sessions/" + id, Expires: claims.ExpiresAt,
 		HTTPOnly: true, SameSite: fiber.CookieSameSiteStrictMode, Secure: s.overTLS(c),
 	})
-	s.audit(c, "cookie made", who, id)
+	s.audit("cookie made", who, id)
 	return c.SendStatus(fiber.StatusNoContent)
 }

@@ -53,16 +53,13 @@ func (s *Server) command(c *fiber.Ctx, scope auth.Scope, t protocol.CommandType,
 		return err
 	}
 	raw := rawBody{}
-	if err := body(c, &raw); err != nil {
+	if err := s.body(c, &raw); err != nil {
 		return err
 	}
 	answer, err := s.run(ctx, who, snap.State.Info.SessionID, t, raw.json)
 	s.countCommand(t, err)
 	if err != nil {
 		return err
-	}
-	if t == protocol.CommandApprove {
-		s.audit(c, "approval answered", who, snap.State.Info.SessionID)
 	}
 	return send(c, status, answer)
 }
@@ -92,36 +89,37 @@ var commandScopes = map[protocol.CommandType]auth.Scope{
 	protocol.CommandCancel:  auth.ScopeWrite,
 }
 
-// run carries a command out, whichever way it came.
+// run carries a command out, whichever way it came, and audits it.
 func (s *Server) run(ctx context.Context, who caller, id string, t protocol.CommandType, data []byte) (any, error) {
 	if need := commandScopes[t]; !who.scope.Contains(need) {
 		return nil, deny(protocol.CodeScope, metrics.AuthScope, "the token has the scope %q; %s needs %q", who.scope, t, need)
 	}
-	decode := func(v any) error {
+	read := func(v any) error {
 		if len(data) == 0 {
 			return nil
 		}
-		if err := protocol.Decode(data, v); err != nil {
-			return refuse(protocol.CodeInvalidRequest, "%s: %v", t, err)
-		}
-		return nil
+		return decode(data, v, "the data of "+string(t))
 	}
 	switch t {
 	case protocol.CommandMessage:
 		var r protocol.MessageRequest
-		if err := decode(&r); err != nil {
+		if err := read(&r); err != nil {
 			return nil, err
 		}
 		return s.cfg.Hub.Message(ctx, id, who.user, r)
 	case protocol.CommandApprove:
 		var r protocol.ApproveRequest
-		if err := decode(&r); err != nil {
+		if err := read(&r); err != nil {
 			return nil, err
 		}
-		return s.cfg.Hub.Approve(ctx, id, who.user, r)
+		chosen, err := s.cfg.Hub.Approve(ctx, id, who.user, r)
+		if err == nil { // here, so that no way in goes without it
+			s.audit("approval answered", who, id, "interaction", chosen.InteractionID, "option", chosen.OptionID)
+		}
+		return chosen, err
 	case protocol.CommandCancel:
 		var r protocol.CancelRequest
-		if err := decode(&r); err != nil {
+		if err := read(&r); err != nil {
 			return nil, err
 		}
 		return protocol.Empty{}, s.cfg.Hub.Cancel(ctx, id, r)

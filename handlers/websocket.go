@@ -75,10 +75,20 @@ func (cs *commands) serve() metrics.CloseReason {
 // client that does not heed retryAfter loses its connection.
 const maxRefused = 20
 
+// closeTime bounds the end of a connection whose client did something wrong.
+const closeTime = 2 * time.Second
+
+// close ends the connection behind what is being written to it, and meanwhile
+// takes no more commands.
 func (cs *commands) close(code int, why string, cause metrics.CloseReason) metrics.CloseReason {
-	cs.sub.Stop(code, why, cause)
-	_ = cs.conn.Close(websocket.StatusCode(code), why)
-	return cause
+	timer := time.AfterFunc(closeTime, cs.conn.Cut)
+	defer timer.Stop()
+	cs.sub.End(code, why, cause)
+	for {
+		if _, _, err := cs.conn.Read(context.Background()); err != nil {
+			return cause
+		}
+	}
 }
 
 func closeReason(err error) metrics.CloseReason {
@@ -190,6 +200,7 @@ func (cs *commands) renew(data []byte) (any, error) {
 	if !snap.State.TokenValid(who.grant()) {
 		return nil, deny(protocol.CodeTokenRevoked, metrics.AuthTokenRevoked, "the token was revoked: get a new one")
 	}
+	who.remote = cs.who.remote
 	cs.who = who
 	cs.sub.SetGrant(who.grant())
 	return protocol.AuthResponse{ExpiresAt: who.token.ExpiresAt, Scope: who.scope.String()}, nil

@@ -15,8 +15,10 @@ func opt(id, kind string) protocol.ApprovalOption {
 
 func TestApproval(t *testing.T) {
 	r := running(t)
+	whole := r.now.Add(time.Hour)
+	r.now = r.now.Add(999_999) // times on the wire are in milliseconds
 	r.do(ask("i1", "{}")).want("asked i1 for m1", "requires_action m1").wantCommands()
-	if at := r.s.Approvals[0].Data.ExpiresAt; at == nil || !at.Equal(r.now.Add(time.Hour)) {
+	if at := r.s.Approvals[0].Data.ExpiresAt; at == nil || !at.Equal(whole) {
 		t.Errorf("expires at %v", at)
 	}
 	r.do(say("m2")).want("message m2") // it is queued and answers nothing

@@ -188,11 +188,15 @@ func (h *Hub) view(s Snapshot, connections protocol.Connections) protocol.Sessio
 	if metadata == nil {
 		metadata = []byte("{}")
 	}
+	expires := s.LastActivity.Add(h.cfg.Timers.SessionIdleTTL)
+	if s.State.Closed != "" {
+		expires = s.State.ClosedAt.Add(h.cfg.Timers.EndedRetention)
+	}
 	return protocol.Session{
 		SessionID: i.SessionID, UserID: i.UserID, SpaceID: i.SpaceID, Provider: i.Provider,
 		WorkingDirectory: i.WorkingDirectory, Title: i.Title, Metadata: metadata, AgentOptions: i.AgentOptions,
 		Status: s.State.Status.Status, CreatedAt: i.CreatedAt, LastActivityAt: s.LastActivity.UTC().Truncate(time.Millisecond),
-		ExpiresAt: s.LastActivity.Add(h.cfg.Timers.SessionIdleTTL).UTC().Truncate(time.Millisecond),
+		ExpiresAt: expires.UTC().Truncate(time.Millisecond),
 		LastSeq:   s.Last, Epoch: s.Epoch(), Connections: connections,
 		PendingApprovals: len(s.State.Approvals),
 	}
@@ -221,6 +225,10 @@ func (h *Hub) Message(ctx context.Context, id, user string, r protocol.MessageRe
 	}
 	hash := hashJSON(content)
 	in := InMessage{Data: protocol.MessageData{MessageID: r.MessageID, Content: content, UserID: user}, Hash: hash}
+	// What a user wrote is never split or cut, as an agent's output is.
+	if n := len(protocol.Marshal(in.Data)); n > h.cfg.MaxEventBytes {
+		return protocol.MessageResponse{}, fmt.Errorf("%w: the message makes an event of %d bytes, over the %d of --max-event-bytes", ErrTooLarge, n, h.cfg.MaxEventBytes)
+	}
 	allowed := false
 	for range maxDecide {
 		// The state before the note: whoever accepts the same message in

@@ -90,7 +90,7 @@ func (in InToolApproval) apply(st *step) error {
 		return errKnownInteraction
 	}
 	a.MessageID = m.ID
-	expires := st.now.Add(st.policy.ApprovalTimeout).UTC()
+	expires := st.now.Add(st.policy.ApprovalTimeout).UTC().Truncate(time.Millisecond)
 	a.ExpiresAt = &expires
 	st.event(protocol.EventToolApproval, a)
 	s.Approvals = append(s.Approvals, PendingApproval{Data: a, Asked: st.now})

@@ -28,7 +28,7 @@ type stepper struct {
 func newStepper(t testing.TB) *stepper {
 	t.Helper()
 	r := &stepper{
-		t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), notes: make(map[string]string),
+		t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC), notes: make(map[string]string),
 		policy: Policy{MaxQueuedMessages: 3, ApprovalTimeout: time.Hour},
 	}
 	c, err := NewState(Info{SessionID: "s1", UserID: "u1", Provider: "demo"}, r.policy, r.now)

@@ -16,6 +16,7 @@ import (
 type Sink interface {
 	// Write writes whole frames and blocks until the kernel has them. The
 	// bytes are shared with other subscribers: they must not be changed.
+	// ErrStreamEnded says that the connection is being closed in order already.
 	Write(p []byte) error
 	// Stalled reports whether a Write waits and the peer has taken nothing for
 	// limit. It is asked once a second and must be cheap and not block.
@@ -109,8 +110,8 @@ func (h *Hub) Open(ctx context.Context, id string, c protocol.Cursor, enc Encodi
 // Release gives the place of a stream back that did not start.
 func (s *Stream) Release() { s.hub.giveSlot(Slot{Session: s.id, User: s.user, Encoding: s.enc}) }
 
-// Start begins to write to the sink: connected, the gaps, all that is after the
-// cursor, caught_up, and then what comes. Stop must be called when the
+// Start begins to write to the sink: connected and the gaps before it returns,
+// then all that is after the cursor, caught_up, and what comes. Stop must be called when the
 // connection has ended. The stream lives no longer than the grant.
 func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber, error) {
 	h := s.hub
@@ -156,9 +157,14 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber
 		sub.endLocked(protocol.CloseGoingAway, "the node is draining", metrics.CloseDraining)
 	default:
 	}
-	sub.wakeLocked()
+	sub.busy = true
 	t.mu.Unlock()
 	h.cfg.Metrics.StreamOpened(sub.transport(), s.from.after > 0, len(s.from.gaps) > 0)
+	// connected is written before anything of the client is read: what it did
+	// wrong at once must not close the connection ahead of it.
+	if sub.write() {
+		go sub.pump()
+	}
 	return sub, nil
 }
 
@@ -241,25 +247,34 @@ var errTrimmed = errors.New("trimmed")
 // pump writes until there is nothing more to write. It is the only writer of
 // the log to this sink.
 func (s *Subscriber) pump() {
-	for {
-		p, n, at, end := s.next()
-		switch {
-		case end != nil:
-			s.ended.CompareAndSwap(nil, end)
-			s.sink.End(end.code, end.reason)
-			return
-		case p == nil:
-			return
-		}
-		if err := s.sink.Write(p); err != nil {
-			s.ended.CompareAndSwap(nil, &ending{code: 1006, reason: "write failed", cause: metrics.CloseWriteError})
-			s.sink.Cut()
-			return
-		}
-		s.events.Add(n)
-		s.bytes.Add(uint64(len(p)))
-		s.hub.cfg.Metrics.Delivered(s.transport(), n, len(p), at)
+	for s.write() {
 	}
+}
+
+// write writes once, as the pump. It reports whether there may be more.
+func (s *Subscriber) write() bool {
+	p, n, at, end := s.next()
+	switch {
+	case end != nil:
+		s.ended.CompareAndSwap(nil, end)
+		s.sink.End(end.code, end.reason)
+		return false
+	case p == nil:
+		return false
+	}
+	err := s.sink.Write(p)
+	if errors.Is(err, ErrStreamEnded) {
+		return false // to cut it would take the goodbye from the peer
+	}
+	if err != nil {
+		s.ended.CompareAndSwap(nil, &ending{code: 1006, reason: "write failed", cause: metrics.CloseWriteError})
+		s.sink.Cut()
+		return false
+	}
+	s.events.Add(n)
+	s.bytes.Add(uint64(len(p)))
+	s.hub.cfg.Metrics.Delivered(s.transport(), n, len(p), at)
+	return true
 }
 
 // next gives the next bytes to write, n events among them of which the first

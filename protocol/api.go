@@ -41,7 +41,7 @@ type Session struct {
 	Status           Status          `json:"status"`
 	CreatedAt        time.Time       `json:"createdAt"`
 	LastActivityAt   time.Time       `json:"lastActivityAt"`
-	ExpiresAt        time.Time       `json:"expiresAt"` // idle expiry
+	ExpiresAt        time.Time       `json:"expiresAt"` // idle expiry; of an ended session: until when it can be read
 	LastSeq          uint64          `json:"lastSeq"`
 	Epoch            string          `json:"epoch"`
 	Connections      Connections     `json:"connections"`

@@ -31,6 +31,7 @@ const (
 	CodeRateLimited      Code = "rate_limited"
 	CodeInternal         Code = "internal"
 	CodeUnavailable      Code = "unavailable"
+	CodeRequestTimeout   Code = "request_timeout"  // 408: the request did not come in time
 	CodeUpgradeRequired  Code = "upgrade_required" // 426: a GET of /ws that is no WebSocket handshake
 )
 

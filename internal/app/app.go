@@ -116,7 +116,7 @@ func (n *Node) newHub(store hub.Store, providers []string, set *metrics.Set) *hu
 		cfg.ResolveDirectory = func(dir string) (string, error) {
 			resolved, err := worker.Config{Root: n.cfg.WorkspaceRoot}.ResolveDir(dir)
 			if errors.Is(err, worker.ErrWorkingDirectory) {
-				return "", fmt.Errorf("%w: %w", hub.ErrWorkingDirectory, err)
+				return "", refusedDirectory{err}
 			}
 			return resolved, err
 		}
@@ -132,6 +132,14 @@ func (n *Node) newServer(p parts, set *metrics.Set) (*handlers.Server, error) {
 		Dashboard: web.Dist(), Metrics: set, Log: n.log,
 	})
 }
+
+// refusedDirectory is the worker's refusal as the hub knows it: hub and worker do
+// not know each other, and the text of both would say the same twice.
+type refusedDirectory struct{ error }
+
+func (refusedDirectory) Is(target error) bool { return target == hub.ErrWorkingDirectory }
+
+func (e refusedDirectory) Unwrap() error { return e.error }
 
 // run starts what runs beside the listeners, and then those.
 func (n *Node) run() {
@@ -238,7 +246,7 @@ func Serve(ctx context.Context, cfg config.Serve, log *slog.Logger, out io.Write
 		return err
 	}
 	fmt.Fprintf(out, "sessionhub %s\n  dashboard  %s/\n  metrics    %s/metrics\n  workspace  %s\n",
-		Version, n.URL(), n.AdminURL(), cfg.WorkspaceRoot)
+		Version, n.URL(), n.AdminURL(), n.cfg.WorkspaceRoot)
 	if !web.HasDashboard() {
 		fmt.Fprintln(out, "  The dashboard is not in this build: install Node 20 or newer and run `make build`. The API works.")
 	}

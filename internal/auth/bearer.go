@@ -19,13 +19,17 @@ var (
 const maxProtocols = MaxTokenBytes + 1024
 
 // Bearer reads the credential from an Authorization header (RFC 6750, section
-// 2.1): a token or an API key. ErrNoCredential when the header is empty or of
-// another scheme (a proxy's own Basic, say), ErrMalformed when it is Bearer
-// without one good value.
+// 2.1): a token or an API key. ErrNoCredential when the header is empty,
+// ErrMalformed when it is of another scheme, or Bearer without one good value:
+// who sends Basic means to be somebody, and must not pass as nobody.
 func Bearer(header string) (string, error) {
-	scheme, value, _ := strings.Cut(strings.Trim(header, " \t"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	header = strings.Trim(header, " \t")
+	if header == "" {
 		return "", ErrNoCredential
+	}
+	scheme, value, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", ErrMalformed
 	}
 	return credential(strings.TrimLeft(value, " "))
 }

@@ -14,9 +14,9 @@ func TestBearer(t *testing.T) {
 	}{
 		{"", "", ErrNoCredential},
 		{"  ", "", ErrNoCredential},
-		{"Basic YTpi", "", ErrNoCredential},
-		{"abc", "", ErrNoCredential},
-		{"BearerX abc", "", ErrNoCredential},
+		{"Basic YTpi", "", ErrMalformed},
+		{"abc", "", ErrMalformed},
+		{"BearerX abc", "", ErrMalformed},
 		{"Bearer abc.def-_~+/=", "abc.def-_~+/=", nil},
 		{"bearer abc", "abc", nil},
 		{"BEARER   abc ", "abc", nil},

@@ -103,6 +103,26 @@ test("a plain message is answered in a stream", async () => {
   await page.locator('[data-testid="session-row"][aria-current="page"]', { hasText: "Plain" }).waitFor();
 });
 
+test("the page reaches its own host over a WebSocket, and no other", async () => {
+  allowed = /127\.0\.0\.2|Content Security Policy/;
+  const page = await context.newPage();
+  const own = page.waitForEvent("websocket").then((socket) => socket.waitForEvent("framereceived"));
+  await newSession(page);
+  assert.match(String((await own).payload), /"connected"/);
+  const blocked = await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        document.addEventListener("securitypolicyviolation", (event) => resolve(event.blockedURI), { once: true });
+        try {
+          new WebSocket("ws://127.0.0.2:9/");
+        } catch {
+          // Some browsers throw as well.
+        }
+      }),
+  );
+  assert.match(blocked, /127\.0\.0\.2/);
+});
+
 test("Shift+Enter makes a new line and Send sends", async () => {
   const page = await context.newPage();
   await newSession(page);

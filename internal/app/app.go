@@ -146,6 +146,7 @@ func (n *Node) run() {
 	hubCtx, stopHub := context.WithCancel(context.Background())
 	n.wg.Go(func() { n.hub.Run(hubCtx) })
 	n.wg.Go(func() { n.keys.run(hubCtx) })
+	n.wg.Go(func() { giveMemoryBack(hubCtx, n.log) })
 	n.ends = append(n.ends, stopHub)
 	if n.worker != nil {
 		linkCtx, stopLink := context.WithCancel(context.Background())

@@ -168,11 +168,7 @@ func (s *Server) onError(c *fiber.Ctx, err error) error {
 				c.Response().Header.Add(k, v)
 			}
 		}
-		code := protocol.CodeInvalidRequest
-		if refused.Status == http.StatusUpgradeRequired {
-			code = protocol.CodeUpgradeRequired
-		}
-		err = refuse(code, "%s", refused.Reason)
+		err = handshakeError(refused)
 	}
 	var framework *fiber.Error
 	if conn := c.Context().Conn(); errors.As(err, &framework) && framework.Code == fiber.StatusRequestHeaderFieldsTooLarge && conn != nil {
@@ -204,6 +200,15 @@ func (s *Server) onError(c *fiber.Ctx, err error) error {
 	})
 	c.Set(fiber.HeaderContentType, "application/problem+json")
 	return c.Send(body)
+}
+
+// handshakeError gives a WebSocket handshake that was refused its code.
+func handshakeError(refused *wsconn.RefusedError) error {
+	code := protocol.CodeInvalidRequest
+	if refused.Status == http.StatusUpgradeRequired {
+		code = protocol.CodeUpgradeRequired
+	}
+	return refuse(code, "%s", refused.Reason)
 }
 
 // recoverPanic keeps a bug in one request from ending the process.

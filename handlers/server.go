@@ -19,6 +19,7 @@ import (
 	"sessionhub/hub"
 	"sessionhub/internal/auth"
 	"sessionhub/metrics"
+	"sessionhub/protocol"
 )
 
 // Config is what a Server needs.
@@ -33,9 +34,11 @@ type Config struct {
 	// Anonymous lets requests without a credential act as the user
 	// "anonymous" on any listener and any Host (--allow-anonymous).
 	Anonymous       bool
-	PublicURL       string // base of the URLs in answers; empty: from the request's Host
-	MaxMessageBytes int    // of a request body or a WebSocket message
-	Dashboard       fs.FS  // built files; without an index.html a page says how to build them
+	PublicURL       string           // base of the URLs in answers; empty: from the request's Host
+	MaxMessageBytes int              // of a request body or a WebSocket message
+	MaxEventBytes   int              // of an event's data
+	WorkerKeys      func() auth.Keys // those that open the worker link now; none of them is in Keys
+	Dashboard       fs.FS            // built files; without an index.html a page says how to build them
 	Metrics         *metrics.Set
 	Log             *slog.Logger
 }
@@ -47,6 +50,8 @@ type Server struct {
 	bridge *wsconn.Bridge
 
 	lingers chan struct{} // a place for each connection that closeLingering holds
+	links     context.Context // the life of the worker links
+	stopLinks context.CancelCauseFunc
 
 	documented []Route // see Routes
 }
@@ -63,6 +68,7 @@ const (
 // New makes the routes.
 func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, lingers: make(chan struct{}, maxLingers)}
+	s.links, s.stopLinks = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		AppName:               "sessionhub",
 		DisableStartupMessage: true,
@@ -120,6 +126,7 @@ func (s *Server) routes() error {
 	one.Delete("/token", s.deleteToken)
 	one.Post("/ticket", s.postTicket)
 	one.Post("/cookie", s.postCookie)
+	s.app.Get(protocol.WorkerLinkPath, s.workerLink)
 	s.documented = registered(s.app) // the dashboard's files are no API
 	return s.dashboard()
 }
@@ -132,9 +139,10 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Shutdown stops accepting and waits for requests and streams to end. The
-// streams must have been told to end: see hub.Drain.
+// Shutdown stops accepting, ends the worker links, and waits for requests and
+// streams to end. The streams must have been told to end: see hub.Drain.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.endLinks()
 	err := s.app.ShutdownWithContext(ctx)
 	return errors.Join(err, s.bridge.Wait(ctx))
 }

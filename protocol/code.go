@@ -45,6 +45,7 @@ const (
 	CloseToken       = 4401 // token expired or revoked
 	CloseNotFound    = 4404 // no such session
 	CloseSlow        = 4408 // took nothing for --write-timeout
+	CloseReplaced    = 4409 // of a worker link: another was opened under the worker's name
 	CloseEnded       = 4410 // the session ended; closed was sent
 	CloseRate        = 4429 // too many commands over and over
 	CloseUnavailable = 4503 // the store is unreachable

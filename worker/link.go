@@ -84,6 +84,9 @@ func (w *Worker) connect(ctx context.Context, dial func(context.Context) (Conn, 
 		return false, err
 	}
 	w.log.Info("linked to the hub", "node", welcome.Node)
+	w.linked.Store(true)
+	w.links.Add(1)
+	defer w.linked.Store(false)
 
 	var writer sync.WaitGroup
 	defer writer.Wait()
@@ -122,7 +125,7 @@ func (w *Worker) greet(ctx context.Context, conn Conn) (protocol.Welcome, error)
 	if frame.Type == protocol.FrameError {
 		var refused protocol.LinkError
 		_ = protocol.Decode(frame.Data, &refused)
-		return welcome, fmt.Errorf("the hub answered hello with error %s: %s", clip(refused.Code, 64), clip(refused.Detail, 512))
+		return welcome, fmt.Errorf("the hub answered hello with an error: %s", clip(refused.Error(), 512))
 	}
 	if frame.Type != protocol.FrameWelcome {
 		return welcome, fmt.Errorf("the hub answered hello with %q", clip(string(frame.Type), 64))
@@ -260,8 +263,15 @@ func (w *Worker) onError(frame protocol.Frame) error {
 	if err := protocol.Decode(frame.Data, &e); err != nil {
 		return fmt.Errorf("the hub sent an error that cannot be read: %w", err)
 	}
-	if e.Code == protocol.LinkHole {
+	switch e.Code {
+	case protocol.LinkHole:
 		return fmt.Errorf("the hub misses an event: %s", clip(e.Detail, 512))
+	case protocol.LinkReplaced:
+		// Nobody reads this on a link that was left for a new one: it is another
+		// process that has taken the name, and coming back would take it again.
+		return fmt.Errorf("%w: another worker is called %s too", ErrRefused, w.cfg.Name)
+	case protocol.LinkDraining, protocol.LinkUnauthorized, protocol.LinkSilent:
+		return fmt.Errorf("the hub ends the link: %s", clip(e.Error(), 512))
 	}
 	w.log.Error("hub refused a frame", "code", clip(e.Code, 64), "detail", clip(e.Detail, 512))
 	return nil

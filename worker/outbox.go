@@ -99,6 +99,13 @@ func (o *outbox) full() bool {
 	return o.bytes >= o.limit
 }
 
+// size is how many bytes are kept.
+func (o *outbox) size() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes
+}
+
 // revoke forgets everything. The number of the last event stays.
 func (o *outbox) revoke() {
 	o.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"sessionhub/protocol"
 )
@@ -35,6 +36,8 @@ type Worker struct {
 	end       context.CancelFunc
 	runners   sync.WaitGroup
 	histories histories
+	linked    atomic.Bool // there is a link, and the hub has welcomed us
+	links     atomic.Uint64
 
 	mu       sync.Mutex // before every outbox's
 	sessions map[string]*session
@@ -74,6 +77,30 @@ func (w *Worker) Workspace() string { return w.cfg.Workspace }
 
 // ProviderNames are the providers that the worker offers, sorted.
 func (w *Worker) ProviderNames() []string { return slices.Sorted(maps.Keys(w.cfg.Providers)) }
+
+// Stats is what a worker does at one moment.
+type Stats struct {
+	Linked        bool   // a hub has welcomed it
+	Draining      bool   // it takes nothing new
+	Links         uint64 // links since its start
+	Sessions      int    // that it holds
+	Agents        int    // places that are taken by agent processes
+	BufferedBytes int64  // events that no hub has acknowledged
+}
+
+// Stats tells what the worker does now.
+func (w *Worker) Stats() Stats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	st := Stats{
+		Linked: w.linked.Load(), Draining: w.drained, Links: w.links.Load(),
+		Sessions: len(w.sessions), Agents: len(w.places),
+	}
+	for _, s := range w.order {
+		st.BufferedBytes += s.out.size()
+	}
+	return st
+}
 
 // Close ends every agent and waits: when it returns, no process is left. What the
 // hub had not acknowledged is lost; Drain first to hand it over.

@@ -147,7 +147,7 @@ func serveBench(ctx context.Context) int {
 		fmt.Fprintln(os.Stderr, "sessionhub bench node:", err)
 		return exitUsage
 	}
-	log := newLogger(cfg, os.Stderr)
+	log := newLogger(cfg.LogFormat, cfg.LogLevel, os.Stderr)
 	slog.SetDefault(log)
 	node, err := app.Start(cfg, log)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"sessionhub/internal/app"
+	"sessionhub/internal/config"
 	"sessionhub/internal/processtree"
 )
 
@@ -29,6 +30,7 @@ type command struct {
 
 var commands = []command{
 	{"serve", "run a node: API, streams, dashboard, and an embedded worker", serve},
+	{"worker", "run agents for a hub elsewhere (--hub wss://...)", runWorker},
 	{"bench", "put load on a hub and measure what it costs", benchmark},
 	{"demo-agent", "run the demo agent: ACP over stdin and stdout", demoAgent},
 	{"version", "print the version", version},
@@ -77,4 +79,7 @@ func usage(w io.Writer) {
 	fmt.Fprintln(w, "\nThe flags of serve, with their variables and defaults:")
 	fmt.Fprintln(w)
 	serveUsage(w)
+	fmt.Fprintln(w, "\nThe flags of worker:")
+	fmt.Fprintln(w)
+	_ = config.WorkerUsage(w)
 }

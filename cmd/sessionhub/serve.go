@@ -24,20 +24,10 @@ func serve(ctx context.Context, args []string) int {
 		fmt.Fprintln(os.Stderr, "sessionhub serve:", err)
 		return exitUsage
 	}
-	log := newLogger(cfg, os.Stderr)
+	log := newLogger(cfg.LogFormat, cfg.LogLevel, os.Stderr)
 	slog.SetDefault(log)
-	// The first signal drains; from then on a second one ends that.
-	force, cancel := context.WithCancel(context.Background())
+	force, cancel := secondSignal(ctx)
 	defer cancel()
-	again := make(chan os.Signal, 1)
-	context.AfterFunc(ctx, func() { signal.Notify(again, os.Interrupt, syscall.SIGTERM) })
-	go func() {
-		select {
-		case <-again:
-			cancel()
-		case <-force.Done():
-		}
-	}()
 	if err := app.Serve(ctx, cfg, log, os.Stdout, force); err != nil {
 		fmt.Fprintln(os.Stderr, "sessionhub serve:", err)
 		if errors.Is(err, app.ErrConfig) {
@@ -48,13 +38,29 @@ func serve(ctx context.Context, args []string) int {
 	return exitOK
 }
 
+// secondSignal gives a context that ends with the first signal after ctx, which
+// the first of all has ended: that one drains, the second ends the drain.
+func secondSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	force, cancel := context.WithCancel(context.Background())
+	again := make(chan os.Signal, 1)
+	context.AfterFunc(ctx, func() { signal.Notify(again, os.Interrupt, syscall.SIGTERM) })
+	go func() {
+		select {
+		case <-again:
+			cancel()
+		case <-force.Done():
+		}
+	}()
+	return force, cancel
+}
+
 func serveUsage(w io.Writer) { config.Usage(w) }
 
 // newLogger writes text for a person at a terminal, JSON for machines.
-func newLogger(cfg config.Serve, w *os.File) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
-	text := cfg.LogFormat == config.LogText
-	if cfg.LogFormat == config.LogAuto {
+func newLogger(format string, level slog.Level, w *os.File) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
+	text := format == config.LogText
+	if format == config.LogAuto {
 		info, err := w.Stat()
 		text = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}

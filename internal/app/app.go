@@ -79,11 +79,14 @@ func Start(cfg config.Serve, log *slog.Logger) (_ *Node, err error) {
 	set.StoreUp.Set(1)
 	n.hub = n.newHub(store, names, set)
 	metrics.RegisterGauges(reg, names, n.hub.Gauges)
-	n.keys = newKeyring(n.cfg, p.keys, log)
+	n.keys = newKeyring(n.cfg, p.keys, p.workerKeys, log)
 	if n.server, err = n.newServer(p, set); err != nil {
 		return nil, err
 	}
 	n.admin = newAdmin(reg, n.hub.Ready)
+	if n.worker == nil && p.workerKeys.Len() == 0 && cfg.WorkerKeysFile == "" {
+		log.Warn("no worker can join: --worker is none, and there is no worker key (SESSIONHUB_WORKER_KEY, SESSIONHUB_WORKER_KEYS_FILE)")
+	}
 	n.run()
 	return n, nil
 }
@@ -96,6 +99,9 @@ func (n *Node) newHub(store hub.Store, providers []string, set *metrics.Set) *hu
 	timers := hub.DefaultTimers
 	timers.SessionIdleTTL = n.cfg.SessionIdleTTL
 	timers.WriteTimeout = n.cfg.WriteTimeout
+	timers.WorkerLease = n.cfg.WorkerLease
+	// Three in a lease, and in whole seconds, as welcome tells them.
+	timers.LinkHeartbeat = min(timers.LinkHeartbeat, (n.cfg.WorkerLease / 3).Truncate(time.Second))
 	cfg := hub.Config{
 		Node:   fmt.Sprintf("%s-%d", host, os.Getpid()),
 		Policy: hub.Policy{MaxQueuedMessages: n.cfg.MaxQueuedMessages, ApprovalTimeout: n.cfg.ApprovalTimeout},
@@ -126,9 +132,9 @@ func (n *Node) newHub(store hub.Store, providers []string, set *metrics.Set) *hu
 
 func (n *Node) newServer(p parts, set *metrics.Set) (*handlers.Server, error) {
 	return handlers.New(handlers.Config{
-		Hub: n.hub, Signer: p.signer, Keys: n.keys.Keys, Origins: p.origins,
+		Hub: n.hub, Signer: p.signer, Keys: n.keys.Keys, WorkerKeys: n.keys.WorkerKeys, Origins: p.origins,
 		Local: n.cfg.LocalMode(), Anonymous: n.cfg.Anonymous(),
-		PublicURL: n.cfg.PublicURL, MaxMessageBytes: n.cfg.MaxMessageBytes,
+		PublicURL: n.cfg.PublicURL, MaxMessageBytes: n.cfg.MaxMessageBytes, MaxEventBytes: n.cfg.MaxEventBytes,
 		Dashboard: web.Dist(), Metrics: set, Log: n.log,
 	})
 }

@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	},
 	"sessionhub/internal/app": {
 		"sessionhub/handlers", "sessionhub/hub", "sessionhub/hub/memstore", "sessionhub/internal/auth",
-		"sessionhub/internal/config", "sessionhub/metrics", "sessionhub/protocol", "sessionhub/web", "sessionhub/worker", // it joins them
+		"sessionhub/internal/config", "sessionhub/metrics", "sessionhub/protocol", "sessionhub/web", "sessionhub/worker", "sessionhub/worker/wslink", // it joins them
 	},
 	"sessionhub/docs": {}, // two files
 	"sessionhub/handlers": {
@@ -29,11 +29,12 @@ var mayImport = map[string][]string{
 		"sessionhub/internal/auth",   // who may
 		"sessionhub/metrics", "sessionhub/protocol",
 	},
-	"sessionhub/hub":          {"sessionhub/metrics", "sessionhub/protocol"}, // no HTTP, no store, no worker
-	"sessionhub/hub/memstore": {"sessionhub/hub", "sessionhub/protocol"},     // a store knows its port
-	"sessionhub/hub/hubtest":  {"sessionhub/hub", "sessionhub/protocol"},
-	"sessionhub/worker":       {"sessionhub/internal/processtree", "sessionhub/protocol"}, // never the hub: it may be far away
-	"sessionhub/metrics":      {"sessionhub/protocol"},                                    // label values
+	"sessionhub/hub":           {"sessionhub/metrics", "sessionhub/protocol"}, // no HTTP, no store, no worker
+	"sessionhub/hub/memstore":  {"sessionhub/hub", "sessionhub/protocol"},     // a store knows its port
+	"sessionhub/hub/hubtest":   {"sessionhub/hub", "sessionhub/protocol"},
+	"sessionhub/worker":        {"sessionhub/internal/processtree", "sessionhub/protocol"}, // never the hub: it may be far away
+	"sessionhub/worker/wslink": {"sessionhub/protocol", "sessionhub/worker"},               // its errors
+	"sessionhub/metrics":       {"sessionhub/protocol"},                                    // label values
 	"sessionhub/internal/auth": {
 		"sessionhub/protocol", // names of headers and subprotocols
 	},

@@ -230,11 +230,13 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	call("DELETE", "", "", 204, "")
 	call("GET", "", "", 404, protocol.CodeNotFound)
 
-	// Every operation was met; the WebSocket's answer, 101, is no answer of an
-	// HTTP client and is tested with the streams.
+	r.do(exchange{method: "GET", path: "/worker/link", header: service, status: 401, code: protocol.CodeUnauthorized})
+
+	// Every operation was met; a WebSocket's answer, 101, is no answer of an
+	// HTTP client and is tested with the streams and with the workers.
 	for path, item := range r.doc.Paths.Map() {
 		for method, op := range item.Operations() {
-			if !r.met[op.OperationID] && op.OperationID != "openWebSocket" {
+			if !r.met[op.OperationID] && op.OperationID != "openWebSocket" && op.OperationID != "openWorkerLink" {
 				t.Errorf("%s %s never gave an answer of success", method, path)
 			}
 		}

@@ -26,8 +26,9 @@ type parts struct {
 	providers map[string]worker.Provider
 	worker    *worker.Worker // nil with --worker none
 	signer    *auth.Signer
-	keys      auth.Keys
 	origins   auth.Origins
+
+	keys, workerKeys auth.Keys
 }
 
 // prepare makes the parts. It names every bad setting, not the first one only.
@@ -40,7 +41,7 @@ func prepare(cfg *config.Serve, log *slog.Logger) (p parts, err error) {
 	}
 	cfg.WorkspaceRoot, err = filepath.Abs(cfg.WorkspaceRoot)
 	check("--workspace-root", err)
-	p.providers, err = loadProviders(*cfg)
+	p.providers, err = loadProviders(cfg.ProvidersFile)
 	check("--providers-file", err)
 	if names := slices.Sorted(maps.Keys(p.providers)); err == nil && !slices.Contains(names, cfg.DefaultProvider) {
 		check("--default-provider", fmt.Errorf("there is no %q, but %s", cfg.DefaultProvider, strings.Join(names, ", ")))
@@ -49,8 +50,11 @@ func prepare(cfg *config.Serve, log *slog.Logger) (p parts, err error) {
 	check("SESSIONHUB_TOKEN_SECRET", err)
 	p.origins, err = auth.ParseOrigins(cfg.AllowedOrigins)
 	check("--allowed-origins", err)
-	p.keys, err = loadKeys(*cfg)
+	p.keys, err = loadKeys("SESSIONHUB_API_KEY", cfg.APIKey, cfg.APIKeysFile)
 	check("SESSIONHUB_API_KEYS_FILE", err)
+	p.workerKeys, err = loadKeys("SESSIONHUB_WORKER_KEY", cfg.WorkerKey, cfg.WorkerKeysFile)
+	check("SESSIONHUB_WORKER_KEYS_FILE", err)
+	check("API keys and worker keys", checkApart(p.keys, p.workerKeys))
 	if len(errs) == 0 && cfg.Worker != config.WorkerNone {
 		p.worker, err = worker.New(workerConfig(*cfg, p.providers, log))
 		check("embedded worker", err)
@@ -63,16 +67,16 @@ func prepare(cfg *config.Serve, log *slog.Logger) (p parts, err error) {
 
 // loadProviders gives the built-in provider and those of the file, which may
 // replace it.
-func loadProviders(cfg config.Serve) (map[string]worker.Provider, error) {
+func loadProviders(file string) (map[string]worker.Provider, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
 	providers := map[string]worker.Provider{demoProvider: {Command: self, Args: []string{"demo-agent"}}}
-	if cfg.ProvidersFile == "" {
+	if file == "" {
 		return providers, nil
 	}
-	more, err := worker.LoadProviders(cfg.ProvidersFile)
+	more, err := worker.LoadProviders(file)
 	if err != nil {
 		return nil, err
 	}
@@ -98,21 +102,4 @@ func newSigner(cfg config.Serve) (*auth.Signer, error) {
 		}
 	}
 	return auth.NewSigner(secrets, cfg.TokenTTL)
-}
-
-func loadKeys(cfg config.Serve) (auth.Keys, error) {
-	keys := auth.ServiceKey("SESSIONHUB_API_KEY", cfg.APIKey.Reveal())
-	if cfg.APIKeysFile == "" {
-		return keys, nil
-	}
-	f, err := os.Open(cfg.APIKeysFile)
-	if err != nil {
-		return auth.Keys{}, err
-	}
-	defer f.Close()
-	more, err := auth.ParseKeys(f)
-	if err != nil {
-		return auth.Keys{}, fmt.Errorf("%s: %w", cfg.APIKeysFile, err)
-	}
-	return keys.With(more), nil
 }

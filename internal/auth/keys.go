@@ -58,6 +58,13 @@ func (k Keys) With(other Keys) Keys {
 	return Keys{slices.Concat(k.entries, other.entries)}
 }
 
+// Shares reports whether a key is in both sets.
+func (k Keys) Shares(other Keys) bool {
+	return slices.ContainsFunc(k.entries, func(a keyEntry) bool {
+		return slices.ContainsFunc(other.entries, func(b keyEntry) bool { return a.sum == b.sum })
+	})
+}
+
 // Len is the number of keys.
 func (k Keys) Len() int { return len(k.entries) }
 

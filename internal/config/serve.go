@@ -49,6 +49,7 @@ type Serve struct {
 	ApprovalTimeout          time.Duration
 	TokenTTL                 time.Duration
 	DrainTimeout             time.Duration
+	WorkerLease              time.Duration
 
 	LogFormat string // LogAuto, LogText or LogJSON
 	LogLevel  slog.Level
@@ -103,6 +104,7 @@ func Default() Serve {
 		ApprovalTimeout:          time.Hour,
 		TokenTTL:                 24 * time.Hour,
 		DrainTimeout:             30 * time.Second,
+		WorkerLease:              15 * time.Second,
 
 		LogFormat: LogAuto,
 		LogLevel:  slog.LevelInfo,
@@ -123,6 +125,9 @@ const (
 	year = 365 * day
 	// tick is the least for a waiting time: below it timers are busy loops.
 	tick = 100 * time.Millisecond
+	// leastLease has room for the three heartbeats, in whole seconds, that a
+	// worker link needs to tell a slow worker from a lost one.
+	leastLease = 3 * time.Second
 )
 
 // settings is the table, bound to the fields of s. It holds what the program
@@ -161,6 +166,7 @@ func (s *Serve) settings() []setting {
 		{"approval-timeout", groupTime, "an unanswered question expires, and the agent is told no", duration(&s.ApprovalTimeout, tick, year)},
 		{"token-ttl", groupTime, "life of a session token", duration(&s.TokenTTL, time.Second, 10*year)},
 		{"drain-timeout", groupTime, "on SIGTERM, time for running turns and for streams to leave", duration(&s.DrainTimeout, 0, day)},
+		{"worker-lease", groupTime, "a worker that is gone for so long loses its sessions", duration(&s.WorkerLease, leastLease, time.Hour)},
 
 		{"log-format", groupRun, "auto: text on a terminal, json elsewhere", choice(&s.LogFormat, LogAuto, LogText, LogJSON)},
 		{"log-level", groupRun, "least level that is logged", level(&s.LogLevel)},

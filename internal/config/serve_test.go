@@ -92,6 +92,7 @@ var changed = map[string]struct {
 	"approval-timeout":            {"5m", func(s *Serve) { s.ApprovalTimeout = 5 * time.Minute }},
 	"token-ttl":                   {"1h", func(s *Serve) { s.TokenTTL = time.Hour }},
 	"drain-timeout":               {"0", func(s *Serve) { s.DrainTimeout = 0 }},
+	"worker-lease":                {"20s", func(s *Serve) { s.WorkerLease = 20 * time.Second }},
 	"log-format":                  {"json", func(s *Serve) { s.LogFormat = LogJSON }},
 	"log-level":                   {"debug", func(s *Serve) { s.LogLevel = slog.LevelDebug }},
 }

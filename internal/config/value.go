@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // value is a setting's typed value behind its text.
@@ -279,3 +281,8 @@ func (l *listValue) String() string      { return strings.Join(*l.p, ",") }
 func (l *listValue) want() string        { return "a list, separated by commas" }
 func (l *listValue) placeholder() string { return "LIST" }
 func (l *listValue) isSwitch() bool      { return false }
+
+// isPrintable reports whether a text is UTF-8 without control characters.
+func isPrintable(t string) bool {
+	return utf8.ValidString(t) && strings.IndexFunc(t, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}

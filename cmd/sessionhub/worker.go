@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"sessionhub/internal/app"
+	"sessionhub/internal/config"
+)
+
+func runWorker(ctx context.Context, args []string) int {
+	cfg, err := config.ParseWorker(args, os.LookupEnv, app.ParseHub)
+	if errors.Is(err, config.ErrHelp) {
+		_ = config.WorkerUsage(os.Stdout)
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sessionhub worker:", err)
+		return exitUsage
+	}
+	log := newLogger(cfg.LogFormat, cfg.LogLevel, os.Stderr)
+	slog.SetDefault(log)
+	force, cancel := secondSignal(ctx)
+	defer cancel()
+	if err := app.RunWorker(ctx, cfg, log, os.Stdout, force); err != nil {
+		fmt.Fprintln(os.Stderr, "sessionhub worker:", err)
+		if errors.Is(err, app.ErrConfig) {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	return exitOK
+}

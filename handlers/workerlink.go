@@ -1,0 +1,222 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/gofiber/fiber/v2"
+
+	"sessionhub/handlers/wsconn"
+	"sessionhub/hub"
+	"sessionhub/internal/auth"
+	"sessionhub/metrics"
+	"sessionhub/protocol"
+)
+
+const (
+	// leastLinkFrame and linkEnvelope bound a frame of a worker: an event's data
+	// and what is around it. A worker does not know --max-event-bytes: what is
+	// over it is split or cut by the hub, up to the default that workers keep to.
+	leastLinkFrame = 1 << 20
+	linkEnvelope   = 64 << 10
+	// keyRecheck is how often an open link's key is looked up again. With the
+	// time that a change of the file takes to be seen, it is below 2 s.
+	keyRecheck = 500 * time.Millisecond
+)
+
+// workerLink serves GET /worker/link.
+func (s *Server) workerLink(c *fiber.Ctx) error {
+	key, who, err := s.admitWorker(c)
+	if err == nil {
+		opts := &websocket.AcceptOptions{
+			Subprotocols:       []string{protocol.WorkerSubprotocol},
+			InsecureSkipVerify: true, // admitWorker lets no Origin in
+			CompressionMode:    websocket.CompressionDisabled,
+		}
+		remote := c.Context().RemoteAddr().String()
+		most := int64(max(s.cfg.MaxEventBytes, leastLinkFrame) + linkEnvelope)
+		err = s.bridge.Accept(c, opts, most,
+			func(conn *wsconn.Conn) { s.serveWorker(conn, key, who, remote) },
+			func(error) {}) // nothing was taken
+	}
+	if err != nil {
+		why := err
+		var refused *wsconn.RefusedError
+		if errors.As(err, &refused) {
+			why = handshakeError(refused)
+		}
+		s.cfg.Metrics.StreamRejected(metrics.TransportWorker, toAnswer(why).code)
+	}
+	return err
+}
+
+// admitWorker decides everything that can be decided before the upgrade. Only a
+// worker key opens the link, and it is looked for in one place.
+func (s *Server) admitWorker(c *fiber.Ctx) (key string, who auth.Identity, err error) {
+	if c.Method() != fiber.MethodGet { // HEAD comes here too
+		c.Set(fiber.HeaderAllow, fiber.MethodGet)
+		return "", who, refuse(protocol.CodeMethodNotAllowed, "the worker link is opened by GET")
+	}
+	if c.Get(fiber.HeaderOrigin) != "" {
+		return "", who, deny(protocol.CodeOriginRefused, metrics.AuthOrigin, "the worker link is not for browsers")
+	}
+	key, err = auth.Bearer(c.Get(fiber.HeaderAuthorization))
+	switch {
+	case errors.Is(err, auth.ErrNoCredential):
+		return "", who, deny(protocol.CodeUnauthorized, metrics.AuthMissing, "the worker link needs Authorization: Bearer <worker key>")
+	case err != nil:
+		return "", who, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "Authorization must be: Bearer <worker key>")
+	}
+	who, ok := s.cfg.WorkerKeys().Lookup(key)
+	if !ok {
+		return "", who, deny(protocol.CodeUnauthorized, metrics.AuthWorkerKey, "the worker key is not known")
+	}
+	if err := s.cfg.Hub.Ready(); err != nil {
+		return "", who, err
+	}
+	// Without an upgrade the answer is Accept's 426.
+	if c.Get(fiber.HeaderUpgrade) != "" && !offers(c.Get("Sec-WebSocket-Protocol"), protocol.WorkerSubprotocol) {
+		return "", who, refuse(protocol.CodeInvalidRequest, "the worker link needs the subprotocol %s", protocol.WorkerSubprotocol)
+	}
+	return key, who, nil
+}
+
+// offers reports whether a Sec-WebSocket-Protocol header has the name.
+func offers(header, name string) bool {
+	for p := range strings.SplitSeq(header, ",") {
+		if strings.Trim(p, " \t") == name {
+			return true
+		}
+	}
+	return false
+}
+
+// serveWorker is the life of a link. It ends with the connection, with its key,
+// or with Shutdown.
+func (s *Server) serveWorker(conn *wsconn.Conn, key string, who auth.Identity, remote string) {
+	began := time.Now()
+	s.cfg.Metrics.StreamOpened(metrics.TransportWorker, false, false)
+	s.cfg.Log.Info("worker link opened", "key", who.Name, "remote", remote)
+	ctx, end := context.WithCancelCause(s.links)
+	var watch sync.WaitGroup
+	watch.Go(func() { s.watchKey(ctx, end, key, who) })
+	user := who.User
+	if who.Service {
+		user = "*"
+	}
+	err := s.cfg.Hub.ServeWorker(ctx, workerConn{conn}, hub.WorkerKey{Name: who.Name, User: user})
+	end(nil)
+	watch.Wait()
+	reason := linkEnd(err)
+	s.cfg.Metrics.StreamClosed(metrics.TransportWorker, reason, time.Since(began))
+	s.cfg.Log.Info("worker link closed", "key", who.Name, "remote", remote, "reason", reason, "seconds", time.Since(began).Seconds(), "error", err)
+}
+
+// watchKey ends a link whose key was taken away, or given to another user.
+func (s *Server) watchKey(ctx context.Context, end context.CancelCauseFunc, key string, who auth.Identity) {
+	tick := time.NewTicker(keyRecheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if now, ok := s.cfg.WorkerKeys().Lookup(key); !ok || now.User != who.User || now.Service != who.Service {
+				end(protocol.LinkError{Code: protocol.LinkUnauthorized, Detail: "the worker key was taken away"})
+				return
+			}
+		}
+	}
+}
+
+// endLinks tells the workers to come back, to another node if there is one. Their
+// agents run on.
+func (s *Server) endLinks() {
+	s.stopLinks(protocol.LinkError{Code: protocol.LinkDraining, Detail: "the node stops"})
+}
+
+// linkEnd is the reason of a link's end as it is counted.
+func linkEnd(err error) metrics.CloseReason {
+	var why protocol.LinkError
+	if !errors.As(err, &why) {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return metrics.CloseSlow
+		}
+		return metrics.CloseClient
+	}
+	switch why.Code {
+	case protocol.LinkSilent:
+		return metrics.CloseVanished
+	case protocol.LinkReplaced:
+		return metrics.CloseReplaced
+	case protocol.LinkUnauthorized:
+		return metrics.CloseToken
+	case protocol.LinkDraining:
+		return metrics.CloseDraining
+	case protocol.LinkTooLarge:
+		return metrics.CloseTooBig
+	}
+	return metrics.CloseWorkerInvalid
+}
+
+// linkClose is the close code of each reason that has one of its own.
+var linkClose = map[string]int{
+	protocol.LinkDraining:     protocol.CloseGoingAway,
+	protocol.LinkUnauthorized: protocol.CloseToken,
+	protocol.LinkReplaced:     protocol.CloseReplaced,
+	protocol.LinkInvalid:      protocol.CloseBadFrame,
+	protocol.LinkHole:         protocol.CloseBadFrame,
+	protocol.LinkTooLarge:     protocol.CloseTooBig,
+}
+
+// workerConn carries the frames of a worker link on a WebSocket: see
+// hub.WorkerConn. Links are few, so each frame is a write of its own.
+type workerConn struct{ conn *wsconn.Conn }
+
+// ReadFrame does not end with its context but with the connection: a read that is
+// given up would take the connection with it, and the last word to the worker.
+func (w workerConn) ReadFrame(context.Context) ([]byte, error) {
+	kind, raw, err := w.conn.Read(context.Background())
+	var violation *wsconn.ViolationError
+	switch {
+	case errors.As(err, &violation) && violation.Code == websocket.StatusMessageTooBig:
+		return nil, protocol.LinkError{Code: protocol.LinkTooLarge, Detail: err.Error()}
+	case errors.As(err, &violation):
+		return nil, protocol.LinkError{Code: protocol.LinkInvalid, Detail: err.Error()}
+	case err != nil:
+		return nil, err
+	case kind != websocket.MessageText:
+		return nil, protocol.LinkError{Code: protocol.LinkInvalid, Detail: "a frame must be text"}
+	}
+	return raw, nil
+}
+
+// WriteFrame cuts the connection when ctx ends while the worker takes nothing.
+func (w workerConn) WriteFrame(ctx context.Context, frame []byte) error {
+	defer context.AfterFunc(ctx, w.conn.Cut)()
+	err := w.conn.WriteFrames(protocol.AppendFrame(nil, frame))
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// CloseFor closes with the reason's code.
+func (w workerConn) CloseFor(reason error) error {
+	var why protocol.LinkError
+	errors.As(reason, &why)
+	if why.Code == protocol.LinkSilent {
+		w.conn.Cut()
+		return nil
+	}
+	if code, ok := linkClose[why.Code]; ok {
+		return w.conn.Close(websocket.StatusCode(code), why.Detail)
+	}
+	return w.conn.Close(websocket.StatusNormalClosure, "")
+}
+
+func (w workerConn) Close() error { return w.CloseFor(nil) }

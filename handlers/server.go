@@ -49,7 +49,7 @@ type Server struct {
 	app    *fiber.App
 	bridge *wsconn.Bridge
 
-	lingers chan struct{} // a place for each connection that closeLingering holds
+	lingers   chan struct{}   // a place for each connection that closeLingering holds
 	links     context.Context // the life of the worker links
 	stopLinks context.CancelCauseFunc
 

@@ -142,7 +142,7 @@ func (s *Server) Serve(l net.Listener) error {
 // Shutdown stops accepting, ends the worker links, and waits for requests and
 // streams to end. The streams must have been told to end: see hub.Drain.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.endLinks()
+	s.EndWorkerLinks()
 	err := s.app.ShutdownWithContext(ctx)
 	return errors.Join(err, s.bridge.Wait(ctx))
 }

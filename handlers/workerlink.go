@@ -133,9 +133,9 @@ func (s *Server) watchKey(ctx context.Context, end context.CancelCauseFunc, key 
 	}
 }
 
-// endLinks tells the workers to come back, to another node if there is one. Their
-// agents run on.
-func (s *Server) endLinks() {
+// EndWorkerLinks tells the workers to come back, to another node if there is one.
+// Their agents run on.
+func (s *Server) EndWorkerLinks() {
 	s.stopLinks(protocol.LinkError{Code: protocol.LinkDraining, Detail: "the node stops"})
 }
 

@@ -13,12 +13,12 @@ import (
 
 // renewEvery is how often a lease is renewed. A node that dies has told of what
 // it heard up to so long ago, so the lease is longer by as much.
-const renewEvery = 2 * time.Second
+func (t Timers) renewEvery() time.Duration { return min(2*time.Second, t.WorkerLease/4) }
 
 // keepLease renews the lease until the link ends. It is not the writer's work,
 // which can hang in a write.
 func (l *link) keepLease(ctx context.Context) {
-	tick := time.NewTicker(renewEvery)
+	tick := time.NewTicker(l.hub.cfg.Timers.renewEvery())
 	defer tick.Stop()
 	for {
 		select {
@@ -36,7 +36,8 @@ func (l *link) keepLease(ctx context.Context) {
 func (l *link) renew(ctx context.Context) error {
 	d := l.hub.workers
 	d.mu.Lock()
-	left := l.hub.cfg.Timers.WorkerLease + renewEvery - l.silentLocked(time.Now())
+	t := l.hub.cfg.Timers
+	left := t.WorkerLease + t.renewEvery() - l.silentLocked(time.Now())
 	d.mu.Unlock()
 	if left <= 0 {
 		return nil

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -21,7 +20,6 @@ import (
 
 	"sessionhub/handlers"
 	"sessionhub/hub"
-	"sessionhub/hub/memstore"
 	"sessionhub/internal/config"
 	"sessionhub/metrics"
 	"sessionhub/web"
@@ -36,6 +34,8 @@ var Version = "dev"
 type Node struct {
 	cfg    config.Serve
 	log    *slog.Logger
+	name   string // of this process, among the nodes of its hub
+	store  hub.Store
 	hub    *hub.Hub
 	worker *worker.Worker // nil with --worker none
 	server *handlers.Server
@@ -51,13 +51,13 @@ type Node struct {
 
 // Start brings a node up: when it returns, requests are answered.
 func Start(cfg config.Serve, log *slog.Logger) (_ *Node, err error) {
-	n := &Node{cfg: cfg, log: log, failed: make(chan error, 4)}
+	n := &Node{cfg: cfg, log: log, name: nodeName(), failed: make(chan error, 4)}
 	defer func() {
 		if err != nil {
 			n.abort()
 		}
 	}()
-	p, err := prepare(&n.cfg, log)
+	p, err := prepare(&n.cfg, n.name, log)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +75,10 @@ func Start(cfg config.Serve, log *slog.Logger) (_ *Node, err error) {
 	if n.worker = p.worker; n.worker != nil {
 		n.ends = append(n.ends, func() { _ = n.worker.Close() })
 	}
-	store := memstore.New(memstore.Retention{MaxEvents: cfg.LogMaxEvents, MaxBytes: cfg.LogMaxBytes})
-	set.StoreUp.Set(1)
-	n.hub = n.newHub(store, names, set)
+	if err := n.openStore(set); err != nil {
+		return nil, err
+	}
+	n.hub = n.newHub(names, set)
 	metrics.RegisterGauges(reg, names, n.hub.Gauges)
 	n.keys = newKeyring(n.cfg, p.keys, p.workerKeys, log)
 	if n.server, err = n.newServer(p, set); err != nil {
@@ -91,11 +92,7 @@ func Start(cfg config.Serve, log *slog.Logger) (_ *Node, err error) {
 	return n, nil
 }
 
-func (n *Node) newHub(store hub.Store, providers []string, set *metrics.Set) *hub.Hub {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "node"
-	}
+func (n *Node) newHub(providers []string, set *metrics.Set) *hub.Hub {
 	timers := hub.DefaultTimers
 	timers.SessionIdleTTL = n.cfg.SessionIdleTTL
 	timers.WriteTimeout = n.cfg.WriteTimeout
@@ -103,7 +100,7 @@ func (n *Node) newHub(store hub.Store, providers []string, set *metrics.Set) *hu
 	// Three in a lease, and in whole seconds, as welcome tells them.
 	timers.LinkHeartbeat = min(timers.LinkHeartbeat, (n.cfg.WorkerLease / 3).Truncate(time.Second))
 	cfg := hub.Config{
-		Node:   fmt.Sprintf("%s-%d", host, os.Getpid()),
+		Node:   n.name,
 		Policy: hub.Policy{MaxQueuedMessages: n.cfg.MaxQueuedMessages, ApprovalTimeout: n.cfg.ApprovalTimeout},
 		Timers: timers,
 		Limits: hub.Limits{
@@ -127,7 +124,7 @@ func (n *Node) newHub(store hub.Store, providers []string, set *metrics.Set) *hu
 			return resolved, err
 		}
 	}
-	return hub.New(cfg, store)
+	return hub.New(cfg, n.store)
 }
 
 func (n *Node) newServer(p parts, set *metrics.Set) (*handlers.Server, error) {
@@ -191,47 +188,6 @@ func (n *Node) AdminURL() string { return "http://" + n.adminListen.Addr().Strin
 
 // Failed tells when a part ended by itself, which ends the node.
 func (n *Node) Failed() <-chan error { return n.failed }
-
-// perStream is how much time a drain takes for each stream that must come back
-// somewhere: fewer clients at once than 100 in a second.
-const perStream = 10 * time.Millisecond
-
-// leaveTime is how long a stream may take to end after it was told to.
-const leaveTime = 2 * time.Second
-
-// Stop drains the node for at most --drain-timeout and ends it. Nothing is left
-// running when it returns.
-//
-// With the store in this process nobody else can serve the streams, so they
-// stay until the turns have ended; then they are told to come back.
-func (n *Node) Stop(ctx context.Context) error {
-	started := time.Now()
-	n.hub.BeginDrain()
-	drain, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
-	defer cancel()
-	var errs []error
-	if n.worker != nil {
-		if err := n.worker.Drain(drain); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	spread := min(n.cfg.DrainTimeout, time.Duration(n.hub.Streams())*perStream)
-	// The streams have their own time: turns that took all of --drain-timeout
-	// must not have every client's connection reset at once.
-	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), spread+leaveTime)
-	defer cancel()
-	if err := n.hub.DrainStreams(leave, spread); err != nil {
-		n.log.Warn("some streams did not leave in time", "error", err)
-	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	errs = append(errs, n.server.Shutdown(end), n.admin.Shutdown(end))
-	n.abort()
-	n.wg.Wait()
-	err := errors.Join(errs...)
-	n.log.Info("stopped", "seconds", time.Since(started).Seconds(), "error", err)
-	return err
-}
 
 // abort ends what was started, the last first.
 func (n *Node) abort() {

@@ -32,7 +32,7 @@ type parts struct {
 }
 
 // prepare makes the parts. It names every bad setting, not the first one only.
-func prepare(cfg *config.Serve, log *slog.Logger) (p parts, err error) {
+func prepare(cfg *config.Serve, node string, log *slog.Logger) (p parts, err error) {
 	var errs []error
 	check := func(name string, err error) {
 		if err != nil {
@@ -56,7 +56,7 @@ func prepare(cfg *config.Serve, log *slog.Logger) (p parts, err error) {
 	check("SESSIONHUB_WORKER_KEYS_FILE", err)
 	check("API keys and worker keys", checkApart(p.keys, p.workerKeys))
 	if len(errs) == 0 && cfg.Worker != config.WorkerNone {
-		p.worker, err = worker.New(workerConfig(*cfg, p.providers, log))
+		p.worker, err = worker.New(workerConfig(*cfg, node, p.providers, log))
 		check("embedded worker", err)
 	}
 	if len(errs) > 0 {
@@ -84,9 +84,9 @@ func loadProviders(file string) (map[string]worker.Provider, error) {
 	return providers, nil
 }
 
-func workerConfig(cfg config.Serve, providers map[string]worker.Provider, log *slog.Logger) worker.Config {
+func workerConfig(cfg config.Serve, name string, providers map[string]worker.Provider, log *slog.Logger) worker.Config {
 	return worker.Config{
-		Name: "embedded", Version: Version, Root: cfg.WorkspaceRoot, Capacity: cfg.WorkerCapacity,
+		Name: name, Version: Version, Root: cfg.WorkspaceRoot, Capacity: cfg.WorkerCapacity,
 		Providers: providers, AgentIdle: cfg.AgentIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
 		// Below this the hub cuts: a worker needs room for what is never cut.
 		MaxEventBytes: max(cfg.MaxEventBytes, 64<<10),

@@ -1,0 +1,67 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// perStream is how much time a drain takes for each stream that must come back
+// somewhere: fewer clients at once than 100 in a second.
+const perStream = 10 * time.Millisecond
+
+// leaveTime is how long a stream may take to end after it was told to.
+const leaveTime = 2 * time.Second
+
+// Stop drains the node for at most --drain-timeout and ends it. Nothing is left
+// running when it returns.
+//
+// With a store that other nodes share, the streams and the workers' links leave
+// at once, spread over time, while the turns of the embedded worker end or are
+// handed over. With the store in this process nobody else can serve the streams,
+// so they stay until the turns have ended; then they are told to come back.
+func (n *Node) Stop(ctx context.Context) error {
+	started := time.Now()
+	n.hub.BeginDrain()
+	drain, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
+	defer cancel()
+	var streams sync.WaitGroup
+	leave := func() {
+		if err := n.drainStreams(ctx); err != nil {
+			n.log.Warn("some streams did not leave in time", "error", err)
+		}
+	}
+	if n.store.Shared() {
+		n.server.EndWorkerLinks()
+		streams.Go(leave)
+	}
+	var errs []error
+	if n.worker != nil {
+		if err := n.worker.Drain(drain); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if !n.store.Shared() {
+		leave()
+	}
+	streams.Wait()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	errs = append(errs, n.server.Shutdown(end), n.admin.Shutdown(end))
+	n.abort()
+	n.wg.Wait()
+	err := errors.Join(errs...)
+	n.log.Info("stopped", "seconds", time.Since(started).Seconds(), "error", err)
+	return err
+}
+
+// drainStreams tells the streams to come back, each at its own moment. They have
+// a time of their own: turns that took all of --drain-timeout must not have every
+// client's connection reset at once.
+func (n *Node) drainStreams(ctx context.Context) error {
+	spread := min(n.cfg.DrainTimeout, time.Duration(n.hub.Streams())*perStream)
+	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), spread+leaveTime)
+	defer cancel()
+	return n.hub.DrainStreams(leave, spread)
+}

@@ -102,6 +102,7 @@ func TestForbiddenIsAcknowledgedAndNotStored(t *testing.T) {
 		p.script()
 		last := w.load(id).Last
 		n := uint64(0)
+		starting := protocol.StatusData{Status: protocol.StatusStarting}
 		for _, c := range []struct {
 			t    protocol.EventType
 			data any
@@ -113,6 +114,8 @@ func TestForbiddenIsAcknowledgedAndNotStored(t *testing.T) {
 			{"shutdown", protocol.Empty{}, "forbidden"},
 			{protocol.EventStatus, protocol.StatusData{Status: protocol.StatusIdle}, "forbidden"},
 			{protocol.EventStatus, protocol.StatusData{Status: protocol.StatusEnded}, "forbidden"},
+			{protocol.EventStatus, protocol.WorkerStatusData{StatusData: starting, AgentSession: strings.Repeat("a", 257)}, "invalid"},
+			{protocol.EventStatus, protocol.WorkerStatusData{StatusData: starting, AgentSession: "a\n"}, "invalid"},
 			{protocol.EventOutput, "no object", "invalid"},
 			{protocol.EventComplete, protocol.CompleteData{MessageID: "m1", StopReason: "bored"}, "invalid"},
 			{protocol.EventToolApproval, protocol.ToolApprovalData{Input: json.RawMessage("{}"), Options: []protocol.ApprovalOption{{OptionID: "y"}}}, "invalid"},

@@ -255,7 +255,10 @@ func (m *model) draw(t *rapid.T) Input {
 	case "silent":
 		return worker(InSilent{For: time.Minute})
 	case "starting":
-		return worker(InStarting{Detail: rapid.SampledFrom([]string{"", "why"}).Draw(t, "detail")})
+		return worker(InStarting{
+			Detail:       rapid.SampledFrom([]string{"", "why"}).Draw(t, "detail"),
+			AgentSession: rapid.SampledFrom([]string{"", "", "a1", "a2"}).Draw(t, "agentSession"),
+		})
 	case "ask":
 		id := m.name("i")
 		if rapid.IntRange(0, 9).Draw(t, "again") == 0 {

@@ -169,6 +169,7 @@ func (p *peer) script() string {
 			Assignment, Seq, N, Message uint64
 			Type, Code                  string
 			Resume                      bool
+			AgentSession                string
 			Data                        struct{ MessageID, InteractionID, Outcome, OptionID, Reason string }
 		}
 		if err := json.Unmarshal(f.Data, &d); err != nil {
@@ -178,6 +179,9 @@ func (p *peer) script() string {
 		switch f.Type {
 		case protocol.FrameAssign:
 			s += fmt.Sprintf("(%d after %d resume=%v)", d.Assignment, d.Message, d.Resume)
+			if d.AgentSession != "" {
+				s += " of " + d.AgentSession
+			}
 		case protocol.FrameCommand:
 			s = fmt.Sprintf("%s(%d %s)", d.Type, d.Seq, strings.Join(strings.Fields(strings.Join([]string{d.Data.MessageID, d.Data.InteractionID, d.Data.Outcome, d.Data.OptionID, d.Data.Reason}, " ")), " "))
 		case protocol.FrameAck:

@@ -43,6 +43,10 @@ type State struct {
 	Closed     string    `json:"closed,omitempty"`   // reason; empty while the session is open
 	ClosedAt   time.Time `json:"closedAt,omitzero"`
 	Forgotten  bool      `json:"forgotten,omitempty"` // deleted, and its logs are gone: only its key is kept
+
+	// AgentSession is the agent's own id of the session, for the worker that has
+	// the session and for nobody else.
+	AgentSession string `json:"agentSession,omitempty"`
 }
 
 // Info is fixed when a session is created.

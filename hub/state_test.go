@@ -80,6 +80,12 @@ func TestStarting(t *testing.T) {
 	r.do(ask("i1", "{}")).want("asked i1 for m1", "requires_action m1")
 	r.do(InStarting{}).want()
 	newStepper(t).do(InStarting{}, InActivity{}).want() // nothing runs
+
+	// The agent's own session is kept for the next worker, and not logged.
+	r.do(InStarting{AgentSession: "a1"}).want()
+	if r.do(InLost{}); r.s.AgentSession != "a1" {
+		t.Errorf("the agent's session is %q after its worker was lost", r.s.AgentSession)
+	}
 }
 
 func TestCancel(t *testing.T) {

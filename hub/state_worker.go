@@ -65,10 +65,15 @@ func (in InSilent) apply(st *step) error {
 	return nil
 }
 
-// InStarting is a worker's status event: the agent starts (again).
-type InStarting struct{ Detail string }
+// InStarting is a worker's status event: the agent starts (again), or it has, and
+// has a session of its own.
+type InStarting struct{ Detail, AgentSession string }
 
 func (in InStarting) apply(st *step) error {
+	if in.AgentSession != "" {
+		st.s.AgentSession = in.AgentSession
+		return nil
+	}
 	if m, ok := st.s.Turn(); ok && len(st.s.Approvals) == 0 {
 		st.status(protocol.StatusStarting, m.ID, in.Detail)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"sessionhub/protocol"
 )
@@ -225,6 +227,11 @@ func (l *link) publish(ctx context.Context, s *linkSession, ev protocol.WorkerEv
 		return err
 	}
 	_, _, err = l.hub.change(ctx, s.id, fromWorker{Assignment: ev.Assignment, Input: in}, fence)
+	if _, starts := in.(InStarting); starts && err == nil {
+		l.hub.workers.mu.Lock()
+		s.alive = 0 // what comes next shows that the agent has started
+		l.hub.workers.mu.Unlock()
+	}
 	return err
 }
 
@@ -268,14 +275,17 @@ func (l *link) stateInput(t protocol.EventType, data []byte) (Input, error) {
 		}
 		return InComplete{Data: c}, nil
 	default:
-		var s protocol.StatusData
+		var s protocol.WorkerStatusData
 		if err := protocol.Decode(data, &s); err != nil {
 			return nil, invalid(err)
+		}
+		if len(s.AgentSession) > protocol.MaxAgentSessionBytes || strings.ContainsFunc(s.AgentSession, unicode.IsControl) {
+			return nil, invalid(errors.New("an agentSession has at most 256 bytes and no control characters"))
 		}
 		detail := cutText(s.Detail, maxReasonBytes)
 		switch s.Status {
 		case protocol.StatusStarting:
-			return InStarting{Detail: detail}, nil
+			return InStarting{Detail: detail, AgentSession: s.AgentSession}, nil
 		case protocol.StatusFailed:
 			return InClose{Reason: protocol.ClosedFailed, Detail: detail}, nil
 		}

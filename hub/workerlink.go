@@ -437,6 +437,7 @@ func (l *link) sendAssign(ctx context.Context, s *linkSession, state *State) err
 	return l.send(ctx, protocol.FrameAssign, protocol.Assign{
 		SessionID: s.id, Assignment: s.assignment, Provider: i.Provider, WorkingDirectory: i.WorkingDirectory,
 		AgentOptions: i.AgentOptions, UserID: i.UserID, Message: state.Finished, Resume: s.assignment > 1,
+		AgentSession: state.AgentSession,
 	})
 }
 

@@ -65,6 +65,19 @@ type WorkerEvent struct {
 	Data       json.RawMessage `json:"data"`
 }
 
+// WorkerStatusData is the data of a worker's status event. With AgentSession it
+// says that the agent has opened the session, under this id of its own: the hub
+// keeps the id, which is not logged, and gives it back with the session's next
+// assignments, so that any worker of the workspace can load the agent's history.
+type WorkerStatusData struct {
+	StatusData
+	AgentSession string `json:"agentSession,omitempty"`
+}
+
+// MaxAgentSessionBytes is the longest id that an agent may give its session. It
+// has no control characters.
+const MaxAgentSessionBytes = 256
+
 // Done says that the message with this command seq is finished.
 type Done struct {
 	SessionID  string `json:"sessionId"`
@@ -100,8 +113,8 @@ type Welcome struct {
 
 // Assign gives a session to a worker. Assignment is the fence: it grows with
 // each assignment of the session. Message is the last finished one. Resume says
-// that the session has run before, so that the agent's own history may be
-// loaded.
+// that the session has run before, and AgentSession, if it is known, under which
+// id of the agent's, so that the agent's own history may be loaded.
 type Assign struct {
 	SessionID        string       `json:"sessionId"`
 	Assignment       uint64       `json:"assignment"`
@@ -111,6 +124,7 @@ type Assign struct {
 	UserID           string       `json:"userId"`
 	Message          uint64       `json:"message"`
 	Resume           bool         `json:"resume"`
+	AgentSession     string       `json:"agentSession,omitempty"`
 }
 
 // WorkerCommandType names a command to a worker.

@@ -134,8 +134,8 @@ func TestCodex(t *testing.T) {
 	// the log.
 	s.close()
 	s.released()
-	h.worker.histories.put("s1", startedSession(s))
-	again := h.assign("codex", func(a *protocol.Assign) { a.Resume, a.Message = true, h.seq })
+	told := toldSession(s)
+	again := h.assign("codex", func(a *protocol.Assign) { a.Resume, a.Message, a.AgentSession = true, h.seq, told })
 	again.message("m6", "say still here")
 	again.complete("m6")
 	if got := again.text("m6"); got != "still here" {
@@ -152,8 +152,8 @@ func TestCodex(t *testing.T) {
 	}
 }
 
-// startedSession is the agent's own session id.
-func startedSession(s *scene) string {
-	u := until(s, protocol.EventAgentUpdate, "agent_started", func(u protocol.AgentUpdateData) bool { return u.Kind == updateAgentStarted })
-	return decodeTo[agentStarted](s.h.t, u.Raw).SessionID
+// toldSession is the agent's own session id, as the hub was told it.
+func toldSession(s *scene) string {
+	s.h.t.Helper()
+	return until(s, protocol.EventStatus, "the agent's session", func(d protocol.WorkerStatusData) bool { return d.AgentSession != "" }).AgentSession
 }

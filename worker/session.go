@@ -58,10 +58,11 @@ type session struct {
 	swept        chan struct{} // what a cancelled turn left running is gone
 	afterSweep   func()        // not nil while that is waited for
 
-	historyLost string // why the running agent does not know what was before
-	ranBefore   bool   // an agent has been ready in this assignment
-	afterReplay func()
-	replayUntil time.Time
+	agentSession string // the agent's own id of the session, also of an earlier one
+	historyLost  string // why the running agent does not know what was before
+	ranBefore    bool   // an agent has been ready in this assignment
+	afterReplay  func()
+	replayUntil  time.Time
 }
 
 // leaving says that the session is given back as soon as its agent is gone.
@@ -84,8 +85,8 @@ func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan str
 		before:   before,
 		commands: make(chan protocol.WorkerCommand, commandQueue),
 		revoked:  make(chan struct{}), done: make(chan struct{}),
-		lastMessage: assign.Message,
-		draining:    w.draining, handOver: w.handOver,
+		lastMessage: assign.Message, agentSession: assign.AgentSession,
+		draining: w.draining, handOver: w.handOver,
 		startTimer: stoppedTimer(), cancelTimer: stoppedTimer(), idleTimer: stoppedTimer(), quietTimer: stoppedTimer(), silentTimer: stoppedTimer(),
 		settleTimer: stoppedTimer(), deafTimer: stoppedTimer(),
 		swept: make(chan struct{}, 1),
@@ -210,9 +211,6 @@ func (s *session) release(reason string, retry bool) {
 }
 
 func (s *session) leave() {
-	if !s.leaving.retry || s.leaving.reason == protocol.ReleaseClosed {
-		s.w.histories.drop(s.id)
-	}
 	s.out.pushRelease(s.leaving.reason, s.leaving.retry)
 	s.over = true
 	s.log.Info("session released", "reason", s.leaving.reason, "retry", s.leaving.retry)

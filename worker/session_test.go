@@ -43,13 +43,13 @@ func TestMessageIsAnswered(t *testing.T) {
 		}
 		kinds = append(kinds, kind)
 	}
-	if got := strings.Join(kinds, " "); got != "status agent_update:garbage agent_update:agent_started output complete" {
+	if got := strings.Join(kinds, " "); got != "status agent_update:garbage status agent_update:agent_started output complete" {
 		t.Errorf("events %s", got)
 	}
 	// The second message goes to the same process.
 	s.message("m2", "hi")
 	s.complete("m2")
-	if got := len(s.events()); got != 7 {
+	if got := len(s.events()); got != 8 {
 		t.Errorf("%d events after the second message", got)
 	}
 }

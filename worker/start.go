@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"sessionhub/internal/processtree"
 	"sessionhub/protocol"
@@ -14,10 +15,6 @@ import (
 
 // acpVersion is the protocol version we speak (ACP, "Initialization").
 const acpVersion = 1
-
-// maxSessionID is the longest id that an agent may give its session, in bytes:
-// it is kept for as long as the session lives, and sent with each prompt.
-const maxSessionID = 1 << 10
 
 // A loaded session's replay can go on after the answer to session/load (gemini
 // does so): it is over when nothing has come for replayQuiet, and for us at the
@@ -147,7 +144,7 @@ func (s *session) initialized(result json.RawMessage, err error) {
 // openSession asks for the agent's own history where there is one and the agent
 // can load it, else for a new session.
 func (s *session) openSession(capabilities json.RawMessage) {
-	known := s.w.histories.get(s.id)
+	known := s.agentSession
 	var can struct {
 		LoadSession         bool `json:"loadSession"`
 		SessionCapabilities struct {
@@ -159,7 +156,7 @@ func (s *session) openSession(capabilities json.RawMessage) {
 	params := map[string]any{"sessionId": known, "cwd": s.dir, "mcpServers": []any{}}
 	switch {
 	case known == "" && s.assign.Resume:
-		s.newSession("this worker does not know the agent's earlier session")
+		s.newSession("the agent's earlier session is not known")
 	case known == "":
 		s.newSession("")
 	case wants(ResumeSession) && !isNull(can.SessionCapabilities.Resume):
@@ -202,8 +199,12 @@ func (s *session) newSession(lost string) {
 			s.startFailed("session/new: the answer names no session")
 			return
 		}
-		if len(answer.SessionID) > maxSessionID {
-			s.startFailed("session/new: a session id of %d bytes is over %d", len(answer.SessionID), maxSessionID)
+		if len(answer.SessionID) > protocol.MaxAgentSessionBytes {
+			s.startFailed("session/new: a session id of %d bytes is over %d", len(answer.SessionID), protocol.MaxAgentSessionBytes)
+			return
+		}
+		if strings.ContainsFunc(answer.SessionID, unicode.IsControl) {
+			s.startFailed("session/new: a session id with control characters")
 			return
 		}
 		s.opened(answer.SessionID, historyNew, result)
@@ -281,12 +282,26 @@ func (s *session) set(what, want string, have settings, next func(settings)) {
 	})
 }
 
+// tellAgentSession has the hub keep the agent's id of the session before the agent
+// does anything: whoever has the session next can load its history.
+func (s *session) tellAgentSession() {
+	status := protocol.WorkerStatusData{AgentSession: s.agentSession}
+	status.Status = protocol.StatusStarting
+	if s.turn != nil {
+		status.MessageID = s.turn.messageID
+	}
+	s.publish(protocol.EventStatus, status)
+}
+
 // agentReady is the end of the handshake.
 func (s *session) agentReady() {
 	a := s.agent
 	a.ready = true
 	s.startTimer.Stop()
-	s.w.histories.put(s.id, a.sessionID)
+	if a.sessionID != s.agentSession {
+		s.agentSession = a.sessionID
+		s.tellAgentSession()
+	}
 	s.publish(protocol.EventAgentUpdate, protocol.AgentUpdateData{
 		Kind: updateAgentStarted, Raw: cleanRaw(protocol.Marshal(a.started), s.w.cfg.MaxEventBytes/2),
 	})

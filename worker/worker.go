@@ -32,12 +32,11 @@ type Worker struct {
 	draining chan struct{} // closed by Drain: nothing new
 	handOver chan struct{} // closed by Drain: nothing goes on
 
-	life      context.Context // ends with Close
-	end       context.CancelFunc
-	runners   sync.WaitGroup
-	histories histories
-	linked    atomic.Bool // there is a link, and the hub has welcomed us
-	links     atomic.Uint64
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	runners sync.WaitGroup
+	linked  atomic.Bool // there is a link, and the hub has welcomed us
+	links   atomic.Uint64
 
 	mu       sync.Mutex // before every outbox's
 	sessions map[string]*session

@@ -27,6 +27,10 @@ var processScenarios = []scenario{
 		}
 		c.remembers("the word is periwinkle", !c.agent.forgets)
 	}},
+	{"a message at the moment of the agent's death", func(_ *testing.T, c *conversation) {
+		c.kill()
+		c.answers("still somebody there")
+	}},
 	{"killed in mid-turn", func(_ *testing.T, c *conversation) {
 		m := c.sayAndHear("slow")
 		c.kill()

@@ -125,8 +125,9 @@ func driveAgent(t *testing.T, agent realAgent) {
 // bench is a hub whose default provider is a real agent, and the agent's model.
 type bench struct {
 	*hubUnderTest
-	agent realAgent
-	model *fakemodel.Server
+	agent     realAgent
+	model     *fakemodel.Server
+	providers string // the providers file
 }
 
 func startBench(t *testing.T, agent realAgent, flags ...string) *bench {
@@ -147,7 +148,7 @@ func startBench(t *testing.T, agent realAgent, flags ...string) *bench {
 		t.Fatal(err)
 	}
 	flags = append([]string{"--providers-file", file, "--default-provider", agent.name}, flags...)
-	return &bench{hubUnderTest: startHub(t, flags...), agent: agent, model: model}
+	return &bench{hubUnderTest: startHub(t, flags...), agent: agent, model: model, providers: file}
 }
 
 // conversation is one session, seen by a subscriber.

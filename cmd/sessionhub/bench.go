@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"sessionhub/internal/app"
@@ -27,7 +28,7 @@ func benchmark(ctx context.Context, args []string) int {
 	}
 	o, asJSON, err := benchOptions(args)
 	if errors.Is(err, flag.ErrHelp) {
-		return exitOK
+		return help(os.Stdout, "bench")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sessionhub bench:", err)
@@ -51,56 +52,98 @@ func benchmark(ctx context.Context, args []string) int {
 }
 
 // benchOptions reads the flags: the mode first, since it sets the defaults of
-// the others.
+// the others. It names everything that is wrong at once.
 func benchOptions(args []string) (o bench.Options, asJSON bool, err error) {
 	mode := bench.ModeFanout
-	for pass := range 2 {
-		if o, err = bench.Preset(mode); err != nil {
-			return o, false, err
-		}
-		f := flag.NewFlagSet("sessionhub bench", flag.ContinueOnError)
-		f.SetOutput(io.Discard)
-		if pass == 1 {
-			f.SetOutput(os.Stderr)
-		}
-		f.StringVar(&mode, "mode", mode, "`name` of a shape: idle, fanout or sessions; sets the defaults of the others")
-		f.IntVar(&o.Subscribers, "subscribers", o.Subscribers, "connections")
-		f.IntVar(&o.Sessions, "sessions", o.Sessions, "sessions, over which the subscribers are spread; with --mode sessions or idle and no --sessions: one each")
-		f.IntVar(&o.Events, "events", o.Events, "events of each session; 0: idle connections only")
-		f.IntVar(&o.Bytes, "bytes", o.Bytes, "bytes of text in an event")
-		f.IntVar(&o.Rate, "rate", o.Rate, "events a second of each session; 0: as fast as its subscribers take them")
-		f.IntVar(&o.Window, "window", o.Window, "with --rate 0: events of a turn; two turns are under way")
-		f.StringVar(&o.Transport, "transport", o.Transport, "`name`: websocket, sse or mixed")
-		f.IntVar(&o.Connecting, "connecting", o.Connecting, "connections that are opened at once")
-		f.DurationVar(&o.Settle, "settle", o.Settle, "wait before memory is measured")
-		f.DurationVar(&o.Timeout, "timeout", o.Timeout, "of the whole run")
-		f.StringVar(&o.Hub, "hub", "", "`URL` of a hub that runs; otherwise one is started, with limits that fit and a worker without agents (key: SESSIONHUB_API_KEY)")
-		f.StringVar(&o.Admin, "admin", "", "`URL` of that hub's --admin-listen, for goroutines and garbage collection")
-		f.IntVar(&o.PID, "pid", 0, "process of that hub on this machine, for CPU and memory")
-		f.StringVar(&o.Profile, "profile", "", "`directory` for the hub's profiles (heap and goroutines when idle, CPU under load)")
-		f.BoolVar(&asJSON, "json", false, "print the report as JSON")
-		if err := f.Parse(args); err != nil {
-			if pass == 0 && !errors.Is(err, flag.ErrHelp) {
-				continue // said again, aloud, by the second pass
-			}
-			if pass == 1 {
-				return o, false, err
-			}
-		}
-		if f.NArg() > 0 {
-			return o, false, fmt.Errorf("%q is not expected", f.Arg(0))
-		}
-		sessionsGiven := false
-		f.Visit(func(given *flag.Flag) { sessionsGiven = sessionsGiven || given.Name == "sessions" })
-		if mode != bench.ModeFanout && !sessionsGiven {
-			o.Sessions = o.Subscribers
-		}
+	_ = parseAll(benchFlags(&o, &mode, &asJSON), args) // what is wrong is said by the second pass
+	preset, err := bench.Preset(mode)
+	if err != nil {
+		preset, _ = bench.Preset(bench.ModeFanout)
+	}
+	o = preset
+	flags := benchFlags(&o, &mode, &asJSON)
+	wrong := parseAll(flags, args)
+	if errors.Is(wrong, flag.ErrHelp) {
+		return o, false, flag.ErrHelp
+	}
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if mode != bench.ModeFanout && !given["sessions"] {
+		o.Sessions = o.Subscribers
 	}
 	if o.Hub != "" {
 		o.APIKey = os.Getenv("SESSIONHUB_API_KEY")
 	}
 	o.Mode = mode
-	return o, asJSON, o.Check()
+	return o, asJSON, errors.Join(err, wrong, o.Check())
+}
+
+// benchFlags binds the flags; what o holds now are their defaults.
+func benchFlags(o *bench.Options, mode *string, asJSON *bool) *flag.FlagSet {
+	f := flag.NewFlagSet("sessionhub bench", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(mode, "mode", *mode, "`name` of a shape: idle, fanout or sessions; sets the defaults of the others, here those of fanout")
+	f.IntVar(&o.Subscribers, "subscribers", o.Subscribers, "connections")
+	f.IntVar(&o.Sessions, "sessions", o.Sessions, "sessions, over which the subscribers are spread; with --mode sessions or idle and no --sessions: one each")
+	f.IntVar(&o.Events, "events", o.Events, "events of each session; 0: idle connections only")
+	f.IntVar(&o.Bytes, "bytes", o.Bytes, "bytes of text in an event")
+	f.IntVar(&o.Rate, "rate", o.Rate, "events a second of each session; 0: as fast as its subscribers take them")
+	f.IntVar(&o.Window, "window", o.Window, "with --rate 0: events of a turn; two turns are under way")
+	f.StringVar(&o.Transport, "transport", o.Transport, "`name`: websocket, sse or mixed")
+	f.IntVar(&o.Connecting, "connecting", o.Connecting, "connections that are opened at once")
+	f.DurationVar(&o.Settle, "settle", o.Settle, "wait before memory is measured")
+	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "of the whole run")
+	f.StringVar(&o.Hub, "hub", "", "`URL` of a hub that runs; otherwise one is started, with limits that fit and a worker without agents (key: SESSIONHUB_API_KEY)")
+	f.StringVar(&o.Admin, "admin", "", "`URL` of that hub's --admin-listen, for goroutines and garbage collection")
+	f.IntVar(&o.PID, "pid", 0, "process of that hub on this machine, for CPU and memory")
+	f.StringVar(&o.Profile, "profile", "", "`directory` for the hub's profiles (heap and goroutines when idle, CPU under load)")
+	f.BoolVar(asJSON, "json", false, "print the report as JSON")
+	return f
+}
+
+// parseAll reads all of the flags and gives every error, not the first one only:
+// Parse stops behind the one that it does not take, and can go on from there.
+func parseAll(f *flag.FlagSet, args []string) error {
+	var errs []error
+	for {
+		err := f.Parse(args)
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		args = f.Args()
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+			if err == nil { // else it belongs to the flag that is unknown
+				errs = append(errs, fmt.Errorf("%q is not expected", args[0]))
+			}
+			args, err = args[1:], nil
+		}
+		if len(args) == 0 {
+			return errors.Join(errs...)
+		}
+	}
+}
+
+// benchUsage prints the flags as those of the other commands are printed.
+func benchUsage(w io.Writer) error {
+	o, err := bench.Preset(bench.ModeFanout)
+	if err != nil {
+		return err
+	}
+	mode, asJSON := bench.ModeFanout, false
+	text := "These flags have no variables: a setting meant for a hub must not put load on one.\n\n"
+	benchFlags(&o, &mode, &asJSON).VisitAll(func(f *flag.Flag) {
+		holder, usage := flag.UnquoteUsage(f)
+		text += strings.TrimRight("  --"+f.Name+" "+strings.ToUpper(holder), " ") + "\n      " + usage
+		if f.DefValue != "" && f.DefValue != "false" {
+			text += " (default " + f.DefValue + ")"
+		}
+		text += "\n"
+	})
+	_, err = io.WriteString(w, text)
+	return err
 }
 
 func printReport(r bench.Report, asJSON bool) {

@@ -84,6 +84,7 @@ func TestBenchExitCodes(t *testing.T) {
 		"help":           {[]string{"--help"}, 0, "-subscribers"},
 		"a bad mode":     {[]string{"--mode", "x"}, 2, `--mode "x"`},
 		"a bad flag":     {[]string{"--what"}, 2, "-what"},
+		"all at once":    {[]string{"--what", "5", "--events", "x", "--mode", "y", "more", "--bytes", "0"}, 2, "--bytes 0"},
 		"bad values":     {[]string{"--bytes", "0", "--transport", "x"}, 2, "--transport"},
 		"words":          {[]string{"fanout"}, 2, `"fanout"`},
 		"nobody answers": {[]string{"--hub", "http://127.0.0.1:1"}, 1, "create session"},

@@ -22,18 +22,25 @@ const (
 	exitUsage  = 2 // bad usage or configuration
 )
 
-// command is a subcommand: it parses its arguments and calls a package.
+// command is a subcommand: it parses its arguments and calls a package. Each
+// understands --help.
 type command struct {
-	name, summary string
-	run           func(ctx context.Context, args []string) int
+	name, args, summary string
+	// usage prints its flags with their variables and defaults; nil: it has none.
+	usage func(w io.Writer) error
+	run   func(ctx context.Context, args []string) int
 }
 
-var commands = []command{
-	{"serve", "run a node: API, streams, dashboard, and an embedded worker", serve},
-	{"worker", "run agents for a hub elsewhere (--hub wss://...)", runWorker},
-	{"bench", "put load on a hub and measure what it costs", benchmark},
-	{"demo-agent", "run the demo agent: ACP over stdin and stdout", demoAgent},
-	{"version", "print the version", version},
+// commands lists them in the order of the help.
+func commands() []command {
+	return []command{
+		{"serve", "[flags]", "run a node: API, streams, dashboard, and an embedded worker", config.Usage, serve},
+		{"worker", "[flags]", "run agents for a hub elsewhere (--hub wss://...)", config.WorkerUsage, runWorker},
+		{"bench", "[flags]", "put load on a hub and measure what it costs", benchUsage, benchmark},
+		{"demo-agent", "", "run the demo agent: ACP over stdin and stdout", nil, demoAgent},
+		{"token", "mint [flags] | inspect JWT|-", "make a session token, or look into one", tokenUsage, token},
+		{"version", "", "print the version", nil, version},
+	}
 }
 
 func main() {
@@ -47,14 +54,13 @@ func main() {
 
 func run(args []string) int {
 	if len(args) == 0 {
-		usage(os.Stderr)
+		_ = helpAll(os.Stderr)
 		return exitUsage
 	}
-	if args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		usage(os.Stdout)
-		return exitOK
+	if args[0] == "help" || isHelp(args[0]) {
+		return runHelp(args[1:])
 	}
-	for _, c := range commands {
+	for _, c := range commands() {
 		if c.name == args[0] {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -65,21 +71,10 @@ func run(args []string) int {
 	return exitUsage
 }
 
-func version(context.Context, []string) int {
+func version(_ context.Context, args []string) int {
+	if code, done := noArguments("version", args); done {
+		return code
+	}
 	fmt.Println("sessionhub", app.Version)
 	return exitOK
-}
-
-func usage(w io.Writer) {
-	fmt.Fprintln(w, "Usage: sessionhub COMMAND [flags]")
-	fmt.Fprintln(w)
-	for _, c := range commands {
-		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.summary)
-	}
-	fmt.Fprintln(w, "\nThe flags of serve, with their variables and defaults:")
-	fmt.Fprintln(w)
-	serveUsage(w)
-	fmt.Fprintln(w, "\nThe flags of worker:")
-	fmt.Fprintln(w)
-	_ = config.WorkerUsage(w)
 }

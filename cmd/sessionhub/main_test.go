@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -62,7 +63,11 @@ func TestExitCodesAndMessages(t *testing.T) {
 	}{
 		{"nothing", nil, nil, exitUsage, []string{"Usage"}},
 		{"help", nil, []string{"help"}, exitOK, []string{"serve", "demo-agent", "--listen", "SESSIONHUB_LISTEN", "127.0.0.1:8080"}},
+		{"help for nothing there", nil, []string{"help", "dance"}, exitUsage, []string{"dance"}},
+		{"help for two", nil, []string{"help", "serve", "bench"}, exitUsage, []string{"bench"}},
 		{"version", nil, []string{"version"}, exitOK, []string{"sessionhub"}},
+		{"version of what", nil, []string{"version", "x"}, exitUsage, []string{`"x"`}},
+		{"demo agent with a flag", nil, []string{"demo-agent", "--mode"}, exitUsage, []string{"--mode"}},
 		{"unknown command", nil, []string{"dance"}, exitUsage, []string{"dance", "help"}},
 		{"unknown flag", nil, []string{"serve", "--lisen", "x"}, exitUsage, []string{"--lisen", "--listen"}},
 		{"every bad value", []string{"SESSIONHUB_LOG_LEVEL=loud"}, []string{"serve", "--worker", "none-such", "--drain-timeout", "soon"}, exitUsage,
@@ -94,16 +99,40 @@ func TestExitCodesAndMessages(t *testing.T) {
 type server struct {
 	cmd *exec.Cmd
 	url string
-	log *bytes.Buffer
+	log *logBuffer
+}
+
+// logBuffer keeps a log that may be read while it is written.
+type logBuffer struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
 }
 
 func startServer(t *testing.T, flags ...string) *server {
 	t.Helper()
-	s := &server{log: &bytes.Buffer{}}
+	return startServerEnv(t, nil, flags...)
+}
+
+func startServerEnv(t *testing.T, env []string, flags ...string) *server {
+	t.Helper()
+	s := &server{log: &logBuffer{}}
 	s.cmd = exec.Command(binary, append([]string{
 		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", t.TempDir(),
 		"--rate-sessions", "100/s:100",
 	}, flags...)...)
+	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -146,6 +175,44 @@ func (s *server) post(t *testing.T, path, body string) map[string]any {
 		t.Fatalf("%s: %d %v %v", path, resp.StatusCode, out, err)
 	}
 	return out
+}
+
+// create makes a session with an API key.
+func (s *server) create(t *testing.T, key string) (id string) {
+	t.Helper()
+	resp := s.do(t, http.MethodPost, "/api/sessions", key, `{}`)
+	defer resp.Body.Close()
+	var out struct{ SessionID string }
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil || resp.StatusCode != http.StatusCreated {
+		t.Fatalf("create a session: %d %v", resp.StatusCode, err)
+	}
+	return out.SessionID
+}
+
+// status is what a request with a key or a token is answered with.
+func (s *server) status(t *testing.T, method, path, credential string) int {
+	t.Helper()
+	resp := s.do(t, method, path, credential, "{}")
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+func (s *server) do(t *testing.T, method, path, credential, body string) *http.Response {
+	t.Helper()
+	if method == http.MethodGet {
+		body = ""
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+credential)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
 }
 
 // busySession starts a session whose agent runs a command that ignores

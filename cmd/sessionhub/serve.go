@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -17,8 +16,7 @@ import (
 func serve(ctx context.Context, args []string) int {
 	cfg, err := config.Parse(args, os.LookupEnv)
 	if errors.Is(err, config.ErrHelp) {
-		serveUsage(os.Stdout)
-		return exitOK
+		return help(os.Stdout, "serve")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sessionhub serve:", err)
@@ -53,8 +51,6 @@ func secondSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	}()
 	return force, cancel
 }
-
-func serveUsage(w io.Writer) { config.Usage(w) }
 
 // newLogger writes text for a person at a terminal, JSON for machines.
 func newLogger(format string, level slog.Level, w *os.File) *slog.Logger {

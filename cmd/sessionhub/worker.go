@@ -14,8 +14,7 @@ import (
 func runWorker(ctx context.Context, args []string) int {
 	cfg, err := config.ParseWorker(args, os.LookupEnv, app.ParseHub)
 	if errors.Is(err, config.ErrHelp) {
-		_ = config.WorkerUsage(os.Stdout)
-		return exitOK
+		return help(os.Stdout, "worker")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sessionhub worker:", err)

@@ -12,6 +12,7 @@ import (
 var mayImport = map[string][]string{
 	"sessionhub/cmd/sessionhub": {
 		"sessionhub/internal/app",         // runs the parts
+		"sessionhub/internal/auth",        // the token command
 		"sessionhub/internal/bench",       // the bench command
 		"sessionhub/internal/config",      // flags
 		"sessionhub/internal/demoagent",   // the demo-agent command

@@ -15,6 +15,8 @@ import (
 var (
 	ErrTokenExpired = errors.New("the token has expired")
 	ErrTokenInvalid = errors.New("the token is not valid")
+
+	errSignature = errors.New("its signature is not one of this hub")
 )
 
 const (
@@ -186,13 +188,19 @@ func (s *Signer) Verify(token string, now time.Time) (Claims, error) {
 	t, err := s.parser.ParseWithClaims(token, &w, func(*jwt.Token) (any, error) { return s.keys, nil })
 	switch {
 	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
-		return Claims{}, fmt.Errorf("%w: its signature is not one of this hub", ErrTokenInvalid)
+		return Claims{}, fmt.Errorf("%w: %w", ErrTokenInvalid, errSignature)
 	case err != nil: // the library's text can quote the token
 		return Claims{}, fmt.Errorf("%w: it is no JWT with HS256", ErrTokenInvalid)
 	}
+	return w.judge(t.Header, now)
+}
+
+// judge says whether a token with these contents may be taken, its signature
+// aside.
+func (w *wireClaims) judge(header map[string]any, now time.Time) (Claims, error) {
 	// A header marked critical changes what a token means; we know none, so it
 	// must be refused (RFC 7515, section 4.1.11). The library passes over it.
-	if _, critical := t.Header["crit"]; critical {
+	if _, critical := header["crit"]; critical {
 		return Claims{}, fmt.Errorf("%w: it has a critical header", ErrTokenInvalid)
 	}
 	c, err := w.claims()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -14,7 +15,12 @@ const helpColumn = 6
 // group stand together.
 func usage(w io.Writer, rows []setting, secrets []secretSetting) error {
 	b := bufio.NewWriter(w)
-	_, _ = fmt.Fprintf(b, "A flag wins over its variable, and that over the --config file (YAML, names as below).\n")
+	hasFile := slices.ContainsFunc(rows, func(row setting) bool { return row.name == configName })
+	_, _ = fmt.Fprint(b, "A flag wins over its variable")
+	if hasFile {
+		_, _ = fmt.Fprint(b, ", and that over the --config file (YAML, names as below)")
+	}
+	_, _ = fmt.Fprint(b, ".\n")
 	indent := strings.Repeat(" ", helpColumn)
 	group := ""
 	for _, row := range rows {

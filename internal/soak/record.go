@@ -1,0 +1,278 @@
+package soak
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/crc64"
+	"slices"
+	"strings"
+	"sync"
+
+	"sessionhub/protocol"
+)
+
+// mostFindings bounds what a record keeps: after the first ones the others only
+// follow from them.
+const mostFindings = 10
+
+var crcTable = crc64.MakeTable(crc64.ECMA)
+
+// Record is what one client has seen of one session's log. Every frame that a
+// stream gives goes in by Frame, in the order of arrival; what is wrong comes
+// out by Findings. All methods may be called concurrently.
+type Record struct {
+	name string
+
+	mu        sync.Mutex
+	epoch     string
+	sums      []uint64 // of the events' bytes; that of seq n is sums[n-1]
+	turns     map[string]*Turn
+	questions map[string]*question
+	status    protocol.Status
+	closed    bool
+	findings  []string
+	changed   chan struct{} // closed and replaced with each event
+}
+
+// Turn is one message and what came of it.
+type Turn struct {
+	MessageID string
+	Text      string // the outputs, joined
+	End       *protocol.CompleteData
+}
+
+type question struct {
+	turn     string
+	data     protocol.ToolApprovalData
+	resolved bool
+}
+
+// NewRecord is an empty record; the name is for its findings.
+func NewRecord(name string) *Record {
+	return &Record{
+		name: name, turns: make(map[string]*Turn), questions: make(map[string]*question), changed: make(chan struct{}),
+	}
+}
+
+// Cursor is where a stream goes on after this record: empty at the beginning.
+func (r *Record) Cursor() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.epoch == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s-%d", r.epoch, len(r.sums))
+}
+
+// Last is the highest seq.
+func (r *Record) Last() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return uint64(len(r.sums))
+}
+
+// Status is that of the last status event.
+func (r *Record) Status() protocol.Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status
+}
+
+// Turn gives what is known of a message.
+func (r *Record) Turn(messageID string) (Turn, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.turns[messageID]
+	if t == nil {
+		return Turn{}, false
+	}
+	return *t, true
+}
+
+// Open lists the questions without an answer.
+func (r *Record) Open() []protocol.ToolApprovalData {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var open []protocol.ToolApprovalData
+	for _, q := range r.questions {
+		if !q.resolved {
+			open = append(open, q.data)
+		}
+	}
+	return open
+}
+
+// Changed is closed with the next event.
+func (r *Record) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
+}
+
+// Findings is everything that was wrong, the first first.
+func (r *Record) Findings() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.findings)
+}
+
+// Frame takes the JSON of one frame.
+func (r *Record) Frame(raw []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var e protocol.Event
+	if err := json.Unmarshal(raw, &e); err != nil {
+		r.findLocked("a frame that is no JSON: %.80q", raw)
+		return
+	}
+	if e.Seq == 0 {
+		r.controlLocked(e)
+		return
+	}
+	if e.From != 0 {
+		r.findLocked("%d is a compacted event: this record keeps account of single ones", e.Seq)
+		return
+	}
+	if next := uint64(len(r.sums)) + 1; e.Seq != next {
+		r.findLocked("%d (%s) came where %d was next", e.Seq, e.Type, next)
+		return
+	}
+	r.sums = append(r.sums, crc64.Checksum(raw, crcTable))
+	r.eventLocked(e)
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+func (r *Record) controlLocked(e protocol.Event) {
+	switch protocol.ControlType(e.Type) {
+	case protocol.ControlConnected:
+		var c protocol.Connected
+		if read(e, &c) {
+			r.epoch = c.Epoch
+		}
+	case protocol.ControlCaughtUp:
+		var c protocol.CaughtUp
+		if read(e, &c) && c.Seq != uint64(len(r.sums)) {
+			r.findLocked("caught up with %d at %d", c.Seq, len(r.sums))
+		}
+	case protocol.ControlGap:
+		r.findLocked("a gap: %s", e.Data)
+	}
+}
+
+func read(e protocol.Event, v any) bool { return json.Unmarshal(e.Data, v) == nil }
+
+func (r *Record) eventLocked(e protocol.Event) {
+	if r.closed {
+		r.findLocked("%d (%s) came after closed", e.Seq, e.Type)
+	}
+	var about struct{ MessageID, InteractionID, Text string }
+	if !read(e, &about) {
+		r.findLocked("%d (%s) has data of another shape: %.80q", e.Seq, e.Type, e.Data)
+		return
+	}
+	turn := r.turns[about.MessageID]
+	running := turn != nil && turn.End == nil
+	switch e.Type {
+	case protocol.EventMessage:
+		if turn != nil {
+			r.findLocked("%d: the message %s is there a second time", e.Seq, about.MessageID)
+			return
+		}
+		r.turns[about.MessageID] = &Turn{MessageID: about.MessageID}
+	case protocol.EventOutput:
+		if !running {
+			r.findLocked("%d: output of %s, which does not run", e.Seq, about.MessageID)
+			return
+		}
+		turn.Text += about.Text
+	case protocol.EventComplete:
+		if !running {
+			r.findLocked("%d: complete of %s, which does not run", e.Seq, about.MessageID)
+			return
+		}
+		turn.End = &protocol.CompleteData{}
+		read(e, turn.End)
+		for id, q := range r.questions {
+			if q.turn == about.MessageID && !q.resolved {
+				r.findLocked("%d: complete of %s leaves the question %s open", e.Seq, about.MessageID, id)
+			}
+		}
+	case protocol.EventToolApproval:
+		q := &question{turn: about.MessageID}
+		read(e, &q.data)
+		if r.questions[about.InteractionID] != nil || !running {
+			r.findLocked("%d: the question %s is there a second time, or out of a turn", e.Seq, about.InteractionID)
+		}
+		r.questions[about.InteractionID] = q
+	case protocol.EventApprovalResolved:
+		q := r.questions[about.InteractionID]
+		if q == nil || q.resolved {
+			r.findLocked("%d: an answer to %s, which is not open", e.Seq, about.InteractionID)
+			return
+		}
+		q.resolved = true
+	case protocol.EventStatus:
+		var s protocol.StatusData
+		if read(e, &s) {
+			r.status = s.Status
+		}
+	case protocol.EventClosed:
+		r.closed = true
+	}
+}
+
+func (r *Record) findLocked(format string, args ...any) {
+	if len(r.findings) < mostFindings {
+		r.findings = append(r.findings, r.name+": "+fmt.Sprintf(format, args...))
+	}
+}
+
+// Find adds a finding of somebody else's.
+func (r *Record) Find(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.findLocked(format, args...)
+}
+
+// Compare finds what two records of one session do not have in common. Both must
+// have been read to the end.
+func (r *Record) Compare(o *Record) []string {
+	r.mu.Lock()
+	mine := slices.Clone(r.sums)
+	r.mu.Unlock()
+	o.mu.Lock()
+	theirs := slices.Clone(o.sums)
+	o.mu.Unlock()
+	if len(mine) != len(theirs) {
+		return []string{fmt.Sprintf("%s has %d events, %s has %d", r.name, len(mine), o.name, len(theirs))}
+	}
+	for i := range mine {
+		if mine[i] != theirs[i] {
+			return []string{fmt.Sprintf("event %d has other bytes in %s than in %s", i+1, r.name, o.name)}
+		}
+	}
+	return nil
+}
+
+// CheckStream judges the text of a turn of "/stream n size ...": the pieces 1 to n,
+// each once and in order; of a turn that did not end well, the first ones.
+func CheckStream(t Turn, n, size int) error {
+	rest := t.Text
+	for i := 1; i <= n; i++ {
+		head := fmt.Sprintf("%d ", i)
+		piece := head + strings.Repeat("x", max(0, size-len(head)-1)) + "\n"
+		after, ok := strings.CutPrefix(rest, piece)
+		if !ok {
+			if rest == "" && t.End != nil && t.End.StopReason != protocol.StopEndTurn {
+				return nil
+			}
+			return fmt.Errorf("the turn %s (%+v) has %.60q where piece %d was next", t.MessageID, t.End, rest, i)
+		}
+		rest = after
+	}
+	if rest != "" {
+		return fmt.Errorf("the turn %s goes on after its %d pieces: %.60q", t.MessageID, n, rest)
+	}
+	return nil
+}

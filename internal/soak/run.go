@@ -1,0 +1,298 @@
+package soak
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"sessionhub/client"
+	"sessionhub/protocol"
+)
+
+// Options say what runs, for how long, and what is broken meanwhile.
+type Options struct {
+	URLs     []string // of the nodes; a client comes back to any of them
+	APIKey   string   // empty for a hub in local mode
+	Create   protocol.CreateRequest
+	Sessions int
+	Duration time.Duration // of the faults
+	Every    time.Duration // mean time between two faults
+	Churn    time.Duration // mean life of a client's connection
+	// Settle is how long a session may take to be well after the faults.
+	Settle time.Duration
+	Seed   uint64
+	Faults []Fault
+	// Heal takes back every fault that still holds. It is called when Duration is
+	// over and the faults' contexts have ended.
+	Heal func() error
+	Logf func(format string, args ...any)
+}
+
+// Fault is one way to break something. Run returns when it has been taken back,
+// or, if Heal does that, when it is done; the end of ctx makes it hurry. Several
+// run at once, also of one kind.
+type Fault struct {
+	Name   string
+	Weight int // how often, beside the others
+	Run    func(ctx context.Context, rng *rand.Rand) error
+}
+
+// Report is what came of a run.
+type Report struct {
+	Seed     uint64
+	Events   uint64         // of all sessions
+	Turns    map[string]int // ends, by stop reason or error code
+	Faults   map[string]int
+	Findings []string // empty: all was well
+}
+
+func (r Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d: %d events; turns", r.Seed, r.Events)
+	for _, k := range slices.Sorted(maps.Keys(r.Turns)) {
+		fmt.Fprintf(&b, " %s=%d", k, r.Turns[k])
+	}
+	b.WriteString("; faults")
+	for _, k := range slices.Sorted(maps.Keys(r.Faults)) {
+		fmt.Fprintf(&b, " %s=%d", k, r.Faults[k])
+	}
+	fmt.Fprintf(&b, "; %d findings", len(r.Findings))
+	for _, f := range r.Findings {
+		b.WriteString("\n  " + f)
+	}
+	return b.String()
+}
+
+// counts is shared by all.
+type counts struct {
+	mu     sync.Mutex
+	turns  map[string]int
+	faults map[string]int
+}
+
+func (c *counts) turn(end protocol.CompleteData) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := end.StopReason
+	if end.Error != nil {
+		key = end.Error.Code
+	}
+	c.turns[key]++
+}
+
+func (c *counts) fault(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.faults[name]++
+}
+
+// one is a session under test with two readers.
+type one struct {
+	talker *talker
+	ws     *Record
+	sse    *Record
+}
+
+// Run makes the sessions, breaks things for the time that is wanted, and says what
+// came of it. The error is of the setting, such as a hub that does not answer;
+// what the hub did wrong is in the report. The sessions are deleted at the end.
+func Run(ctx context.Context, o Options) (Report, error) {
+	count := &counts{turns: map[string]int{}, faults: map[string]int{}}
+	follow, endFollow := context.WithCancel(ctx)
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	defer endFollow()
+	var all []*one
+	for i := range o.Sessions {
+		s, err := start(follow, o, i, count, &readers)
+		if err != nil {
+			return Report{}, err
+		}
+		all = append(all, s)
+	}
+
+	work, endWork := context.WithCancel(ctx)
+	defer endWork()
+	stop := make(chan struct{})
+	var talkers sync.WaitGroup
+	for _, s := range all {
+		talkers.Go(func() { s.talker.run(work, stop) })
+	}
+	err := o.breakThings(ctx, count)
+	if o.Heal != nil {
+		err = errors.Join(err, o.Heal())
+	}
+	o.Logf("the faults are over")
+	close(stop)
+	if !waitFor(ctx, &talkers, o.Settle) {
+		for _, s := range all {
+			s.findStuck("its last turn")
+		}
+	}
+	endWork()
+	talkers.Wait()
+
+	settle(ctx, o, all)
+	report := Report{Seed: o.Seed, Turns: count.turns, Faults: count.faults}
+	for _, s := range all {
+		report.Events += s.ws.Last()
+		report.Findings = append(report.Findings, s.check(ctx)...)
+	}
+	for _, s := range all {
+		if err := s.talker.session.Delete(ctx); err != nil {
+			report.Findings = append(report.Findings, err.Error())
+		}
+	}
+	return report, err
+}
+
+// start makes one session and its readers.
+func start(ctx context.Context, o Options, i int, count *counts, readers *sync.WaitGroup) (*one, error) {
+	rng := rand.New(rand.NewPCG(o.Seed, uint64(i)))
+	c := &client.Client{BaseURL: o.URLs[i%len(o.URLs)], APIKey: o.APIKey}
+	made, err := c.Create(ctx, o.Create, fmt.Sprintf("soak-%d-%d-%d", o.Seed, i, time.Now().UnixNano()))
+	if err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("session %d (%s)", i, made.SessionID)
+	s := &one{ws: NewRecord(name + " on WebSocket"), sse: NewRecord(name + " on SSE")}
+	s.talker = &talker{session: c.Session(made.SessionID, made.Token), record: s.ws, rng: rng, count: count}
+	for k, r := range []*Record{s.ws, s.sse} {
+		rng := rand.New(rand.NewPCG(o.Seed, uint64(1000+2*i+k)))
+		f := &follower{
+			base:    func() string { return o.URLs[rng.IntN(len(o.URLs))] },
+			session: made.SessionID, token: made.Token, sse: r == s.sse, churn: o.Churn, rng: rng, record: r,
+		}
+		readers.Go(func() { f.run(ctx) })
+	}
+	return s, nil
+}
+
+// breakThings runs faults for the duration and waits for the last of them.
+func (o Options) breakThings(ctx context.Context, count *counts) error {
+	if len(o.Faults) == 0 {
+		sleep(ctx, o.Duration)
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Duration)
+	defer cancel()
+	rng := rand.New(rand.NewPCG(o.Seed, 1<<32))
+	sum := 0
+	for _, f := range o.Faults {
+		sum += f.Weight
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for n := uint64(1); ctx.Err() == nil; n++ {
+		sleep(ctx, time.Duration(rng.ExpFloat64()*float64(o.Every)))
+		if ctx.Err() != nil {
+			break
+		}
+		k := rng.IntN(sum)
+		i := slices.IndexFunc(o.Faults, func(f Fault) bool { k -= f.Weight; return k < 0 })
+		f := o.Faults[i]
+		count.fault(f.Name)
+		own := rand.New(rand.NewPCG(o.Seed, 1<<32+n))
+		wg.Go(func() {
+			if err := f.Run(ctx, own); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("fault %s: %w", f.Name, err))
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// settle has every session do one more turn, which must end well.
+func settle(ctx context.Context, o Options, all []*one) {
+	limit, cancel := context.WithTimeout(ctx, o.Settle)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, s := range all {
+		wg.Go(func() {
+			for limit.Err() == nil {
+				end, ok := s.talker.turn(limit, plan{text: "/stream 5 20", n: 5, size: 20})
+				if ok && end.StopReason == protocol.StopEndTurn {
+					break
+				}
+				if ok && (end.Error == nil || !end.Error.Retryable) {
+					s.ws.Find("after the faults a turn ended with %+v", end)
+					break
+				}
+			}
+			if limit.Err() != nil {
+				s.findStuck("a turn after the faults")
+			}
+			s.catchUp(limit)
+		})
+	}
+	wg.Wait()
+}
+
+// catchUp waits until the session is idle and both readers have all of it.
+func (s *one) catchUp(ctx context.Context) {
+	for {
+		now, err := s.talker.session.Get(ctx)
+		if err == nil && now.Status == protocol.StatusIdle && s.ws.Last() == now.LastSeq && s.sse.Last() == now.LastSeq {
+			return
+		}
+		if ctx.Err() != nil {
+			s.findStuck("catching up")
+			return
+		}
+		sleep(ctx, 50*time.Millisecond)
+	}
+}
+
+func (s *one) findStuck(what string) {
+	s.ws.Find("it is stuck with %s: its status is %s, its log is at %d (SSE: %d)", what, s.ws.Status(), s.ws.Last(), s.sse.Last())
+}
+
+// check holds both records to each other and to the history.
+func (s *one) check(ctx context.Context) []string {
+	found := append(s.ws.Findings(), s.sse.Findings()...)
+	kept := NewRecord("its history")
+	after := ""
+	for {
+		page, err := s.talker.session.History(ctx, after, 0)
+		if err != nil {
+			return append(found, err.Error())
+		}
+		for _, raw := range page.Events {
+			kept.Frame(raw)
+		}
+		if page.NextAfter == "" {
+			break
+		}
+		after = page.NextAfter
+	}
+	found = append(found, s.ws.Compare(s.sse)...)
+	found = append(found, s.ws.Compare(kept)...)
+	return append(found, kept.Findings()...)
+}
+
+// waitFor waits for a group, but not for longer than that.
+func waitFor(ctx context.Context, wg *sync.WaitGroup, most time.Duration) bool {
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(most):
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,183 @@
+package soak_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sessionhub/internal/soak"
+)
+
+// program is the binary under test, in a place of its own: its path tells its
+// processes from all others.
+var program soak.Binary
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "sessionhub-soak")
+	if err != nil {
+		panic(err)
+	}
+	program = soak.Binary(filepath.Join(dir, "sessionhub"))
+	if err := build(string(program)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	http.DefaultClient.CloseIdleConnections()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// build takes the binary that SESSIONHUB_BIN names, or makes one.
+func build(to string) error {
+	from := os.Getenv("SESSIONHUB_BIN")
+	if from == "" {
+		if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", to, "sessionhub/cmd/sessionhub").CombinedOutput(); err != nil {
+			return fmt.Errorf("build: %w\n%s", err, out)
+		}
+		return nil
+	}
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// Two workers, thirty sessions, and everything between the hub and the agents
+// breaks at random: nothing is lost, repeated or stuck, and no process is left.
+//
+// SOAK is how long (30s; `make soak` takes 5m), SOAK_SEED repeats a run's choices.
+func TestSoak(t *testing.T) {
+	duration, lease := 30*time.Second, 5*time.Second
+	if text := os.Getenv("SOAK"); text != "" {
+		var err error
+		if duration, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if duration >= 3*time.Minute {
+		lease = 15 * time.Second // the default
+	}
+	seed := seed(t)
+	t.Logf("seed %d: SOAK=%s SOAK_SEED=%d repeats the choices of this run", seed, duration, seed)
+
+	dir := t.TempDir()
+	mark := fmt.Sprintf("SOAK_MARK=%d", seed)
+	providers := filepath.Join(dir, "providers.yaml")
+	text := fmt.Sprintf("demo: {command: %s, args: [demo-agent], env: {SOAK_MARK: \"%d\"}}\n", program, seed)
+	if err := os.WriteFile(providers, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	workspace := filepath.Join(dir, "workspace")
+	if err := os.Mkdir(workspace, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	hub, err := program.Serve(t.Context(), []string{"SESSIONHUB_WORKER_KEY=soak-key"},
+		"--worker", "none", "--worker-lease", lease.String(), "--rate-sessions", "1000/s:1000", "--rate-messages", "1000/s:1000",
+		"--max-sessions-per-user", "1000", "--max-connections-per-user", "1000", "--log-max-events", "1000000", "--log-max-bytes", "256MiB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hub.Kill()
+	fleet, err := soak.NewFleet(soak.FleetOptions{
+		Bin: program, Hubs: []string{hub.URL}, Key: "soak-key", Workers: 2, Lease: lease, Mark: mark,
+		Flags: []string{"--worker-capacity", "10", "--workspace-root", workspace, "--providers-file", providers},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fleet.Close()
+
+	report, err := soak.Run(t.Context(), soak.Options{
+		URLs: []string{hub.URL}, Sessions: 30, Duration: duration, Every: time.Second, Churn: 5 * time.Second,
+		Settle: 30 * time.Second, Seed: seed, Faults: fleet.Faults(), Heal: fleet.Heal, Logf: t.Logf,
+	})
+	t.Log(report)
+	if err != nil {
+		t.Error(err)
+	}
+	if len(report.Findings) > 0 {
+		t.Errorf("%d findings", len(report.Findings))
+	}
+	if report.Events < 30*uint64(duration/time.Second) {
+		t.Errorf("only %d events: the run proves little", report.Events)
+	}
+	left(t, "an agent after its session", 10*time.Second, func() []int { return soak.Marked(mark) })
+
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	if err := fleet.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := hub.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-hub.Done():
+		if hub.ExitCode() != 0 {
+			t.Errorf("the hub ended with %d", hub.ExitCode())
+		}
+	case <-ctx.Done():
+		t.Error("the hub does not stop")
+	}
+	left(t, "a process of the program", 5*time.Second, func() []int { return soak.Named(string(program)) })
+	if t.Failed() {
+		t.Logf("the hub's log ends with:\n%s", tail(hub.Said(), 30_000))
+	}
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
+
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	if text := os.Getenv("SOAK_SEED"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return uint64(binary.LittleEndian.Uint32(b[:]))
+}
+
+// left wants no process to be left after a while.
+func left(t *testing.T, what string, most time.Duration, pids func() []int) {
+	t.Helper()
+	for deadline := time.Now().Add(most); ; time.Sleep(50 * time.Millisecond) {
+		n := pids()
+		if len(n) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%s is left: %v", what, n)
+			return
+		}
+	}
+}

@@ -75,6 +75,8 @@ check-files:
 check-go:
 	go vet ./...
 	$(STATICCHECK) ./...
+	go vet -tags agents ./internal/app
+	$(STATICCHECK) -tags agents ./internal/app
 	scripts/check-generated.sh
 
 .PHONY: check-web
@@ -85,6 +87,7 @@ check-web: web/node_modules/.package-lock.json
 test: check test-go test-web test-browser ## everything that CI runs
 	@grep '^== ' bin/test-go.log
 	@echo "== make test: all passed: checks, Go tests with the race detector, web unit tests, browser tests"
+	@echo "== not part of it: make test-agents (gemini, opencode, qwen, the newest claude-agent-acp)"
 
 .PHONY: provision
 provision: need-node ## install what the tests need
@@ -103,7 +106,7 @@ test-go: build provision ## Go tests (PACKAGES=./hub/... TEST_FLAGS="-run Name -
 .PHONY: test-agents
 test-agents: build provision ## more real agents, not part of test: 2 GB and minutes (TEST_FLAGS="-run /qwen -v")
 	more="$$(scripts/need.sh more)"; \
-	SESSIONHUB_TEST_MORE_AGENTS="$$more" go test -race -count 1 -timeout 20m -run TestMoreAgents $(TEST_FLAGS) ./internal/app
+	SESSIONHUB_TEST_MORE_AGENTS="$$more" go test -race -tags agents -count 1 -timeout 20m -run TestMoreAgents $(TEST_FLAGS) ./internal/app
 
 .PHONY: test-web
 test-web: web/node_modules/.package-lock.json ## unit tests of the dashboard and the JavaScript client

@@ -27,7 +27,8 @@ func modelScenarios(agent realAgent) []scenario {
 				return
 			}
 			done := c.complete(c.say(prompt), protocol.StopError)
-			if done.Error == nil || done.Error.Code != protocol.TurnAgentFailed || !done.Error.Retryable ||
+			if done.Error == nil || done.Error.Code != protocol.TurnAgentFailed ||
+				done.Error.Retryable == slices.Contains(agent.hopeless, prompt) ||
 				!strings.Contains(done.Error.Message, agent.modelErrors[prompt]) {
 				t.Errorf("the error is told as %s, want %q in it", protocol.Marshal(done), agent.modelErrors[prompt])
 			}

@@ -31,8 +31,13 @@ type realAgent struct {
 	// afterRefuse is how a turn ends in which a tool was refused.
 	afterRefuse string
 	// modelErrors are the model's failures, each with a part of what the user is
-	// told about it, or with retried.
+	// told about it, or with retried. hopeless are those of them that another try
+	// does not mend, and that are told so.
 	modelErrors map[string]string
+	hopeless    []string
+	// refuses are the kinds of content that it says it does not take; loses are
+	// those of which its model is not told although it says that it takes them.
+	refuses, loses []string
 	// holdsText: a piece of the answer comes only when the answer is complete.
 	holdsText bool
 	// hidesInput: it asks about a tool call without its input: the title and the
@@ -68,7 +73,12 @@ var realAgents = []realAgent{
 			return provider{Env: envMap(env), Mode: "read-only", Volatile: []string{"call_id", "turn_id", "started_at_ms", "reason"}}
 		},
 		afterRefuse: protocol.StopCancelled,
-		modelErrors: map[string]string{"error 429": "429", "error 500": "high demand", "break": "stream disconnected"},
+		modelErrors: map[string]string{
+			"error 400": "invalid_request_error", "error 401": "401", "error 403": "403",
+			"error 429": "429", "error 500": "high demand", "break": "stream disconnected",
+		},
+		hopeless: []string{"error 400", "error 401", "error 403"},
+		refuses:  []string{"audio"},
 	},
 	{
 		name: "claude", variable: "SESSIONHUB_TEST_CLAUDE_ACP",
@@ -76,7 +86,11 @@ var realAgents = []realAgent{
 			return provider{Env: envMap(fakemodel.ClaudeHome(home, modelURL)), Mode: "default"}
 		},
 		afterRefuse: protocol.StopEndTurn,
-		modelErrors: map[string]string{"error 429": "429", "error 500": "500", "break": ""},
+		modelErrors: map[string]string{
+			"error 400": "400", "error 401": "401", "error 403": "403", "error 429": "429", "error 500": "500", "break": "",
+		},
+		hopeless: []string{"error 400", "error 401", "error 403"},
+		refuses:  []string{"audio"},
 	},
 }
 
@@ -108,7 +122,7 @@ func TestRealAgents(t *testing.T) {
 func driveAgent(t *testing.T, agent realAgent) {
 	b := startBench(t, agent)
 	c := b.converse(t, "project")
-	for _, s := range slices.Concat(turnScenarios, modelScenarios(agent), processScenarios) {
+	for _, s := range slices.Concat(turnScenarios, contentScenarios(agent), modelScenarios(agent), processScenarios) {
 		if c.removed() {
 			c = b.converse(t, s.name)
 		}

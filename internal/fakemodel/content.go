@@ -29,8 +29,9 @@ func contentTexts(raw json.RawMessage) []string {
 }
 
 // contextTags begin the texts that agents put into the user's role on their own:
-// codex the first three, claude the last.
-var contextTags = [...]string{"<environment_context>", "<user_instructions>", "<turn_aborted>", "<system-reminder>"}
+// codex the first three, claude the others (the last two are a file and an
+// image that were attached).
+var contextTags = [...]string{"<environment_context>", "<user_instructions>", "<turn_aborted>", "<system-reminder>", "<context ref=", "[Image: "}
 
 // userText is the last of the texts that the user wrote, or "".
 func userText(texts []string) string {

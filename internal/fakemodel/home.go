@@ -43,7 +43,10 @@ func OpencodeHome(dir, baseURL string) ([]string, error) {
 		"provider": map[string]any{"fake": map[string]any{
 			"npm": "@ai-sdk/openai-compatible", "name": "fake",
 			"options": map[string]any{"baseURL": baseURL + "/v1", "apiKey": "fake"},
-			"models":  map[string]any{"fake": map[string]any{"name": "fake", "tool_call": true}},
+			"models": map[string]any{"fake": map[string]any{
+				"name": "fake", "tool_call": true, "attachment": true,
+				"modalities": map[string]any{"input": []string{"text", "image"}, "output": []string{"text"}},
+			}},
 		}},
 	}
 	env := []string{

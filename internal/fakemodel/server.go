@@ -107,10 +107,10 @@ func (s *Server) AwaitIdle(ctx context.Context) error {
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/responses", s.serve(decodeResponses, newResponsesWire))
-	mux.HandleFunc("POST /v1/messages", s.serve(decodeMessages, newMessagesWire))
-	mux.HandleFunc("POST /v1/chat/completions", s.serve(decodeChat, newChatWire))
-	mux.HandleFunc("POST /v1beta/models/{call}", s.serve(decodeGemini, newGeminiWire))
+	mux.HandleFunc("POST /v1/responses", s.serve(decodeResponses, newResponsesWire, openaiFailure))
+	mux.HandleFunc("POST /v1/messages", s.serve(decodeMessages, newMessagesWire, anthropicFailure))
+	mux.HandleFunc("POST /v1/chat/completions", s.serve(decodeChat, newChatWire, openaiFailure))
+	mux.HandleFunc("POST /v1beta/models/{call}", s.serve(decodeGemini, newGeminiWire, geminiFailure))
 	return mux
 }
 
@@ -125,8 +125,8 @@ type wire interface {
 	end()
 }
 
-// serve is the one handler; the vendors differ in decode and newWire only.
-func (s *Server) serve(decode func([]byte) (Turn, error), newWire func(*stream, Turn) wire) http.HandlerFunc {
+// serve is the one handler; the vendors differ in the parameters only.
+func (s *Server) serve(decode func([]byte) (Turn, error), newWire func(*stream, Turn) wire, fail failure) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !s.enter() {
 			panic(http.ErrAbortHandler)
@@ -134,12 +134,12 @@ func (s *Server) serve(decode func([]byte) (Turn, error), newWire func(*stream, 
 		defer s.leave()
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequestBytes))
 		if err != nil {
-			refuse(w, http.StatusBadRequest, "the body could not be read")
+			fail.answer(w, http.StatusBadRequest, "the body could not be read")
 			return
 		}
 		turn, err := decode(body)
 		if err != nil {
-			refuse(w, http.StatusBadRequest, err.Error())
+			fail.answer(w, http.StatusBadRequest, err.Error())
 			return
 		}
 		number := s.record(Request{Path: r.URL.Path, Body: body, Turn: turn})
@@ -151,7 +151,7 @@ func (s *Server) serve(decode func([]byte) (Turn, error), newWire func(*stream, 
 		reply := s.script(turn)
 		switch {
 		case reply.Status != 0:
-			refuse(w, reply.Status, "scripted error")
+			fail.answer(w, reply.Status, "scripted error")
 			return
 		case reply.Silent:
 			<-ctx.Done()
@@ -221,14 +221,4 @@ func (s *Server) record(r Request) int {
 		s.requests = slices.Delete(s.requests, 0, len(s.requests)-maxRecorded)
 	}
 	return s.total
-}
-
-// refuse answers with an error in a form that all vendors' clients understand.
-func refuse(w http.ResponseWriter, status int, message string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{ // a client that has left needs no answer
-		"type":  "error",
-		"error": map[string]any{"type": "scripted", "code": fmt.Sprintf("status_%d", status), "message": message},
-	})
 }

@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
+	"slices"
 )
 
 // settings is what an agent lets its client choose, in the two forms that exist:
@@ -56,9 +58,9 @@ func (s settings) choice(what string) choice {
 	var c choice
 	switch what {
 	case "mode":
-		c = s.modes()
+		c = older(s.Modes, "session/set_mode", "modeId")
 	case "model":
-		c = s.models()
+		c = older(s.Models, "session/set_model", "modelId")
 	}
 	if len(c.offered) == 0 {
 		c = s.option(what)
@@ -69,32 +71,22 @@ func (s settings) choice(what string) choice {
 	return c
 }
 
-func (s settings) modes() choice {
-	var m struct {
-		Current   string `json:"currentModeId"`
-		Available []struct {
-			ID string `json:"id"`
-		} `json:"availableModes"`
+// older reads the form of their own: modes and models differ in names only.
+func older(raw json.RawMessage, method, field string) choice {
+	type entry struct {
+		ModeID  string `json:"id"`
+		ModelID string `json:"modelId"`
 	}
-	_ = json.Unmarshal(s.Modes, &m)
-	c := choice{current: m.Current, method: "session/set_mode", field: "modeId", params: map[string]any{}}
-	for _, mode := range m.Available {
-		c.offered = append(c.offered, mode.ID)
+	var offer struct {
+		Mode   string  `json:"currentModeId"`
+		Model  string  `json:"currentModelId"`
+		Modes  []entry `json:"availableModes"`
+		Models []entry `json:"availableModels"`
 	}
-	return c
-}
-
-func (s settings) models() choice {
-	var m struct {
-		Current   string `json:"currentModelId"`
-		Available []struct {
-			ID string `json:"modelId"`
-		} `json:"availableModels"`
-	}
-	_ = json.Unmarshal(s.Models, &m)
-	c := choice{current: m.Current, method: "session/set_model", field: "modelId", params: map[string]any{}}
-	for _, model := range m.Available {
-		c.offered = append(c.offered, model.ID)
+	_ = json.Unmarshal(raw, &offer) // what cannot be read is not offered
+	c := choice{current: cmp.Or(offer.Model, offer.Mode), method: method, field: field, params: map[string]any{}}
+	for _, e := range slices.Concat(offer.Modes, offer.Models) {
+		c.offered = append(c.offered, cmp.Or(e.ModelID, e.ModeID))
 	}
 	return c
 }

@@ -94,3 +94,9 @@ func TestMoreAgents(t *testing.T) {
 		t.Run(agent.name, func(t *testing.T) { driveAgent(t, agent) })
 	}
 }
+
+func TestMoreAgentsRememberAfterIdleStop(t *testing.T) {
+	for _, agent := range moreAgents {
+		t.Run(agent.name, func(t *testing.T) { remembersAfterIdleStop(t, agent) })
+	}
+}

@@ -67,14 +67,16 @@ var processScenarios = []scenario{
 // An agent that was stopped because nobody spoke to it knows what was before.
 func TestRealAgentRemembersAfterIdleStop(t *testing.T) {
 	for _, agent := range realAgents {
-		t.Run(agent.name, func(t *testing.T) {
-			c := startBench(t, agent, "--agent-idle", "100ms").converse(t, "idle").in(t)
-			c.answers("the word is marigold")
-			c.gone(agentProcesses(t, c.dir)...)
-			c.remembers("the word is marigold", true)
-			c.remove()
-		})
+		t.Run(agent.name, func(t *testing.T) { remembersAfterIdleStop(t, agent) })
 	}
+}
+
+func remembersAfterIdleStop(t *testing.T, agent realAgent) {
+	c := startBench(t, agent, "--agent-idle", "100ms").converse(t, "idle").in(t)
+	c.answers("the word is marigold")
+	c.gone(agentProcesses(t, c.dir)...)
+	c.remembers("the word is marigold", !agent.forgets)
+	c.remove()
 }
 
 // remembers checks that the agent, which was started again, tells its model what

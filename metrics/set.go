@@ -38,6 +38,7 @@ type Build struct {
 // never become a label.
 type Set struct {
 	AppendSeconds prometheus.Observer // time that the store took for an append
+	RelaySeconds  prometheus.Observer // from an append to its arrival on another node; a store within one process has none
 	ApprovalWait  prometheus.Observer // seconds from the question to its end
 	SlowClosed    prometheus.Counter  // subscribers cut for taking nothing
 	WorkerLost    prometheus.Counter  // workers whose lease ran out
@@ -79,6 +80,7 @@ func New(reg prometheus.Registerer, build Build, providers []string) *Set {
 	f := factory{promauto.With(reg)}
 	s := &Set{
 		AppendSeconds: f.histogram("append_seconds", "Time the store took to append a batch.", fastBuckets).WithLabelValues(),
+		RelaySeconds:  f.histogram("relay_seconds", "Time from an event's append to its arrival on another node that has a subscriber.", fastBuckets).WithLabelValues(),
 		ApprovalWait:  f.histogram("approval_wait_seconds", "Time from a question for approval to its answer, cancellation or expiry.", humanBuckets).WithLabelValues(),
 		SlowClosed:    f.counter("slow_subscribers_closed_total", "Subscribers that were closed because they took nothing for too long.").WithLabelValues(),
 		WorkerLost:    f.counter("worker_lost_total", "Workers that were gone for longer than their lease.").WithLabelValues(),

@@ -102,6 +102,7 @@ func TestNames(t *testing.T) {
 		gaps_total{reason}:COUNTER
 		limit_rejections_total{limit}:COUNTER
 		queue_depth{provider}:GAUGE
+		relay_seconds:HISTOGRAM
 		resumes_total{result}:COUNTER
 		sessions_created_total{provider}:COUNTER
 		sessions_ended_total{reason}:COUNTER
@@ -246,12 +247,13 @@ func TestEachMethodCountsItsSeries(t *testing.T) {
 		{"store", func() { s.StoreFailed(StoreAppend) }, map[string]float64{`store_errors_total{op="append"}`: 1}},
 		{"fields", func() {
 			s.AppendSeconds.Observe(.001)
+			s.RelaySeconds.Observe(.001)
 			s.ApprovalWait.Observe(1)
 			s.SlowClosed.Inc()
 			s.WorkerLost.Inc()
 			s.StoreUp.Set(1)
 			s.Draining.Set(1)
-		}, map[string]float64{`append_seconds`: 1, `approval_wait_seconds`: 1, `slow_subscribers_closed_total`: 1,
+		}, map[string]float64{`append_seconds`: 1, `relay_seconds`: 1, `approval_wait_seconds`: 1, `slow_subscribers_closed_total`: 1,
 			`worker_lost_total`: 1, `store_up`: 1, `draining`: 1}},
 		{"outside the closed sets", func() {
 			s.StreamClosed(TransportWorker, "x", 0)

@@ -148,7 +148,7 @@ func (e refusedDirectory) Unwrap() error { return e.error }
 func (n *Node) run() {
 	hubCtx, stopHub := context.WithCancel(context.Background())
 	n.wg.Go(func() { n.hub.Run(hubCtx) })
-	n.wg.Go(func() { n.keys.run(hubCtx) })
+	n.keys.start(hubCtx, &n.wg)
 	n.wg.Go(func() { giveMemoryBack(hubCtx, n.log) })
 	n.ends = append(n.ends, stopHub)
 	if n.worker != nil {

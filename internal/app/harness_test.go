@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +27,25 @@ type hubUnderTest struct {
 	url  string
 	node *Node
 	root string
-	log  *bytes.Buffer
+	log  *logBuffer // warnings and errors
+}
+
+// logBuffer keeps a log that may be read while it is written.
+type logBuffer struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
 }
 
 // startHub starts a node on free ports with a workspace of its own and stops
@@ -39,7 +58,7 @@ func startHub(t *testing.T, flags ...string) *hubUnderTest {
 // startHubEnv is startHub with variables.
 func startHubEnv(t *testing.T, env map[string]string, flags ...string) *hubUnderTest {
 	t.Helper()
-	h := &hubUnderTest{t: t, root: t.TempDir(), log: &bytes.Buffer{}}
+	h := &hubUnderTest{t: t, root: t.TempDir(), log: &logBuffer{}}
 	args := append([]string{
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", h.root,
 		"--drain-timeout", "2s", "--max-connections-per-session", "100",
@@ -49,7 +68,7 @@ func startHubEnv(t *testing.T, env map[string]string, flags ...string) *hubUnder
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewJSONHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewJSONHandler(io.MultiWriter(t.Output(), h.log), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if h.node, err = Start(cfg, log); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -61,14 +62,21 @@ func (k *keyring) Keys() auth.Keys { return *k.api.keys.Load() }
 // WorkerKeys are the worker keys that count now.
 func (k *keyring) WorkerKeys() auth.Keys { return *k.worker.keys.Load() }
 
-// run watches the files until ctx ends.
-func (k *keyring) run(ctx context.Context) {
+// start watches the files until ctx ends. From its return on SIGHUP is heard, and
+// no longer ends the process.
+func (k *keyring) start(ctx context.Context, wg *sync.WaitGroup) {
 	if k.api.path == "" && k.worker.path == "" {
 		return
 	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+	wg.Go(func() {
+		defer signal.Stop(hup)
+		k.run(ctx, hup)
+	})
+}
+
+func (k *keyring) run(ctx context.Context, hup <-chan os.Signal) {
 	tick := time.NewTicker(keyCheck)
 	defer tick.Stop()
 	for {

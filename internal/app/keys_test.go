@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
-	"time"
 
 	"sessionhub/protocol"
 )
@@ -47,7 +47,10 @@ func TestAPIKeysFile(t *testing.T) {
 	}
 
 	write("this is no line of keys\n")
-	time.Sleep(keyCheck + 500*time.Millisecond) // it has been looked at, and nothing can tell
+	waitFor(t, 3*keyCheck, "the broken file has been looked at", func() bool { return strings.Contains(h.log.String(), "the keys from before stay") })
+	if strings.Contains(h.log.String(), "no line of keys") {
+		t.Error("the log repeats what stands in the file, which may be a key")
+	}
 	h.want(200, "", "GET", "/api/sessions", nil, "X-API-Key", "key-of-alice")
 	write(bob + "# alice has left\n")
 	waitFor(t, 3*keyCheck, "alice's key stops working", func() bool {

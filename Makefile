@@ -95,12 +95,16 @@ provision: need-node ## install what the tests need
 	@scripts/need.sh chromium >/dev/null
 	@scripts/need.sh codex >/dev/null
 	@scripts/need.sh claude >/dev/null
+	@scripts/need.sh valkey >/dev/null
+	@scripts/need.sh redis >/dev/null
 
 .PHONY: test-go
 test-go: build provision ## Go tests (PACKAGES=./hub/... TEST_FLAGS="-run Name -v")
 	@echo "make: go test -race; compiling with the race detector takes minutes the first time"
 	codex="$$(scripts/need.sh codex)"; claude="$$(scripts/need.sh claude)"; \
-	SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_CLAUDE_ACP="$$claude" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
+	valkey="$$(scripts/need.sh valkey)"; redis="$$(scripts/need.sh redis)"; \
+	SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_CLAUDE_ACP="$$claude" \
+	SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_TEST_REDIS="$$redis" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
 		scripts/test-go.sh -race -p $(TEST_PROCS) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
 
 .PHONY: test-agents
@@ -131,7 +135,7 @@ image: ## container image (IMAGE=name:tag); needs a Docker engine
 
 .PHONY: clean
 clean: ## remove what was built and installed here; ./workspace stays
-	rm -rf bin web/node_modules agents/node_modules agents/more/node_modules
+	rm -rf bin .tools web/node_modules agents/node_modules agents/more/node_modules
 	find web/dist -mindepth 1 ! -name .keep -delete
 
 .PHONY: help

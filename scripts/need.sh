@@ -10,11 +10,16 @@
 #                              SESSIONHUB_TEST_CLAUDE_ACP names another
 #   scripts/need.sh more       the agents of agents/more; prints the folder of their
 #                              programs. SESSIONHUB_TEST_MORE_AGENTS names another
+#   scripts/need.sh valkey     valkey-server 8 or newer; prints its path.
+#                              SESSIONHUB_TEST_VALKEY names another
+#   scripts/need.sh redis      redis-server 7 or newer; prints its path.
+#                              SESSIONHUB_TEST_REDIS names another
 #
 # Only paths go to stdout, so that a caller can take them. Running it again does
 # nothing when all is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+readonly tools=$PWD/.tools # what is unpacked here; git ignores it
 
 say() { printf 'need: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
@@ -132,6 +137,78 @@ need_more() {
 	printf '%s\n' "$folder"
 }
 
+# server_major prints the major version of a valkey-server or redis-server, or
+# fails.
+server_major() {
+	"$1" --version 2>/dev/null </dev/null | sed -n 's/.*[ =]v=\([0-9][0-9]*\)\..*/\1/p' | grep .
+}
+
+# on_bookworm runs apt-get or apt-cache with lists and a cache of its own, which
+# know Debian 12 and its backports besides: nothing of the system is changed, and
+# root is not needed. The mirror is the one that the system uses.
+on_bookworm() {
+	local dir=$tools/apt program=$1 uri
+	shift
+	if [ ! -e "$dir/sources/bookworm.sources" ]; then
+		uri=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' |
+			awk '$2 == "bookworm" && $3 == "main" { print $1; exit }')
+		[ -n "$uri" ] || return 1
+		mkdir -p "$dir/sources" "$dir/lists/partial" "$dir/cache/archives/partial"
+		printf '%s\n' 'Types: deb' "URIs: $uri" 'Suites: bookworm bookworm-backports' 'Components: main' \
+			'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg' >"$dir/sources/bookworm.sources"
+	fi
+	"$program" -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$dir/sources" -o Dir::State::lists="$dir/lists" \
+		-o Dir::Cache="$dir/cache" -o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none "$@" >&2 </dev/null
+}
+
+# unpack_server NAME PACKAGE... unpacks Debian 12 packages into .tools/NAME, with a
+# script that starts the server with the libraries that came along. Installing
+# them would start a service on this machine, which nobody asked for.
+unpack_server() {
+	local name=$1 dir=$tools/$1 libraries package
+	shift
+	command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 1
+	say "unpacking Debian packages into .tools: $*"
+	rm -rf "$dir"
+	mkdir -p "$dir/packages"
+	on_bookworm apt-get -qq update || return 1
+	(cd "$dir/packages" && on_bookworm apt-get -qq download "$@") || return 1
+	for package in "$dir"/packages/*.deb; do
+		dpkg -x "$package" "$dir/root" || return 1
+	done
+	rm -rf "$dir/packages"
+	libraries=$(echo "$dir"/root/usr/lib/*-linux-gnu*)
+	# The last step, so that what was cut short is done again.
+	printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$libraries" "$dir/root/usr/bin/$name-server" >"$dir/$name-server.new"
+	chmod +x "$dir/$name-server.new"
+	mv "$dir/$name-server.new" "$dir/$name-server"
+}
+
+# need_server NAME MAJOR PACKAGE... prints the path of a server of that version at
+# least: the one of the system, or one that is unpacked here.
+need_server() {
+	local name=$1 major=$2 path have
+	shift 2
+	path=$(command -v "$name-server") && have=$(server_major "$path") && [ "$have" -ge "$major" ] && printf '%s\n' "$path" && return
+	path=$tools/$name/$name-server
+	server_major "$path" >/dev/null || unpack_server "$name" "$@" || true
+	have=$(server_major "$path") && [ "$have" -ge "$major" ] && printf '%s\n' "$path" && return
+	return 1
+}
+
+need_valkey() {
+	named_program SESSIONHUB_TEST_VALKEY && return
+	need_server valkey 8 valkey-server/bookworm-backports valkey-tools/bookworm-backports libjemalloc2 liblzf1 ||
+		die "valkey-server 8 or newer is missing: install it (Debian 12: apt-get install -t bookworm-backports valkey-server)," \
+			"or set SESSIONHUB_TEST_VALKEY to the path of one"
+}
+
+need_redis() {
+	named_program SESSIONHUB_TEST_REDIS && return
+	need_server redis 7 redis-server redis-tools libjemalloc2 liblzf1 liblua5.1-0 lua-bitop lua-cjson libhiredis0.14 ||
+		die "redis-server 7 or newer is missing: apt-get install redis-server, or set SESSIONHUB_TEST_REDIS to the path of one"
+}
+
 case "${1:-}" in
 node) need_node ;;
 gcc) need_gcc ;;
@@ -139,5 +216,7 @@ chromium) need_chromium ;;
 codex) need_codex ;;
 claude) need_claude ;;
 more) need_more ;;
-*) die "usage: scripts/need.sh node|gcc|chromium|codex|claude|more" ;;
+valkey) need_valkey ;;
+redis) need_redis ;;
+*) die "usage: scripts/need.sh node|gcc|chromium|codex|claude|more|valkey|redis" ;;
 esac

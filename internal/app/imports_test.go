@@ -30,12 +30,13 @@ var mayImport = map[string][]string{
 		"sessionhub/internal/auth",   // who may
 		"sessionhub/metrics", "sessionhub/protocol",
 	},
-	"sessionhub/hub":           {"sessionhub/metrics", "sessionhub/protocol"}, // no HTTP, no store, no worker
-	"sessionhub/hub/memstore":  {"sessionhub/hub", "sessionhub/protocol"},     // a store knows its port
-	"sessionhub/hub/hubtest":   {"sessionhub/hub", "sessionhub/protocol"},
-	"sessionhub/worker":        {"sessionhub/internal/processtree", "sessionhub/protocol"}, // never the hub: it may be far away
-	"sessionhub/worker/wslink": {"sessionhub/protocol", "sessionhub/worker"},               // its errors
-	"sessionhub/metrics":       {"sessionhub/protocol"},                                    // label values
+	"sessionhub/hub":             {"sessionhub/metrics", "sessionhub/protocol"}, // no HTTP, no store, no worker
+	"sessionhub/hub/memstore":    {"sessionhub/hub", "sessionhub/protocol"},     // a store knows its port
+	"sessionhub/hub/valkeystore": {"sessionhub/hub", "sessionhub/protocol"},
+	"sessionhub/hub/hubtest":     {"sessionhub/hub", "sessionhub/protocol"},
+	"sessionhub/worker":          {"sessionhub/internal/processtree", "sessionhub/protocol"}, // never the hub: it may be far away
+	"sessionhub/worker/wslink":   {"sessionhub/protocol", "sessionhub/worker"},               // its errors
+	"sessionhub/metrics":         {"sessionhub/protocol"},                                    // label values
 	"sessionhub/internal/auth": {
 		"sessionhub/protocol", // names of headers and subprotocols
 	},

@@ -1,0 +1,103 @@
+package valkeystore
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sessionhub/hub"
+	"sessionhub/internal/valkeytest"
+	"sessionhub/protocol"
+)
+
+// benchSession makes a session with a worker, as it is while an agent answers.
+func benchSession(tb testing.TB, s *Store, id string) uint64 {
+	tb.Helper()
+	p := hub.Policy{MaxQueuedMessages: 32, ApprovalTimeout: time.Hour}
+	now := time.Now().UTC()
+	c, err := hub.NewState(hub.Info{SessionID: id, UserID: "u1", Provider: "demo", WorkingDirectory: "/workspace/project", CreatedAt: now}, p, now)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := s.Create(tb.Context(), id, hub.Batch{State: c.State, Events: c.Events}, 0); err != nil {
+		tb.Fatal(err)
+	}
+	for i, in := range []hub.Input{
+		hub.InMessage{Data: protocol.MessageData{MessageID: "m1", Content: []byte(`"Please look at the tests"`), UserID: "u1"}, Hash: strings.Repeat("h", 64)},
+		hub.InAssign{Worker: "worker-1", Workspace: "machine:/workspace"},
+	} {
+		if c, err = hub.Step(c.State, in, p, now); err != nil {
+			tb.Fatal(err)
+		}
+		b := hub.Batch{State: c.State, Expect: uint64(i + 1), Events: c.Events, Commands: c.Commands, Notes: c.Notes}
+		if _, err := s.Append(tb.Context(), id, b); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return c.State.Assignment
+}
+
+func output(size int) hub.NewEvent {
+	return hub.NewEvent{Type: protocol.EventOutput, Data: protocol.Marshal(protocol.OutputData{
+		MessageID: "m1", Kind: "text", Text: strings.Repeat("x", size),
+	})}
+}
+
+// BenchmarkAppend appends events of 200 bytes of text to 100 sessions from 50
+// goroutines, with a watcher on each session, and tells what the server paid for
+// each event. AOF is off, and then on with `always`: what the disk takes is not
+// the script's doing.
+func BenchmarkAppend(b *testing.B) {
+	for _, aof := range []string{"no", "yes"} {
+		server := valkeytest.Start(b, valkeytest.Valkey(b), "appendonly "+aof)
+		for _, batch := range []int{1, 10, 50} {
+			b.Run(fmt.Sprintf("aof=%s/batch=%d", aof, batch), func(b *testing.B) { benchAppend(b, server, batch) })
+		}
+		server.Kill()
+	}
+}
+
+func benchAppend(b *testing.B, server *valkeytest.Server, batch int) {
+	const sessions, callers = 100, 50
+	s := open(b, server.URL(), space(), func(o *Options) {
+		o.Log, o.Retention = nil, Retention{MaxEvents: 10_000, MaxBytes: 16 << 20}
+	})
+	var heard atomic.Int64
+	assignment := make([]uint64, sessions)
+	for i := range sessions {
+		id := fmt.Sprintf("s%d", i)
+		assignment[i] = benchSession(b, s, id)
+		b.Cleanup(s.Watch(id, func(n hub.Notice) { heard.Add(int64(len(n.Entries))) }))
+	}
+	events := make([]hub.NewEvent, batch)
+	for i := range events {
+		events[i] = output(200)
+	}
+	var n [sessions]atomic.Uint64
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ResetTimer()
+	cpu, began := server.CPU(), time.Now()
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			// Each caller has two sessions, as a worker's link has its own.
+			for i := c; left.Add(-1) >= 0; i = (i + callers) % sessions {
+				fence := &hub.Fence{Assignment: assignment[i], N: n[i].Add(1)}
+				if _, err := s.Append(b.Context(), fmt.Sprintf("s%d", i), hub.Batch{Events: events, Fence: fence}); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	total := float64(b.N * batch)
+	b.ReportMetric(float64((server.CPU()-cpu).Nanoseconds())/1000/total, "server-us/event")
+	b.ReportMetric(total/took.Seconds(), "events/s")
+	b.ReportMetric(float64(heard.Load())/total, "heard/event")
+}

@@ -1,0 +1,352 @@
+package valkeystore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+)
+
+// Heartbeats of a link: one each beatEvery, heard within maxSilence.
+const (
+	beatEvery  = 300 * time.Millisecond
+	maxSilence = 1500 * time.Millisecond
+)
+
+// primary is a server that takes writes.
+type primary struct {
+	id     string // in a cluster; else empty
+	addr   string // in a cluster, as the client knows it; else empty
+	ranges []slotRange
+}
+
+// link is the subscription connection to one primary. It is made again whenever it
+// breaks; afterwards the watchers are told how far their logs are, since what was
+// announced meanwhile is lost.
+//
+// That a connection is open says little: a frozen server keeps it, and so does a
+// primary that was demoted while nobody told it. So a heartbeat goes the way of an
+// append, through the client to whatever server it takes for the primary, and must
+// come in here.
+//
+// Goroutines: run, and below it deliver, which calls the watchers, and beat.
+type link struct {
+	relay   *relay
+	primary primary
+	channel string // of the heartbeat
+	inbox   *inbox
+	wake    chan struct{} // holds one
+
+	heard atomic.Int64 // when the last heartbeat came in, unix nanoseconds
+
+	mu       sync.Mutex
+	changed  map[string]struct{} // sessions whose subscription has to be put right
+	dropping map[string]int      // channels that were left, until the server says so
+	broken   error               // why it is down; nil while it is up
+
+	subscribed map[string]struct{} // sessions; of run alone
+}
+
+var (
+	errSilent  = errors.New("no heartbeat came back")
+	errMoved   = errors.New("the server ended a subscription: a slot has moved")
+	errReplica = errors.New("the server is no primary")
+	errStarted = errors.New("not connected yet")
+)
+
+func newLink(r *relay, p primary) *link {
+	l := &link{
+		relay: r, primary: p, inbox: newInbox(), wake: make(chan struct{}, 1),
+		changed: make(map[string]struct{}), dropping: make(map[string]int), broken: errStarted,
+	}
+	// A channel in one of the primary's own slots. Any other of its slots could
+	// move away without being noticed until it is used, but not the connection.
+	base := r.store.opt.Prefix + "beat:" + rand.Text()
+	l.channel = base
+	for k := 0; !l.owns(slotOf(l.channel)); k++ {
+		l.channel = fmt.Sprintf("%s:%d", base, k)
+	}
+	return l
+}
+
+func (l *link) owns(slot uint16) bool {
+	return slices.ContainsFunc(l.primary.ranges, func(r slotRange) bool { return r.has(slot) })
+}
+
+// change has a session's subscription put right.
+func (l *link) change(id string) {
+	l.mu.Lock()
+	l.changed[id] = struct{}{}
+	l.mu.Unlock()
+	l.kick()
+}
+
+func (l *link) kick() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// state says why the link is down, or nil.
+func (l *link) state() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broken != nil && l.primary.addr != "" {
+		return fmt.Errorf("%s: %w", l.primary.addr, l.broken)
+	}
+	return l.broken
+}
+
+func (l *link) set(broken error) {
+	l.mu.Lock()
+	l.broken = broken
+	l.mu.Unlock()
+	l.relay.report()
+}
+
+// run keeps the link until ctx ends.
+func (l *link) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { l.inbox.deliver(ctx, l.relay) })
+	log := l.relay.store.opt.Log
+	wait := time.Duration(0)
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := l.serve(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		wasUp := l.state() == nil
+		l.set(err)
+		if wasUp {
+			log.Warn("valkey: the subscription connection broke", "server", l.primary.addr, "error", err)
+		}
+		if time.Since(began) > 10*time.Second {
+			wait = 0
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(jitter(wait)):
+		}
+		wait = min(max(2*wait, 50*time.Millisecond), time.Second)
+	}
+}
+
+// serve holds one connection until it breaks or ctx ends.
+func (l *link) serve(ctx context.Context) error {
+	store := l.relay.store
+	node := store.client
+	if l.primary.addr != "" {
+		if node = store.client.Nodes()[l.primary.addr]; node == nil {
+			return errors.New("the client does not know the server")
+		}
+	}
+	conn, release := node.Dedicate()
+	defer release()
+	defer conn.Close() // a connection with subscriptions is of no other use
+
+	moved := make(chan struct{}, 1)
+	l.mu.Lock()
+	clear(l.dropping)
+	l.mu.Unlock()
+	ended := conn.SetPubSubHooks(valkey.PubSubHooks{
+		OnMessage: func(m valkey.PubSubMessage) {
+			if m.Channel == l.channel {
+				l.heard.Store(time.Now().UnixNano())
+				return
+			}
+			l.inbox.put(m, l.relay.session)
+		},
+		OnSubscription: func(s valkey.PubSubSubscription) {
+			if strings.HasSuffix(s.Kind, "unsubscribe") && !l.dropped(s.Channel) {
+				select {
+				case moved <- struct{}{}:
+				default:
+				}
+			}
+		},
+	})
+	if err := l.begin(ctx, conn); err != nil {
+		return err
+	}
+	l.set(nil)
+	store.opt.Log.Info("valkey: subscribed", "server", l.primary.addr, "sessions", len(l.subscribed))
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	beating, stop := context.WithCancel(ctx)
+	defer stop()
+	wg.Go(func() { l.beat(beating) })
+
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-ended:
+			if err == nil {
+				err = errors.New("the connection ended")
+			}
+			return err
+		case <-moved:
+			return errMoved
+		case <-l.wake:
+			if err := l.reconcile(ctx, conn); err != nil {
+				return err
+			}
+		case <-tick.C:
+			if time.Since(time.Unix(0, l.heard.Load())) > maxSilence {
+				return errSilent
+			}
+		}
+	}
+}
+
+// begin checks that the server is a primary, and subscribes to all that is
+// watched there.
+func (l *link) begin(ctx context.Context, conn valkey.DedicatedClient) error {
+	call, cancel := l.relay.store.deadline(ctx)
+	defer cancel()
+	answers := conn.DoMulti(call, conn.B().Role().Build(), l.subscribe(conn, l.channel))
+	role, err := answers[0].ToArray()
+	if err != nil {
+		return err
+	}
+	if name, _ := role[0].ToString(); name != "master" {
+		return errReplica
+	}
+	if err := answers[1].Error(); err != nil {
+		return err
+	}
+	l.heard.Store(time.Now().UnixNano())
+	l.subscribed = make(map[string]struct{})
+	l.mu.Lock()
+	clear(l.changed)
+	l.mu.Unlock()
+	// What is watched from here on comes as a change.
+	for _, id := range l.relay.watchedBy(l) {
+		l.change(id)
+	}
+	return l.reconcile(ctx, conn)
+}
+
+func (l *link) subscribe(conn valkey.DedicatedClient, channels ...string) valkey.Completed {
+	if l.relay.store.publish == "SPUBLISH" {
+		return conn.B().Ssubscribe().Channel(channels...).Build()
+	}
+	return conn.B().Subscribe().Channel(channels...).Build()
+}
+
+func (l *link) unsubscribe(conn valkey.DedicatedClient, channel string) valkey.Completed {
+	if l.relay.store.publish == "SPUBLISH" {
+		return conn.B().Sunsubscribe().Channel(channel).Build()
+	}
+	return conn.B().Unsubscribe().Channel(channel).Build()
+}
+
+// dropped tells whether an end of a subscription was asked for.
+func (l *link) dropped(channel string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dropping[channel] == 0 {
+		return false
+	}
+	if l.dropping[channel]--; l.dropping[channel] == 0 {
+		delete(l.dropping, channel)
+	}
+	return true
+}
+
+// reconcilePage bounds the commands of one call.
+const reconcilePage = 250
+
+// reconcile puts the subscriptions of the changed sessions right. The end of a log
+// is read behind its subscription, over the same connection: whatever is appended
+// later than that is announced here.
+func (l *link) reconcile(ctx context.Context, conn valkey.DedicatedClient) error {
+	l.mu.Lock()
+	changed := slices.Collect(maps.Keys(l.changed))
+	clear(l.changed)
+	l.mu.Unlock()
+	for page := range slices.Chunk(changed, reconcilePage) {
+		if err := l.reconcilePage(ctx, conn, page); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *link) reconcilePage(ctx context.Context, conn valkey.DedicatedClient, ids []string) error {
+	r := l.relay
+	var commands valkey.Commands
+	var fresh []string
+	for _, id := range ids {
+		_, have := l.subscribed[id]
+		switch want := r.watched(id); {
+		case want && !have:
+			fresh = append(fresh, id)
+			l.subscribed[id] = struct{}{}
+			commands = append(commands, l.subscribe(conn, r.store.channel(id)))
+		case !want && have:
+			delete(l.subscribed, id)
+			channel := r.store.channel(id)
+			l.mu.Lock()
+			l.dropping[channel]++
+			l.mu.Unlock()
+			commands = append(commands, l.unsubscribe(conn, channel))
+		}
+	}
+	if len(commands) == 0 {
+		return nil
+	}
+	reads := len(commands)
+	for _, id := range fresh {
+		commands = append(commands, conn.B().Hget().Key(r.store.channel(id)+":session").Field("head").Build())
+	}
+	call, cancel := r.store.deadline(ctx)
+	defer cancel()
+	answers := conn.DoMulti(call, commands...)
+	for _, a := range answers[:reads] {
+		if err := a.Error(); err != nil {
+			return fmt.Errorf("subscribe: %w", err)
+		}
+	}
+	for i, id := range fresh {
+		if !r.tellEnd(id, answers[reads+i]) {
+			return fmt.Errorf("look at session %s: %w", id, answers[reads+i].Error())
+		}
+	}
+	return nil
+}
+
+// beat sends heartbeats until ctx ends. One that fails is one that does not come
+// in.
+func (l *link) beat(ctx context.Context) {
+	store := l.relay.store
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		call, cancel := context.WithTimeout(ctx, maxSilence)
+		err := beatScript.Exec(call, store.client, []string{l.channel}, []string{store.publish}).Error()
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			store.opt.Log.Debug("valkey: heartbeat", "server", l.primary.addr, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package valkeystore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+)
+
+// Options say where the server is and how the store uses it.
+type Options struct {
+	// URL names the server:
+	//
+	//	redis://user:password@host:6379/0         one server; valkey:// is the same
+	//	rediss://host:6380                        the same over TLS (valkeys://)
+	//	redis://host1:6379,host2:6379             a cluster: some of its nodes
+	//	redis://host1:26379,host2:26379?master_set=NAME   Sentinels, and the name they know the primary by
+	//
+	// With Sentinels user and password are the primary's; theirs are the
+	// parameters sentinel_username and sentinel_password. skip_verify=true takes
+	// any certificate.
+	URL string
+
+	// Prefix begins every key and channel, so that several hubs can share a
+	// server. It must not hold a brace. Empty: "sessionhub:".
+	Prefix string
+
+	Retention Retention
+
+	// CallTimeout bounds every call of the store that does not come with a
+	// shorter deadline. 0: 2 s.
+	CallTimeout time.Duration
+
+	Log *slog.Logger
+
+	// Failed is called for each call that got no answer, with its name: that of
+	// the method in lower case (take_due). It may be nil, and must not block.
+	Failed func(op string)
+
+	// Up is called when the store begins (true) or ceases (false) to answer, one
+	// call at a time. It may be nil, and must not block.
+	Up func(up bool)
+}
+
+// Retention bounds a session's event log. The older end is dropped; the last
+// event always stays.
+type Retention struct {
+	MaxEvents int   // events
+	MaxBytes  int64 // of the events' JSON
+}
+
+const (
+	defaultPrefix      = "sessionhub:"
+	defaultCallTimeout = 2 * time.Second
+)
+
+// complete fills in the defaults.
+func (o Options) complete() (Options, error) {
+	if o.Prefix == "" {
+		o.Prefix = defaultPrefix
+	}
+	if strings.ContainsAny(o.Prefix, "{}") {
+		return o, fmt.Errorf("prefix %q: a brace would move the keys to other slots", o.Prefix)
+	}
+	if o.CallTimeout <= 0 {
+		o.CallTimeout = defaultCallTimeout
+	}
+	if o.Retention.MaxEvents < 1 || o.Retention.MaxBytes < 1 {
+		return o, fmt.Errorf("retention of %d events and %d bytes: both must be positive", o.Retention.MaxEvents, o.Retention.MaxBytes)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Failed == nil {
+		o.Failed = func(string) {}
+	}
+	if o.Up == nil {
+		o.Up = func(bool) {}
+	}
+	return o, nil
+}
+
+// CheckURL says what is wrong with Options.URL. It never repeats the URL, which
+// may hold a password.
+func CheckURL(raw string) error {
+	_, err := clientOption(raw, defaultCallTimeout)
+	return err
+}
+
+// Sizes of a connection's buffers. The client's own are 0.5 MiB each, twice for
+// every connection; larger answers only take more reads.
+const connBuffer = 32 << 10
+
+// How often the client asks by itself where the primaries are. It also does when
+// an answer says so; but a Sentinel's word that got lost comes only once, and a
+// primary that was demoted goes on answering.
+const (
+	sentinelRefresh = 2 * time.Second
+	clusterRefresh  = 10 * time.Second
+)
+
+func clientOption(raw string, timeout time.Duration) (valkey.ClientOption, error) {
+	first, err := splitHosts(raw)
+	if err != nil {
+		return valkey.ClientOption{}, err
+	}
+	opt, err := valkey.ParseURL(first)
+	if err != nil {
+		var parse *url.Error
+		if errors.As(err, &parse) { // its text is the URL
+			err = parse.Err
+		}
+		return opt, fmt.Errorf("valkey url: %w", err)
+	}
+	u, err := url.Parse(first)
+	if err != nil {
+		return opt, errors.New("valkey url: it cannot be parsed")
+	}
+	if opt.TLSConfig != nil {
+		// Each server by its own name, not all by that of the first.
+		opt.TLSConfig.ServerName = ""
+	}
+	if opt.Sentinel.MasterSet != "" {
+		opt.Sentinel.TLSConfig = opt.TLSConfig
+		opt.Sentinel.Username = u.Query().Get("sentinel_username")
+		opt.Sentinel.Password = u.Query().Get("sentinel_password")
+		opt.Sentinel.Dialer.Timeout = timeout
+		opt.Sentinel.TopologyRefreshInterval = sentinelRefresh
+	}
+	if len(opt.InitAddress) > 1 && opt.SelectDB != 0 {
+		return opt, errors.New("valkey url: a cluster has only the database 0")
+	}
+	opt.ClientName = "sessionhub"
+	opt.DisableCache = true
+	opt.ReadBufferEachConn, opt.WriteBufferEachConn = connBuffer, connBuffer
+	opt.PipelineMultiplex = 1 // two connections for all calls
+	opt.Dialer.Timeout = timeout
+	// A connection on which nothing is answered for so long is given up.
+	opt.ConnWriteTimeout = timeout
+	opt.ClusterOption.ShardsRefreshInterval = clusterRefresh
+	return opt, nil
+}
+
+// splitHosts makes hosts that are separated by commas into the parameters that
+// the client's own form of a URL has for them.
+func splitHosts(raw string) (string, error) {
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok || !slices.Contains([]string{"redis", "rediss", "valkey", "valkeys"}, scheme) {
+		return "", errors.New("valkey url: it must begin with redis://, rediss://, valkey:// or valkeys://")
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	authority, tail := rest[:end], rest[end:]
+	at := strings.LastIndex(authority, "@") + 1
+	hosts := strings.Split(authority[at:], ",")
+	if slices.Contains(hosts, "") {
+		return "", errors.New("valkey url: a host is missing")
+	}
+	out := scheme + "://" + authority[:at] + hosts[0] + tail
+	for _, h := range hosts[1:] {
+		sep := "&"
+		if !strings.Contains(tail, "?") {
+			sep, tail = "?", "?"
+		}
+		out += sep + "addr=" + url.QueryEscape(h)
+	}
+	return out, nil
+}

@@ -1,0 +1,24 @@
+#!lua
+-- Takes a place among the open sessions of a user for a session that is about to
+-- be created, and lists it. The place is pending (its score is negative) until it
+-- is confirmed. A session that has a place keeps it.
+--
+-- KEYS: the user's open sessions, the user's sessions. ARGV: the id, the most.
+-- Gives {time, 1 if the place is new, 1 if the line in the list is new}; when
+-- all places are taken, {time, -1, id, score, id, score, ...}.
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local open, all, id, most = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
+local placed = 0
+if not redis.call('ZSCORE', open, id) then
+	if most > 0 and redis.call('ZCARD', open) >= most then
+		local out = redis.call('ZRANGE', open, 0, -1, 'WITHSCORES')
+		table.insert(out, 1, -1)
+		table.insert(out, 1, now)
+		return out
+	end
+	redis.call('ZADD', open, string.format('%.0f', -now), id)
+	placed = 1
+end
+local listed = redis.call('ZADD', all, 'NX', string.format('%.0f', now), id)
+return { now, placed, listed }

@@ -1,0 +1,26 @@
+#!lua
+-- Takes a token from a bucket that holds at most burst tokens and gains rate of
+-- them each second. One that was not used for so long that it is full is
+-- forgotten.
+--
+-- KEYS: the bucket. ARGV: rate, burst.
+-- Gives the microseconds to wait for a token; 0: one was taken.
+local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local tokens = burst
+local kept = redis.call('GET', KEYS[1])
+if kept then
+	local had, at = string.match(kept, '^(%S+) (%d+)$')
+	-- A clock that was set back gives nothing, and takes nothing.
+	tokens = math.min(burst, tonumber(had) + math.max(0, now - tonumber(at)) / 1000000 * rate)
+end
+local wait = 0
+if tokens < 1 then
+	wait = math.max(1000, math.ceil((1 - tokens) / rate * 1000000))
+else
+	tokens = tokens - 1
+end
+local full = math.ceil((burst - tokens) / rate * 1000) -- milliseconds
+redis.call('SET', KEYS[1], string.format('%.6f %.0f', tokens, now), 'PX', string.format('%.0f', math.max(1, full)))
+return wait

@@ -14,7 +14,7 @@ import (
 // page is what docs/METRICS.md says.
 type page struct {
 	metrics map[string]map[string]docMetric // by the section's title and the metric's name
-	values  map[string][]string // by "label" or "label of metric"
+	values  map[string][]string             // by "label" or "label of metric"
 }
 
 type docMetric struct {

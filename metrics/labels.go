@@ -145,23 +145,13 @@ var AuthFailures = []AuthFailure{
 	AuthTicket, AuthCookie, AuthScope, AuthForeign, AuthOrigin, AuthHost,
 }
 
-// StoreOp names a call of the store.
-type StoreOp string
-
-const (
-	StoreCreate   StoreOp = "create"
-	StoreLoad     StoreOp = "load"
-	StoreAppend   StoreOp = "append"
-	StoreRead     StoreOp = "read"
-	StoreCommands StoreOp = "commands"
-	StoreNote     StoreOp = "note"
-	StoreList     StoreOp = "list"
-	StoreDelete   StoreOp = "delete"
-)
-
-// StoreOps lists every call.
-var StoreOps = []StoreOp{
-	StoreCreate, StoreLoad, StoreAppend, StoreRead, StoreCommands, StoreNote, StoreList, StoreDelete,
+// StoreOps lists the calls of a store that can fail. It is held to the names that
+// the store gives by a test where both are known.
+var StoreOps = []string{
+	"create", "load", "append", "read", "commands", "note", "list", "delete", "take_token",
+	"arm", "take_due", "settle", "enqueue", "dequeue", "queued", "census",
+	"renew_worker", "forget_worker", "worker_lease", "workers", "hold", "unhold", "held",
+	"take_slot", "connections",
 }
 
 // EndReasons lists the reasons why a session ended.

@@ -59,7 +59,7 @@ type Set struct {
 	commands    map[protocol.CommandType]map[CommandResult]prometheus.Counter
 	limits      map[Limit]prometheus.Counter
 	auth        map[AuthFailure]prometheus.Counter
-	storeErrors map[StoreOp]prometheus.Counter
+	storeErrors map[string]prometheus.Counter
 }
 
 // stream is what is counted for one transport.
@@ -232,7 +232,7 @@ func (s *Set) AuthFailed(reason AuthFailure) { inc(s.auth, reason) }
 
 // StoreFailed counts a call of the store that failed. Answers such as "not
 // found" or "conflict" are no failures.
-func (s *Set) StoreFailed(op StoreOp) { inc(s.storeErrors, op) }
+func (s *Set) StoreFailed(op string) { inc(s.storeErrors, op) }
 
 func inc[K comparable](m map[K]prometheus.Counter, key K) {
 	if c, ok := m[key]; ok {

@@ -244,7 +244,7 @@ func TestEachMethodCountsItsSeries(t *testing.T) {
 		{"limit", func() { s.LimitRejected(LimitQueuedMessages) }, map[string]float64{
 			`limit_rejections_total{limit="queued_messages"}`: 1}},
 		{"auth", func() { s.AuthFailed(AuthOrigin) }, map[string]float64{`auth_failures_total{reason="origin"}`: 1}},
-		{"store", func() { s.StoreFailed(StoreAppend) }, map[string]float64{`store_errors_total{op="append"}`: 1}},
+		{"store", func() { s.StoreFailed("append") }, map[string]float64{`store_errors_total{op="append"}`: 1}},
 		{"fields", func() {
 			s.AppendSeconds.Observe(.001)
 			s.RelaySeconds.Observe(.001)

@@ -1,6 +1,7 @@
 package valkeystore
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"slices"
@@ -95,6 +96,9 @@ func (b *inbox) deliver(ctx context.Context, r *relay) {
 				behind = append(behind, id)
 				continue
 			}
+			if at, ok := appendedAt(n); ok {
+				r.store.opt.Relayed(time.Since(at))
+			}
 			r.tell(id, n)
 		}
 		clear(queue)
@@ -108,6 +112,20 @@ func (b *inbox) deliver(ctx context.Context, r *relay) {
 			b.look(left...)
 		}
 	}
+}
+
+// appendedAt is when the first event of a notice was stored, by the server's clock.
+func appendedAt(n hub.Notice) (time.Time, bool) {
+	if len(n.Entries) == 0 {
+		return time.Time{}, false
+	}
+	const before, layout = `","time":"`, "2006-01-02T15:04:05.000Z"
+	_, rest, ok := bytes.Cut(n.Entries[0].Tail, []byte(before))
+	if !ok || len(rest) < len(layout) {
+		return time.Time{}, false
+	}
+	at, err := time.Parse(layout, string(rest[:len(layout)]))
+	return at, err == nil
 }
 
 // lookPage is how many logs are looked at with one call.

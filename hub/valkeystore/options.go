@@ -38,13 +38,26 @@ type Options struct {
 
 	Log *slog.Logger
 
-	// Failed is called for each call that got no answer, with its name: that of
-	// the method in lower case (take_due). It may be nil, and must not block.
+	// Failed is called for each call that got no answer, with its name: one of
+	// Ops. It may be nil, and must not block.
 	Failed func(op string)
+
+	// Relayed is called for each announcement of events that comes in, with the time
+	// since they were stored, as far as the machines' clocks agree. It may be nil,
+	// and must not block.
+	Relayed func(time.Duration)
 
 	// Up is called when the store begins (true) or ceases (false) to answer, one
 	// call at a time. It may be nil, and must not block.
 	Up func(up bool)
+}
+
+// Ops are the names of the calls that Options.Failed is told.
+var Ops = []string{
+	"create", "load", "append", "read", "commands", "note", "list", "delete", "take_token",
+	"arm", "take_due", "settle", "enqueue", "dequeue", "queued", "census",
+	"renew_worker", "forget_worker", "worker_lease", "workers", "hold", "unhold", "held",
+	"take_slot", "connections",
 }
 
 // Retention bounds a session's event log. The older end is dropped; the last
@@ -78,6 +91,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Failed == nil {
 		o.Failed = func(string) {}
+	}
+	if o.Relayed == nil {
+		o.Relayed = func(time.Duration) {}
 	}
 	if o.Up == nil {
 		o.Up = func(bool) {}

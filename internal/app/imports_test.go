@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 		"sessionhub/internal/processtree", // the supervise command
 	},
 	"sessionhub/internal/app": {
-		"sessionhub/handlers", "sessionhub/hub", "sessionhub/hub/memstore", "sessionhub/internal/auth",
+		"sessionhub/handlers", "sessionhub/hub", "sessionhub/hub/memstore", "sessionhub/hub/valkeystore", "sessionhub/internal/auth",
 		"sessionhub/internal/config", "sessionhub/metrics", "sessionhub/protocol", "sessionhub/web", "sessionhub/worker", "sessionhub/worker/wslink", // it joins them
 	},
 	"sessionhub/docs": {}, // two files

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"sessionhub/hub/valkeystore"
 	"sessionhub/internal/auth"
 	"sessionhub/internal/config"
 	"sessionhub/worker"
@@ -45,6 +46,9 @@ func prepare(cfg *config.Serve, node string, log *slog.Logger) (p parts, err err
 	check("--providers-file", err)
 	if names := slices.Sorted(maps.Keys(p.providers)); err == nil && !slices.Contains(names, cfg.DefaultProvider) {
 		check("--default-provider", fmt.Errorf("there is no %q, but %s", cfg.DefaultProvider, strings.Join(names, ", ")))
+	}
+	if cfg.ValkeyURL != "" {
+		check("--valkey-url", valkeystore.CheckURL(cfg.ValkeyURL))
 	}
 	p.signer, err = newSigner(*cfg)
 	check("SESSIONHUB_TOKEN_SECRET", err)

@@ -24,6 +24,8 @@ type Serve struct {
 	AllowedOrigins []string
 	AllowAnonymous bool
 
+	ValkeyURL string // where sessions are kept; empty: in this process
+
 	Worker          string // WorkerEmbedded or WorkerNone
 	WorkerCapacity  int    // most running agents at once
 	WorkerBuffer    int64  // for each session while the hub is out of reach
@@ -114,6 +116,7 @@ func Default() Serve {
 // The groups of the help, in its order.
 const (
 	groupAddress = "Addresses and access"
+	groupStore   = "Sessions"
 	groupWorker  = "Agents"
 	groupLimit   = "Limits"
 	groupTime    = "Times"
@@ -139,6 +142,8 @@ func (s *Serve) settings() []setting {
 		{"public-url", groupAddress, "what clients reach this hub at, for the URLs in answers; empty: the request's Host", webURL(&s.PublicURL)},
 		{"allowed-origins", groupAddress, "pages that may speak to this hub beside its own: exact origins, https://*.example.org, chrome-extension://<id>", list(&s.AllowedOrigins)},
 		{"allow-anonymous", groupAddress, "let everybody who reaches a listener beyond this machine create sessions, without a key", onOff(&s.AllowAnonymous)},
+
+		{"valkey-url", groupStore, "redis:// or rediss:// of the Valkey that several nodes share (commas: a cluster; ?master_set=NAME: Sentinels); empty: sessions are kept in this process", text(&s.ValkeyURL, "a URL")},
 
 		{"worker", groupWorker, "run agents in this process, or leave them to workers that connect", choice(&s.Worker, WorkerEmbedded, WorkerNone)},
 		{"worker-capacity", groupWorker, "most agents that run at once", number(&s.WorkerCapacity, 1, 100_000)},
@@ -213,6 +218,10 @@ func (s *Serve) check(p *parser) {
 		p.problem("--listen", "%q can be reached from other machines and no key is configured: "+
 			"set SESSIONHUB_API_KEY, SESSIONHUB_API_KEY_FILE or SESSIONHUB_API_KEYS_FILE, listen on 127.0.0.1, "+
 			"or say --allow-anonymous", s.Listen)
+	}
+	if p.right("valkey-url") && p.right("token-secret") && s.ValkeyURL != "" && !s.TokenSecret.IsSet() {
+		p.problem("SESSIONHUB_TOKEN_SECRET", "with --valkey-url all nodes must sign tokens with the same secret: "+
+			"set SESSIONHUB_TOKEN_SECRET or SESSIONHUB_TOKEN_SECRET_FILE to at least 32 random bytes")
 	}
 	if p.right("listen") && p.right("admin-listen") && s.Listen == s.AdminListen && !hasPortZero(s.Listen) {
 		p.problem("--admin-listen", "%q is the address of --listen too: want another port", s.AdminListen)

@@ -29,6 +29,8 @@ TEST_PROCS ?= 2
 BENCH ?= .
 BENCHTIME ?= 1s
 FUZZTIME ?= 30s
+# make soak; the short form in make test has a duration of its own.
+SOAK ?= 5m
 
 STATICCHECK := go tool -modfile=internal/tools/go.mod staticcheck
 
@@ -124,6 +126,10 @@ test-browser: build provision ## the dashboard in a real browser
 .PHONY: bench
 bench: ## benchmarks of the hot paths (PACKAGES=./hub/... BENCH=Append)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -p 1 $(PACKAGES)
+
+.PHONY: soak
+soak: build ## real workers, links and agents broken at random for SOAK (5m); SOAK_SEED repeats a run's choices
+	SOAK=$(SOAK) SESSIONHUB_BIN="$(CURDIR)/$(BIN)" go test -count 1 -timeout 24h -v -run 'TestSoak$$' ./internal/soak
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (30s)

@@ -32,6 +32,13 @@ type follower struct {
 	record  *Record
 }
 
+// Watch reads a session's log over WebSocket into a record until ctx or the log
+// ends.
+func Watch(ctx context.Context, baseURL, sessionID, token string, r *Record) {
+	f := &follower{base: func() string { return baseURL }, session: sessionID, token: token, record: r}
+	f.run(ctx)
+}
+
 // run reads until ctx ends or the log does.
 func (f *follower) run(ctx context.Context) {
 	for ctx.Err() == nil {

@@ -1,0 +1,535 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sessionhub/client"
+	"sessionhub/internal/faultproxy"
+	"sessionhub/internal/soak"
+	"sessionhub/protocol"
+)
+
+const workerKey = "the-key-of-the-workers"
+
+// farm is a hub with real workers, each a process of its own.
+type farm struct {
+	t    *testing.T
+	hub  *soak.Hub
+	root string // the workspace of all workers
+	wg   sync.WaitGroup
+	key  string // API key
+}
+
+func newFarm(t *testing.T, env []string, flags ...string) *farm {
+	t.Helper()
+	f := &farm{t: t, root: t.TempDir()}
+	if env == nil {
+		env = []string{"SESSIONHUB_WORKER_KEY=" + workerKey}
+	}
+	var err error
+	f.hub, err = soak.Binary(binary).Serve(t.Context(), env, append([]string{
+		"--worker", "none", "--rate-sessions", "100/s:100", "--rate-messages", "100/s:100", "--drain-timeout", "1s",
+	}, flags...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		f.hub.Kill()
+		f.wg.Wait() // the watchers' context ended before the cleanups
+		http.DefaultClient.CloseIdleConnections()
+		if strings.Contains(f.hub.Said(), workerKey) {
+			t.Error("the hub's log has the worker key")
+		}
+		if t.Failed() {
+			t.Logf("the hub's log:\n%s", f.hub.Said())
+		}
+	})
+	return f
+}
+
+// worker starts a worker and waits for its link.
+func (f *farm) worker(flags ...string) *soak.Process {
+	f.t.Helper()
+	return f.workerWith(f.hub.URL, workerKey, flags...)
+}
+
+func (f *farm) workerWith(hub, key string, flags ...string) *soak.Process {
+	f.t.Helper()
+	p, err := soak.Binary(binary).Worker(hub, key, append([]string{"--workspace-root", f.root, "--admin-listen", "127.0.0.1:0"}, flags...)...)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() {
+		p.Kill()
+		if strings.Contains(p.Said(), key) {
+			f.t.Error("the worker's log has its key")
+		}
+		if f.t.Failed() {
+			f.t.Logf("a worker's log:\n%s", p.Said())
+		}
+	})
+	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := p.Find(ctx, "linked to the hub"); err != nil {
+		f.t.Fatal(err)
+	}
+	return p
+}
+
+// holds is how many sessions a worker has, by its own metrics.
+func (f *farm) holds(p *soak.Process) int {
+	f.t.Helper()
+	url, err := p.Find(f.t.Context(), `metrics +(http://\S+)`)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	resp, err := http.Get(url)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	buf := make([]byte, 1<<20)
+	n := 0
+	for {
+		k, err := resp.Body.Read(buf[n:])
+		if n += k; err != nil {
+			break
+		}
+	}
+	m := regexp.MustCompile(`(?m)^sessionhub_link_sessions (\d+)$`).FindSubmatch(buf[:n])
+	if m == nil {
+		f.t.Fatalf("no link_sessions in\n%s", buf[:n])
+	}
+	count, _ := strconv.Atoi(string(m[1]))
+	return count
+}
+
+// watched is a session with a client that watches it.
+type watched struct {
+	*client.Session
+	f      *farm
+	record *soak.Record
+}
+
+func (f *farm) session(r protocol.CreateRequest) *watched {
+	f.t.Helper()
+	c := &client.Client{BaseURL: f.hub.URL, APIKey: f.key}
+	made, err := c.Create(f.t.Context(), r, "")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	s := &watched{c.Session(made.SessionID, made.Token), f, soak.NewRecord(made.SessionID)}
+	f.wg.Go(func() { soak.Watch(f.t.Context(), f.hub.URL, made.SessionID, made.Token, s.record) })
+	return s
+}
+
+func (s *watched) say(text, id string) {
+	s.f.t.Helper()
+	if _, err := s.Message(s.f.t.Context(), text, id); err != nil {
+		s.f.t.Fatal(err)
+	}
+}
+
+// end waits for the complete of a message.
+func (s *watched) end(id string, most time.Duration) protocol.CompleteData {
+	s.f.t.Helper()
+	var end protocol.CompleteData
+	within(s.f.t, most, "the complete of "+id, func() bool {
+		turn, _ := s.record.Turn(id)
+		if turn.End != nil {
+			end = *turn.End
+		}
+		return turn.End != nil
+	})
+	return end
+}
+
+func (s *watched) endsWell(id string) {
+	s.f.t.Helper()
+	if c := s.end(id, 30*time.Second); c.StopReason != protocol.StopEndTurn {
+		s.f.t.Errorf("%s ended with %+v %+v", id, c, c.Error)
+	}
+}
+
+// runs waits until a message's output comes.
+func (s *watched) runs(id string) {
+	s.f.t.Helper()
+	within(s.f.t, 30*time.Second, id+" runs", func() bool { turn, _ := s.record.Turn(id); return turn.Text != "" })
+}
+
+func (s *watched) is(want protocol.Status) bool { return s.record.Status() == want }
+
+// fine wants nothing wrong in what the client saw.
+func (s *watched) fine() {
+	s.f.t.Helper()
+	for _, finding := range s.record.Findings() {
+		s.f.t.Error(finding)
+	}
+}
+
+// Sessions go where most places are free; when there is none they wait, and start
+// in the order of their messages.
+func TestWorkersShareByFreePlaces(t *testing.T) {
+	t.Parallel()
+	f := newFarm(t, nil)
+	small, large := f.worker("--worker-capacity", "1"), f.worker("--worker-capacity", "3")
+	var running []*watched
+	for i := range 4 {
+		s := f.session(protocol.CreateRequest{})
+		s.say("/slow 100", "m")
+		s.runs("m")
+		running = append(running, s)
+		if i < 2 && f.holds(small) != 0 {
+			t.Errorf("after %d sessions the small worker has %d", i+1, f.holds(small))
+		}
+	}
+	if f.holds(small) != 1 || f.holds(large) != 3 {
+		t.Errorf("the workers have %d and %d sessions", f.holds(small), f.holds(large))
+	}
+	var waiting []*watched
+	for range 3 {
+		s := f.session(protocol.CreateRequest{})
+		s.say("/slow 100", "m")
+		within(t, 5*time.Second, "it is queued", func() bool { return s.is(protocol.StatusQueued) })
+		waiting = append(waiting, s)
+	}
+	for i, s := range waiting {
+		if err := running[i].Delete(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.runs("m")
+		for _, later := range waiting[i+1:] {
+			if !later.is(protocol.StatusQueued) {
+				t.Errorf("when %d ran, a later one was %s", i, later.record.Status())
+			}
+		}
+		s.fine()
+	}
+}
+
+// A worker with one user's key gets that user's sessions only: another's wait.
+func TestWorkerOfOneUser(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys")
+	line := func(name, user, key string) string {
+		return fmt.Sprintf("%s:%s:%x\n", name, user, sha256.Sum256([]byte(key)))
+	}
+	if err := os.WriteFile(path, []byte(line("a", "alice", "key-of-alice")+line("s", "*", "key-of-all")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := newFarm(t, []string{"SESSIONHUB_WORKER_KEYS_FILE=" + path, "SESSIONHUB_API_KEY=service"})
+	f.key = "service"
+	f.workerWith(f.hub.URL, "key-of-alice")
+	alice, bob := f.session(protocol.CreateRequest{UserID: "alice"}), f.session(protocol.CreateRequest{UserID: "bob"})
+	bob.say("hello", "m1")
+	alice.say("hello", "m1")
+	alice.endsWell("m1")
+	if !bob.is(protocol.StatusQueued) {
+		t.Errorf("bob's session is %s", bob.record.Status())
+	}
+	f.workerWith(f.hub.URL, "key-of-all")
+	bob.endsWell("m1")
+	alice.fine()
+	bob.fine()
+}
+
+// What the command refuses, and with which exit code.
+func TestWorkerCommandRefusals(t *testing.T) {
+	t.Parallel()
+	f := newFarm(t, nil)
+	broken := filepath.Join(t.TempDir(), "providers.yaml")
+	if err := os.WriteFile(broken, []byte("codex: {args: 5}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key := []string{"SESSIONHUB_WORKER_KEY=some-key"}
+	for _, c := range []struct {
+		name string
+		env  []string
+		args []string
+		code int
+		says []string
+	}{
+		{"help", nil, []string{"--help"}, exitOK, []string{"--hub", "--workspace-root", "SESSIONHUB_WORKER_KEY"}},
+		{"nothing", nil, nil, exitUsage, []string{"--hub", "SESSIONHUB_WORKER_KEY"}},
+		{"the key as a flag", nil, []string{"--hub", "ws://h", "--worker-key", "some-key"}, exitUsage, []string{"--worker-key", "SESSIONHUB_WORKER_KEY"}},
+		{"every bad value", key, []string{"--hub", "ftp://user:pass-word@h", "--worker-capacity", "0", "--name", "a\nb"}, exitUsage, []string{"--hub", "--worker-capacity", "--name"}},
+		{"bad files", key, []string{"--hub", "ws://h", "--providers-file", broken, "--workspace-root", "/nowhere/at/all"}, exitUsage, []string{"codex", "workspace root"}},
+		{"a wrong key", key, []string{"--hub", f.hub.URL}, exitFailed, []string{"refuses", "the worker key is not known"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, out := program(t, c.env, append([]string{"worker"}, c.args...)...)
+			if code != c.code {
+				t.Errorf("exit code %d, want %d:\n%s", code, c.code, out)
+			}
+			for _, s := range c.says {
+				if !strings.Contains(out, s) {
+					t.Errorf("it does not say %q:\n%s", s, out)
+				}
+			}
+			if strings.Contains(out, "some-key") || strings.Contains(out, "pass-word") {
+				t.Errorf("it prints a secret:\n%s", out)
+			}
+		})
+	}
+}
+
+// A worker that starts before its hub waits for it.
+func TestWorkerWaitsForItsHub(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	early, err := soak.Binary(binary).Worker("http://"+addr, workerKey, "--workspace-root", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(early.Kill)
+	if _, err := early.Find(t.Context(), "no link to the hub"); err != nil {
+		t.Fatal(err)
+	}
+	f := newFarm(t, nil, "--listen", addr)
+	s := f.session(protocol.CreateRequest{})
+	s.say("hello", "m1")
+	s.endsWell("m1")
+}
+
+// A session goes on where its files are.
+func TestSessionStaysInItsWorkspace(t *testing.T) {
+	t.Parallel()
+	f := newFarm(t, nil, "--worker-lease", "3s")
+	first := f.worker("--workspace", "disk-a")
+	s := f.session(protocol.CreateRequest{})
+	s.say("hello", "m1")
+	s.endsWell("m1")
+	first.Kill()
+	f.worker("--workspace", "disk-b")
+	fresh := f.session(protocol.CreateRequest{})
+	fresh.say("hello", "m1")
+	fresh.endsWell("m1")
+	within(t, 10*time.Second, "the worker is lost", func() bool { return strings.Contains(f.hub.Said(), `"worker lost"`) })
+	s.say("hello", "m2")
+	within(t, 10*time.Second, "it is queued", func() bool { return s.is(protocol.StatusQueued) })
+	f.worker("--workspace", "disk-a")
+	s.endsWell("m2")
+	s.fine()
+}
+
+// kill -9 of a worker in the middle of turns, one with a question: within the
+// lease and 5 s each has its one complete, the question is closed in the same
+// step, and the next message runs on another worker of the workspace.
+func TestKilledWorkerLosesItsTurns(t *testing.T) {
+	t.Parallel()
+	f := newFarm(t, nil)
+	victim := f.worker("--worker-capacity", "2")
+	asks, streams := f.session(protocol.CreateRequest{}), f.session(protocol.CreateRequest{})
+	asks.say("/approve may I?", "m1")
+	asks.say("hello", "m2") // waits behind it
+	streams.say("/stream 100000 20 50", "m1")
+	streams.runs("m1")
+	within(t, 20*time.Second, "it asks", func() bool { return len(asks.record.Open()) == 1 })
+	f.worker()
+	victim.Kill()
+	killed := time.Now()
+	for _, s := range []*watched{asks, streams} {
+		c := s.end("m1", 21*time.Second)
+		if c.StopReason != protocol.StopError || c.Error == nil || c.Error.Code != protocol.TurnWorkerLost || !c.Error.Retryable {
+			t.Errorf("complete %+v %+v", c, c.Error)
+		}
+	}
+	if took := time.Since(killed); took > 20*time.Second || took < 10*time.Second {
+		t.Errorf("they were lost after %v", took)
+	}
+	asks.endsWell("m2")
+	streams.say("hello", "m2")
+	streams.endsWell("m2")
+	page, err := asks.History(t.Context(), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, raw := range page.Events {
+		var e protocol.Event
+		if err := protocol.Decode(raw, &e); err != nil {
+			t.Fatal(err)
+		}
+		order = append(order, string(e.Type))
+	}
+	i := slices.Index(order, "approval_resolved")
+	if i < 0 || i+1 >= len(order) || order[i+1] != "complete" {
+		t.Errorf("the log is %v", order)
+	}
+	for _, s := range []*watched{asks, streams} {
+		s.fine()
+	}
+}
+
+// A worker that stands still for 5 s is not missed. For 25 s: its sessions are
+// lost, and when it runs on it is told to end its agents.
+func TestStoppedWorker(t *testing.T) {
+	t.Parallel()
+	mark := fmt.Sprintf("STOPPED_MARK=%d", os.Getpid())
+	providers := filepath.Join(t.TempDir(), "providers.yaml")
+	text := fmt.Sprintf("demo: {command: %s, args: [demo-agent], env: {STOPPED_MARK: \"%d\"}}\n", binary, os.Getpid())
+	if err := os.WriteFile(providers, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := newFarm(t, nil)
+	w := f.worker("--providers-file", providers)
+	s := f.session(protocol.CreateRequest{})
+	stop := func(d time.Duration) {
+		t.Helper()
+		if err := w.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(d) // it is this time that is tested
+	}
+	run := func() {
+		if err := w.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.say("/stream 200 20 50", "m1")
+	s.runs("m1")
+	stop(5 * time.Second)
+	run()
+	s.endsWell("m1")
+	if turn, _ := s.record.Turn("m1"); soak.CheckStream(turn, 200, 20) != nil {
+		t.Error(soak.CheckStream(turn, 200, 20))
+	}
+	s.say("/slow 1000", "m2")
+	s.runs("m2")
+	if n := len(soak.Marked(mark)); n == 0 {
+		t.Error("no agent has the mark: the test proves nothing")
+	}
+	stop(21 * time.Second)
+	if c := s.end("m2", 4*time.Second); c.Error == nil || c.Error.Code != protocol.TurnWorkerLost {
+		t.Errorf("complete %+v %+v", c, c.Error)
+	}
+	run()
+	within(t, 10*time.Second, "its agent is ended", func() bool { return len(soak.Marked(mark)) == 0 })
+	s.say("hello", "m3")
+	s.endsWell("m3")
+	s.fine()
+}
+
+// SIGTERM to a worker: its short turn ends, its idle session is given back at
+// once, a long turn is handed over with a retryable error; it exits with 0, and
+// another worker of the workspace goes on.
+func TestTerminatedWorkerHandsOver(t *testing.T) {
+	t.Parallel()
+	f := newFarm(t, nil)
+	w := f.worker("--drain-timeout", "4s")
+	idle, quick, long := f.session(protocol.CreateRequest{}), f.session(protocol.CreateRequest{}), f.session(protocol.CreateRequest{})
+	idle.say("hello", "m1")
+	idle.endsWell("m1")
+	quick.say("/slow 2", "m1")
+	long.say("/slow 1000", "m1")
+	quick.runs("m1")
+	long.runs("m1")
+	f.worker()
+	if err := w.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 3*time.Second, "the idle session is given back", func() bool { return f.holds(w) <= 2 })
+	idle.say("hello", "m2")
+	idle.endsWell("m2")
+	quick.endsWell("m1")
+	if c := long.end("m1", 10*time.Second); c.Error == nil || c.Error.Code != protocol.TurnDraining || !c.Error.Retryable {
+		t.Errorf("complete %+v %+v", c, c.Error)
+	}
+	select {
+	case <-w.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("it does not end")
+	}
+	if w.ExitCode() != 0 {
+		t.Errorf("exit code %d", w.ExitCode())
+	}
+	for _, s := range []*watched{quick, long} {
+		s.say("hello", "m2")
+		s.endsWell("m2")
+		s.fine()
+	}
+	if strings.Contains(f.hub.Said(), `"worker lost"`) {
+		t.Error("a worker was lost")
+	}
+}
+
+// A second signal ends a drain at once, and every agent with it.
+func TestSecondSignalEndsAWorker(t *testing.T) {
+	t.Parallel()
+	f := newFarm(t, nil)
+	w := f.worker()
+	s := f.session(protocol.CreateRequest{})
+	s.say("/slow 1000", "m1")
+	s.runs("m1")
+	for _, most := range []time.Duration{0, 5 * time.Second} {
+		if err := w.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if most == 0 {
+			within(t, 5*time.Second, "it drains", func() bool { return strings.Contains(w.Said(), "stopping") })
+			continue
+		}
+		select {
+		case <-w.Done():
+		case <-time.After(most):
+			t.Fatal("it goes on")
+		}
+	}
+	if w.ExitCode() != exitFailed {
+		t.Errorf("exit code %d: what it had was not handed over", w.ExitCode())
+	}
+}
+
+// A link that breaks every second loses nothing and repeats nothing, and nobody
+// who watches can tell.
+func TestFlappingLink(t *testing.T) {
+	t.Parallel()
+	f := newFarm(t, nil)
+	proxy, err := faultproxy.New(strings.TrimPrefix(f.hub.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	f.workerWith("ws://"+proxy.Addr(), workerKey, "--worker-capacity", "5")
+	var all []*watched
+	for range 5 {
+		s := f.session(protocol.CreateRequest{})
+		s.say("/stream 500 50 50", "m1")
+		s.runs("m1")
+		all = append(all, s)
+	}
+	for range 10 {
+		time.Sleep(time.Second) // the fault's own rhythm
+		proxy.Cut()
+	}
+	for _, s := range all {
+		s.endsWell("m1")
+		turn, _ := s.record.Turn("m1")
+		if err := soak.CheckStream(turn, 500, 50); err != nil {
+			t.Error(err)
+		}
+		s.fine()
+	}
+	if _, total := proxy.Connections(); total < 10 {
+		t.Errorf("the link was made %d times: the test proves nothing", total)
+	}
+}

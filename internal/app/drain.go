@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"sessionhub/protocol"
 )
 
 // perStream is how much time a drain takes for each stream that must come back
@@ -13,6 +15,14 @@ const perStream = 10 * time.Millisecond
 
 // leaveTime is how long a stream may take to end after it was told to.
 const leaveTime = 2 * time.Second
+
+// endTime is how long requests and connections may take to end at last. A
+// connection that was made and has sent nothing counts for fasthttp as one that is
+// about to, for 5 s.
+const endTime = 8 * time.Second
+
+// turnCheck is how often a drain looks whether turns still run.
+const turnCheck = 100 * time.Millisecond
 
 // Stop drains the node for at most --drain-timeout and ends it. Nothing is left
 // running when it returns.
@@ -43,10 +53,11 @@ func (n *Node) Stop(ctx context.Context) error {
 		}
 	}
 	if !n.store.Shared() {
+		n.waitTurns(drain)
 		leave()
 	}
 	streams.Wait()
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 	defer cancel()
 	errs = append(errs, n.server.Shutdown(end), n.admin.Shutdown(end))
 	n.abort()
@@ -64,4 +75,23 @@ func (n *Node) drainStreams(ctx context.Context) error {
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), spread+leaveTime)
 	defer cancel()
 	return n.hub.DrainStreams(leave, spread)
+}
+
+// waitTurns lets the turns on workers elsewhere finish: with the store in this
+// process nobody else could take their end. What still runs when ctx ends goes
+// with the process.
+func (n *Node) waitTurns(ctx context.Context) {
+	tick := time.NewTicker(turnCheck)
+	defer tick.Stop()
+	for {
+		now := n.hub.Gauges().Sessions
+		if now[protocol.StatusRunning]+now[protocol.StatusStarting]+now[protocol.StatusRequiresAction] == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }

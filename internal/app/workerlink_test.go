@@ -282,3 +282,57 @@ func TestDrainingHubTakesNoWorker(t *testing.T) {
 	h.node.hub.BeginDrain()
 	h.want(503, protocol.CodeUnavailable, "GET", protocol.WorkerLinkPath, nil, "Authorization", "Bearer "+testWorkerKey)
 }
+
+// remote runs a worker as the command does, in this process, until the test ends.
+func (h *hubUnderTest) remote(t *testing.T) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := worker.New(worker.Config{
+		Root: h.root, Providers: map[string]worker.Provider{"demo": {Command: self, Args: []string{"demo-agent"}}}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	d := newTestDialer(t, h, testWorkerKey)
+	go func() { done <- w.Run(ctx, d.Dial) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		_ = w.Close()
+	})
+}
+
+// A hub that stops lets turns on workers elsewhere finish, as those on its own.
+func TestStoppingHubLetsRemoteTurnsFinish(t *testing.T) {
+	h := startOpenHub(t, "--drain-timeout", "20s")
+	h.remote(t)
+	s := h.create(protocol.CreateRequest{})
+	ws, err := h.ws(t.Context(), s, "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.close()
+	h.send(s, "/slow 1.5")
+	until(t, ws, isType(protocol.EventOutput))
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.node.Stop(context.WithoutCancel(t.Context())) }()
+	if c := completeOf(t, until(t, ws, isType(protocol.EventComplete))); c.StopReason != protocol.StopEndTurn {
+		t.Errorf("complete %+v", c)
+	}
+	until(t, ws, isType(protocol.EventType(protocol.ControlDraining)))
+	select {
+	case err := <-stopped:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the hub does not stop")
+	}
+}

@@ -32,10 +32,10 @@ func TestParseHub(t *testing.T) {
 		"ftp://h":                  "",
 		"ws://":                    "",
 		"ws://:80":                 "",
-		"ws://user:hunter2@h":         "",
+		"ws://user:hunter2@h":      "",
 		"ws://h?key=x":             "",
 		"ws://h/#x":                "",
-		"ws://h/%zz hunter2":          "",
+		"ws://h/%zz hunter2":       "",
 		"":                         "",
 	} {
 		u, err := ParseHub(text)

@@ -129,7 +129,9 @@ bench: ## benchmarks of the hot paths (PACKAGES=./hub/... BENCH=Append)
 
 .PHONY: soak
 soak: build ## real workers, links and agents broken at random for SOAK (5m); SOAK_SEED repeats a run's choices
-	SOAK=$(SOAK) SESSIONHUB_BIN="$(CURDIR)/$(BIN)" go test -count 1 -timeout 24h -v -run 'TestSoak$$' ./internal/soak
+	codex="$$(scripts/need.sh codex)"; \
+	SOAK=$(SOAK) SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
+		go test -count 1 -timeout 24h -v -run 'TestSoak$$' ./internal/soak
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (30s)

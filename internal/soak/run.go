@@ -19,8 +19,7 @@ import (
 type Options struct {
 	URLs     []string // of the nodes; a client comes back to any of them
 	APIKey   string   // empty for a hub in local mode
-	Create   protocol.CreateRequest
-	Sessions int
+	Groups   []Group
 	Duration time.Duration // of the faults
 	Every    time.Duration // mean time between two faults
 	Churn    time.Duration // mean life of a client's connection
@@ -109,12 +108,14 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	defer readers.Wait()
 	defer endFollow()
 	var all []*one
-	for i := range o.Sessions {
-		s, err := start(follow, o, i, count, &readers)
-		if err != nil {
-			return Report{}, err
+	for _, g := range o.Groups {
+		for range g.Sessions {
+			s, err := start(follow, o, g, len(all), count, &readers)
+			if err != nil {
+				return Report{}, err
+			}
+			all = append(all, s)
 		}
-		all = append(all, s)
 	}
 
 	work, endWork := context.WithCancel(ctx)
@@ -153,16 +154,16 @@ func Run(ctx context.Context, o Options) (Report, error) {
 }
 
 // start makes one session and its readers.
-func start(ctx context.Context, o Options, i int, count *counts, readers *sync.WaitGroup) (*one, error) {
+func start(ctx context.Context, o Options, g Group, i int, count *counts, readers *sync.WaitGroup) (*one, error) {
 	rng := rand.New(rand.NewPCG(o.Seed, uint64(i)))
 	c := &client.Client{BaseURL: o.URLs[i%len(o.URLs)], APIKey: o.APIKey}
-	made, err := c.Create(ctx, o.Create, fmt.Sprintf("soak-%d-%d-%d", o.Seed, i, time.Now().UnixNano()))
+	made, err := c.Create(ctx, g.Create, fmt.Sprintf("soak-%d-%d-%d", o.Seed, i, time.Now().UnixNano()))
 	if err != nil {
 		return nil, err
 	}
 	name := fmt.Sprintf("session %d (%s)", i, made.SessionID)
 	s := &one{ws: NewRecord(name + " on WebSocket"), sse: NewRecord(name + " on SSE")}
-	s.talker = &talker{session: c.Session(made.SessionID, made.Token), record: s.ws, rng: rng, count: count}
+	s.talker = &talker{session: c.Session(made.SessionID, made.Token), record: s.ws, rng: rng, count: count, group: g}
 	for k, r := range []*Record{s.ws, s.sse} {
 		rng := rand.New(rand.NewPCG(o.Seed, uint64(1000+2*i+k)))
 		f := &follower{
@@ -220,7 +221,7 @@ func settle(ctx context.Context, o Options, all []*one) {
 	for _, s := range all {
 		wg.Go(func() {
 			for limit.Err() == nil {
-				end, ok := s.talker.turn(limit, plan{text: "/stream 5 20", n: 5, size: 20})
+				end, ok := s.talker.turn(limit, s.talker.group.Last)
 				if ok && end.StopReason == protocol.StopEndTurn {
 					break
 				}

@@ -11,13 +11,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"sessionhub/internal/fakemodel"
 	"sessionhub/internal/soak"
+	"sessionhub/protocol"
 )
 
 // program is the binary under test, in a place of its own: its path tells its
@@ -88,18 +91,14 @@ func TestSoak(t *testing.T) {
 
 	dir := t.TempDir()
 	mark := fmt.Sprintf("SOAK_MARK=%d", seed)
-	providers := filepath.Join(dir, "providers.yaml")
-	text := fmt.Sprintf("demo: {command: %s, args: [demo-agent], env: {SOAK_MARK: \"%d\"}}\n", program, seed)
-	if err := os.WriteFile(providers, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	providers := writeProviders(t, dir, fmt.Sprint(seed))
 	workspace := filepath.Join(dir, "workspace")
 	if err := os.Mkdir(workspace, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	hub, err := program.Serve(t.Context(), []string{"SESSIONHUB_WORKER_KEY=soak-key"},
 		"--worker", "none", "--worker-lease", lease.String(), "--rate-sessions", "1000/s:1000", "--rate-messages", "1000/s:1000",
-		"--max-sessions-per-user", "1000", "--max-connections-per-user", "1000", "--log-max-events", "1000000", "--log-max-bytes", "256MiB")
+		"--max-sessions-per-user", "1000", "--max-connections-per-user", "1000", "--log-max-events", "1000000", "--log-max-bytes", "256MiB", "--providers-file", providers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +113,10 @@ func TestSoak(t *testing.T) {
 	defer fleet.Close()
 
 	report, err := soak.Run(t.Context(), soak.Options{
-		URLs: []string{hub.URL}, Sessions: 30, Duration: duration, Every: time.Second, Churn: 5 * time.Second,
+		Groups: []soak.Group{
+			soak.DemoAgents(24, protocol.CreateRequest{}), soak.ModelAgents(6, protocol.CreateRequest{Provider: "codex"}),
+		},
+		URLs: []string{hub.URL}, Duration: duration, Every: time.Second, Churn: 5 * time.Second,
 		Settle: 30 * time.Second, Seed: seed, Faults: fleet.Faults(), Heal: fleet.Heal, Logf: t.Logf,
 	})
 	t.Log(report)
@@ -149,6 +151,43 @@ func TestSoak(t *testing.T) {
 	if t.Failed() {
 		t.Logf("the hub's log ends with:\n%s", tail(hub.Said(), 30_000))
 	}
+}
+
+// writeProviders makes the file with both agents, marked: the demo agent, and
+// codex-acp with a scripted model in place of the vendor's.
+func writeProviders(t *testing.T, dir, mark string) string {
+	t.Helper()
+	codex := os.Getenv("SESSIONHUB_TEST_CODEX_ACP")
+	if codex == "" {
+		t.Fatal("SESSIONHUB_TEST_CODEX_ACP is not set: run `make test` or `make soak`, which install codex-acp and set it to its path")
+	}
+	model, err := fakemodel.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(model.Close)
+	home := filepath.Join(dir, "codex")
+	if err := os.Mkdir(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	list, err := fakemodel.CodexHome(home, model.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"SOAK_MARK": mark}
+	for _, e := range list {
+		name, value, _ := strings.Cut(e, "=")
+		env[name] = value
+	}
+	file := filepath.Join(dir, "providers.yaml") // JSON is YAML
+	err = os.WriteFile(file, protocol.Marshal(map[string]any{
+		"demo":  map[string]any{"command": string(program), "args": []string{"demo-agent"}, "env": map[string]string{"SOAK_MARK": mark}},
+		"codex": map[string]any{"command": codex, "env": env, "mode": "read-only"},
+	}), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }

@@ -18,36 +18,8 @@ type talker struct {
 	record  *Record
 	rng     *rand.Rand // owned by run
 	count   *counts
+	group   Group
 	sent    int
-	last    plan // of the message under way
-}
-
-// plan is one message and what its turn must look like.
-type plan struct {
-	text    string
-	n, size int // of a /stream
-	cancel  time.Duration
-}
-
-// next thinks of a message.
-func (t *talker) next() plan {
-	switch k := t.rng.IntN(20); {
-	case k < 12:
-		p := plan{n: 10 + t.rng.IntN(60), size: 20 + t.rng.IntN(200)}
-		p.text = fmt.Sprintf("/stream %d %d %d", p.n, p.size, 20+t.rng.IntN(60))
-		if t.rng.IntN(8) == 0 {
-			p.cancel = time.Duration(t.rng.IntN(1000)) * time.Millisecond
-		}
-		return p
-	case k < 16:
-		return plan{text: "/approve may I?"}
-	case k < 18:
-		return plan{text: fmt.Sprintf("/slow %.1f", t.rng.Float64()*2)}
-	case k < 19:
-		return plan{text: "/crash"}
-	default:
-		return plan{text: "/think about it"}
-	}
 }
 
 // run talks until stop is closed, then finishes the message under way. ctx ends
@@ -59,28 +31,30 @@ func (t *talker) run(ctx context.Context, stop <-chan struct{}) {
 			return
 		default:
 		}
-		t.turn(ctx, t.next())
+		t.turn(ctx, t.group.Next(t.rng))
 		sleep(ctx, time.Duration(t.rng.IntN(300))*time.Millisecond)
 	}
 }
 
 // turn sends one message and follows it to its end.
-func (t *talker) turn(ctx context.Context, p plan) (protocol.CompleteData, bool) {
+func (t *talker) turn(ctx context.Context, p Plan) (protocol.CompleteData, bool) {
 	t.sent++
 	id := fmt.Sprintf("m%d", t.sent)
-	if !t.send(ctx, p.text, id) {
+	if !t.send(ctx, p.Text, id) {
 		return protocol.CompleteData{}, false
 	}
 	var cancel <-chan time.Time
-	if p.cancel > 0 {
-		cancel = time.After(p.cancel)
+	if p.Cancel > 0 {
+		cancel = time.After(p.Cancel)
 	}
 	for {
 		changed := t.record.Changed()
 		turn, known := t.record.Turn(id)
 		if known && turn.End != nil {
-			if err := judge(p, turn); err != nil {
-				t.record.Find("%v", err)
+			if p.Check != nil {
+				if err := p.Check(turn); err != nil {
+					t.record.Find("%v", err)
+				}
 			}
 			t.count.turn(*turn.End)
 			return *turn.End, true
@@ -98,13 +72,6 @@ func (t *talker) turn(ctx context.Context, p plan) (protocol.CompleteData, bool)
 			return protocol.CompleteData{}, false
 		}
 	}
-}
-
-func judge(p plan, turn Turn) error {
-	if p.n > 0 {
-		return CheckStream(turn, p.n, p.size)
-	}
-	return nil
 }
 
 // send has the hub accept a message, however often that takes: its id makes a

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -184,10 +185,21 @@ type stream interface {
 	close()
 }
 
+// own makes a URL of any node one of this node.
+func (h *hubUnderTest) own(address string) string {
+	h.t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	u.Host = strings.TrimPrefix(h.url, "http://")
+	return u.String()
+}
+
 type wsStream struct{ c *websocket.Conn }
 
 func (h *hubUnderTest) ws(ctx context.Context, s protocol.CreateResponse, after string) (*wsStream, error) {
-	c, _, err := websocket.Dial(ctx, s.WebsocketURL+"?after="+after, &websocket.DialOptions{
+	c, _, err := websocket.Dial(ctx, h.own(s.WebsocketURL)+"?after="+after, &websocket.DialOptions{
 		Subprotocols: []string{protocol.Subprotocol, protocol.BearerPrefix + s.Token},
 	})
 	if err != nil {
@@ -219,7 +231,7 @@ type sseStream struct {
 
 func (h *hubUnderTest) sse(ctx context.Context, s protocol.CreateResponse, after string) (*sseStream, error) {
 	ctx, stop := context.WithCancel(ctx)
-	req, err := http.NewRequestWithContext(ctx, "GET", s.EventsURL, nil)
+	req, err := http.NewRequestWithContext(ctx, "GET", h.own(s.EventsURL), nil)
 	if err != nil {
 		stop()
 		return nil, err

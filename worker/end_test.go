@@ -53,8 +53,8 @@ func TestNewerAssignmentReplacesTheOlder(t *testing.T) {
 	if c := s.complete("m2"); c.StopReason != protocol.StopEndTurn {
 		t.Errorf("complete %+v", c)
 	}
-	if n := len(old.events()); n != 3 {
-		t.Errorf("%d events of the older assignment", n)
+	if n := len(old.sinceReady()); n != 1 { // hanging
+		t.Errorf("%d events of the older assignment after its start", n)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -341,6 +342,17 @@ func (s *scene) events() []protocol.WorkerEvent {
 	s.h.mu.Lock()
 	defer s.h.mu.Unlock()
 	return append([]protocol.WorkerEvent(nil), s.h.events[s.assignment]...)
+}
+
+// sinceReady is what came after the news that the agent is ready.
+func (s *scene) sinceReady() []protocol.WorkerEvent {
+	s.h.t.Helper()
+	events := s.events()
+	i := slices.IndexFunc(events, func(e protocol.WorkerEvent) bool { return strings.Contains(string(e.Data), updateAgentStarted) })
+	if i < 0 {
+		s.h.t.Fatal("the agent was never ready")
+	}
+	return events[i+1:]
 }
 
 // text is all the text of a message.

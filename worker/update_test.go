@@ -38,8 +38,7 @@ func TestUpdates(t *testing.T) {
 			s := h.assign("plain")
 			s.message("m1", "raw "+test.update)
 			s.complete("m1")
-			events := s.events()
-			e := events[2]
+			e := s.sinceReady()[0]
 			if e.Type != test.eventType || test.data != "" && string(e.Data) != test.data {
 				t.Errorf("%s %s", e.Type, clip(string(e.Data), 2000))
 			}
@@ -55,12 +54,12 @@ func TestUpdatesOfAnotherSessionAndUserChunks(t *testing.T) {
 	s := h.assign("plain")
 	s.message("m1", `line-raw {"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"other","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"x"}}}}`)
 	s.complete("m1")
-	if e := s.events()[2]; !strings.HasPrefix(string(e.Data), `{"kind":"other_session"`) {
+	if e := s.sinceReady()[0]; !strings.HasPrefix(string(e.Data), `{"kind":"other_session"`) {
 		t.Errorf("%s %s", e.Type, e.Data)
 	}
 	s.message("m2", `raw {"sessionUpdate":"user_message_chunk","content":{"type":"text","text":"x"}}`)
 	s.complete("m2")
-	if got := len(s.events()); got != 5 {
+	if got := len(s.sinceReady()); got != 3 {
 		t.Errorf("%d events: %s", got, h.summary())
 	}
 }

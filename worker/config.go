@@ -28,7 +28,7 @@ type Config struct {
 	StartTimeout  time.Duration // from the process to a usable session; default 60s
 	TurnTimeout   time.Duration // a turn in which the agent says nothing for so long is ended; default 30m
 	CancelGrace   time.Duration // how long an agent may take to obey a cancel; default 10s
-	ReadGrace     time.Duration // how long an agent may leave a full stdin unread; default 30s
+	ReadGrace     time.Duration // how long an agent may leave a full stdin unread; default 10s
 	StopGrace     time.Duration // between SIGTERM and SIGKILL; default 2s
 	BufferBytes   int64         // events of one session that no node has acknowledged; default 8MiB
 	MaxEventBytes int           // an event's data; longer text is split, other data is cut; default 1MiB
@@ -45,7 +45,7 @@ const (
 	DefaultStartTimeout  = 60 * time.Second
 	DefaultTurnTimeout   = 30 * time.Minute
 	DefaultCancelGrace   = 10 * time.Second
-	DefaultReadGrace     = 30 * time.Second
+	DefaultReadGrace     = 10 * time.Second
 	DefaultStopGrace     = 2 * time.Second
 	DefaultBufferBytes   = 8 << 20
 	DefaultMaxEventBytes = 1 << 20

@@ -30,17 +30,19 @@ const (
 
 // checkFraming refuses a request whose end different readers could see in
 // different places: what follows could be taken for another request (RFC 9112,
-// sections 3.2, 5.1, 5.2, 6.1 and 6.3). raw are the header's lines. fasthttp is
+// sections 2.2, 3.2, 5.2, 6.1 and 6.3). raw are the header's lines. fasthttp is
 // lenient here: of Content-Length and Transfer-Encoding it takes one.
 func checkFraming(raw []byte, http11 bool) error {
 	var lengths, codings, hosts int
 	for line := range bytes.Lines(raw) {
-		line = bytes.TrimRight(line, "\r\n")
-		if len(line) == 0 {
+		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+		switch {
+		case len(line) == 0:
 			continue
-		}
-		if line[0] == ' ' || line[0] == '\t' {
+		case line[0] == ' ' || line[0] == '\t':
 			return errors.New("a header line begins with white space")
+		case bytes.ContainsAny(line, "\r\x00"):
+			return errors.New("a header line holds a control character")
 		}
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		switch {

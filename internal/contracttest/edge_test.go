@@ -124,6 +124,7 @@ func TestRequestSmuggling(t *testing.T) {
 		"coding in HTTP/1.0":   "POST /api/sessions HTTP/1.0\r\n" + host + json + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"folded":               "POST /api/sessions HTTP/1.1\r\n" + host + json + "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
 		"space before a colon": "POST /api/sessions HTTP/1.1\r\n" + host + json + "Content-Length : 2\r\n\r\n{}",
+		"a bare CR":            "POST /api/sessions HTTP/1.1\r\n" + host + json + "Content-Length: 2\r\nX: a\rTransfer-Encoding: chunked\r\n\r\n{}",
 		"two hosts":            "GET /api/sessions HTTP/1.1\r\n" + host + "Host: other.example\r\n\r\n",
 		"no host":              "GET /api/sessions HTTP/1.1\r\n\r\n",
 	} {

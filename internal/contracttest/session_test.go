@@ -290,6 +290,10 @@ func TestApprovalIsAnsweredOnceAndByNothingElse(t *testing.T) {
 	n.refused(400, protocol.CodeUnknownOption, "POST", s.path+"/approve", id+`"optionId":"none"}`, s.bearer()...)
 	n.refused(404, protocol.CodeNotFound, "POST", s.path+"/approve", `{"interactionId":"none","decision":"allow_once"}`, s.bearer()...)
 	won := ok[protocol.ApproveResponse](n, 200, "POST", s.path+"/approve", id+`"decision":"reject_always"}`, s.bearer()...)
+	done := decode[protocol.ApprovalResolvedData](t, st.until("approval_resolved").Data)
+	if done.InteractionID != q.InteractionID || done.Outcome != "selected" || done.OptionID != won.OptionID || !strings.HasPrefix(done.Kind, "reject_") || done.By != "local" {
+		t.Errorf("resolved: %+v", done)
+	}
 	r := n.call("POST", s.path+"/approve", id+`"decision":"allow_once"}`, s.bearer()...)
 	if err := r.problem(409, protocol.CodeApprovalResolved); err != nil {
 		t.Error(err)

@@ -142,7 +142,7 @@ func (h *Hub) look(ctx context.Context, id string) time.Time {
 	}
 	next := snap.State.due(snap.LastActivity, h.cfg.Timers, now, max(lease, duePoll))
 	if !next.After(now) {
-		return now.Add(lookAgain) // it is busy
+		return now.Add(min(lookAgain, h.cfg.Timers.SessionIdleTTL)) // it is busy
 	}
 	return next
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/coder/websocket"
@@ -102,18 +103,29 @@ func closeReason(err error) metrics.CloseReason {
 	return metrics.CloseClient
 }
 
-// handle runs one command. What it returns closes the connection: the client
-// does not speak the protocol.
-func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem string) {
+// readCommand reads one command. A problem closes the connection: the client does
+// not speak the protocol.
+func readCommand(kind websocket.MessageType, raw []byte) (cmd protocol.Command, problem string) {
 	if kind != websocket.MessageText {
-		return "binary messages are not commands"
+		return cmd, "binary messages are not commands"
 	}
-	var cmd protocol.Command
 	if err := protocol.Decode(raw, &cmd); err != nil {
-		return "not a command: bad JSON"
+		return cmd, "not a command: bad JSON"
 	}
 	if cmd.ID == "" || len(cmd.ID) > maxCommandID {
-		return fmt.Sprintf("a command needs an id of 1 to %d bytes", maxCommandID)
+		return cmd, fmt.Sprintf("a command needs an id of 1 to %d bytes", maxCommandID)
+	}
+	if !slices.Contains(protocol.CommandTypes, cmd.Type) {
+		return cmd, "unknown command type"
+	}
+	return cmd, ""
+}
+
+// handle runs one command. What it returns closes the connection.
+func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem string) {
+	cmd, problem := readCommand(kind, raw)
+	if problem != "" {
+		return problem
 	}
 	switch cmd.Type {
 	case protocol.CommandPing:
@@ -121,7 +133,7 @@ func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem stri
 	case protocol.CommandAuth:
 		answer, err := cs.renew(cmd.Data)
 		cs.reply(cmd, answer, err)
-	case protocol.CommandMessage, protocol.CommandApprove, protocol.CommandCancel:
+	default:
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		defer cancel()
 		answer, err := any(nil), cs.stillValid(ctx)
@@ -129,8 +141,6 @@ func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem stri
 			answer, err = cs.server.run(ctx, cs.who, cs.session, cmd.Type, cmd.Data)
 		}
 		cs.reply(cmd, answer, err)
-	default:
-		return "unknown command type"
 	}
 	return ""
 }
@@ -153,7 +163,6 @@ const maxCommandID = 256
 
 func (cs *commands) reply(cmd protocol.Command, answer any, err error) {
 	cs.server.countCommand(cmd.Type, err)
-	var frame []byte
 	cs.refused++
 	if err == nil || toAnswer(err).code != protocol.CodeRateLimited {
 		cs.refused = 0
@@ -166,13 +175,20 @@ func (cs *commands) reply(cmd protocol.Command, answer any, err error) {
 		if a.internal {
 			cs.server.cfg.Log.Error("command failed", "session", cs.session, "type", cmd.Type, "error", err)
 		}
-		body := protocol.CommandErrorBody{Code: a.code, Detail: a.detail, Outcome: a.outcome, OptionID: a.optionID, RetryAfter: a.retry}
-		frame = protocol.NewCommandError(cmd.ID, body)
-	} else {
-		frame = protocol.NewAck(cmd.ID, answer)
 	}
 	// An error here is the connection's end, which the next Read reports.
-	_ = cs.conn.WriteFrames(protocol.AppendFrame(nil, frame))
+	_ = cs.conn.WriteFrames(protocol.AppendFrame(nil, commandAnswer(cmd.ID, answer, err)))
+}
+
+// commandAnswer is the JSON of the answer to a command.
+func commandAnswer(id string, answer any, err error) []byte {
+	if err == nil {
+		return protocol.NewAck(id, answer)
+	}
+	a := toAnswer(err)
+	return protocol.NewCommandError(id, protocol.CommandErrorBody{
+		Code: a.code, Detail: a.detail, Outcome: a.outcome, OptionID: a.optionID, RetryAfter: a.retry,
+	})
 }
 
 // renew replaces the connection's token by one of the same user and session.

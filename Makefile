@@ -28,7 +28,11 @@ TEST_TIMEOUT ?= 15m
 TEST_PROCS ?= 2
 BENCH ?= .
 BENCHTIME ?= 1s
-FUZZTIME ?= 30s
+FUZZTIME ?= 2m
+FUZZTIME_TEST ?= 30s
+# What strangers send: commands, cursors, tokens, tickets, what goes into an SSE
+# line; and the files of keys.
+FUZZ_TEST := FuzzCommand FuzzParseCursor FuzzVerify FuzzTicket FuzzSSE FuzzParseKeys
 # make soak; the short form in make test has a duration of its own.
 SOAK ?= 5m
 
@@ -86,9 +90,9 @@ check-web: web/node_modules/.package-lock.json
 	cd web && npm run --silent check
 
 .PHONY: test
-test: check test-go test-web test-browser ## everything that CI runs
+test: check test-go test-fuzz test-web test-browser ## everything that CI runs
 	@grep '^== ' bin/test-go.log
-	@echo "== make test: all passed: checks, Go tests with the race detector, web unit tests, browser tests"
+	@echo "== make test: all passed: checks, Go tests with the race detector, fuzzing, web unit tests, browser tests"
 	@echo "== not part of it: make test-agents (gemini, opencode, qwen, the newest claude-agent-acp)"
 
 .PHONY: provision
@@ -108,6 +112,10 @@ test-go: build provision ## Go tests (PACKAGES=./hub/... TEST_FLAGS="-run Name -
 	SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_CLAUDE_ACP="$$claude" \
 	SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_TEST_REDIS="$$redis" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
 		scripts/test-go.sh -race -p $(TEST_PROCS) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+
+.PHONY: test-fuzz
+test-fuzz: ## the fuzz targets of what comes from outside, FUZZTIME_TEST (30s) each
+	FUZZ_TARGETS="$(FUZZ_TEST)" FUZZ_JOBS=2 FUZZ_PROCS=1 scripts/fuzz.sh $(FUZZTIME_TEST) ./protocol ./hub ./handlers ./internal/auth
 
 .PHONY: test-agents
 test-agents: build provision ## more real agents, not part of test: 2 GB and minutes (TEST_FLAGS="-run /qwen -v")
@@ -134,7 +142,7 @@ soak: build ## real workers, links and agents broken at random for SOAK (5m); SO
 		go test -count 1 -timeout 24h -v -run 'TestSoak$$' ./internal/soak
 
 .PHONY: fuzz
-fuzz: ## each fuzz target for FUZZTIME (30s)
+fuzz: ## each fuzz target for FUZZTIME (2m)
 	scripts/fuzz.sh $(FUZZTIME) $(PACKAGES)
 
 .PHONY: image

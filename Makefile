@@ -71,7 +71,7 @@ run: build ## build and serve; agents work in ./workspace (RUN_FLAGS="--listen 1
 	@exec $(BIN) serve --workspace-root $(WORKSPACE) $(RUN_FLAGS)
 
 .PHONY: check
-check: check-files check-go check-web ## format, vet, staticcheck, generated files, lock files, types
+check: check-files check-go check-web ## format, vet, staticcheck, generated files, go.mod, lock files, types
 
 .PHONY: check-files
 check-files:
@@ -84,6 +84,7 @@ check-go:
 	go vet -tags agents ./internal/app
 	$(STATICCHECK) -tags agents ./internal/app
 	scripts/check-generated.sh
+	scripts/check-modules.sh
 
 .PHONY: check-web
 check-web: web/node_modules/.package-lock.json

@@ -74,9 +74,9 @@ func build(to string) error {
 // Two workers, thirty sessions, and everything between the hub and the agents
 // breaks at random: nothing is lost, repeated or stuck, and no process is left.
 //
-// SOAK is how long (30s; `make soak` takes 5m), SOAK_SEED repeats a run's choices.
+// SOAK is how long (1m; `make soak` takes 5m), SOAK_SEED repeats a run's choices.
 func TestSoak(t *testing.T) {
-	duration, lease := 30*time.Second, 5*time.Second
+	duration, lease := time.Minute, 5*time.Second
 	if text := os.Getenv("SOAK"); text != "" {
 		var err error
 		if duration, err = time.ParseDuration(text); err != nil {

@@ -139,7 +139,7 @@ func isCredentials(err error) bool {
 }
 
 // jitter spreads what many nodes would do at once.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d+1) }
 
 // Close ends the connections. Watchers are not called any more when it returns.
 func (s *Store) Close() {

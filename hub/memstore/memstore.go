@@ -27,7 +27,7 @@ type Retention struct {
 // watchers are called under session.mu, so that notices come in order.
 type Store struct {
 	retention Retention
-	epoch     string // one for the store's life: nothing outlives it
+	epochs    []hub.EpochStart // one for the store's life: nothing outlives it
 
 	mu       sync.RWMutex
 	sessions map[string]*session
@@ -44,10 +44,9 @@ type Store struct {
 	slots   slots
 }
 
+// session is one of very many that rest: it is kept small.
 type session struct {
-	id    string
 	order uint64 // of creation
-	user  string
 
 	mu       sync.Mutex
 	state    *hub.State
@@ -56,7 +55,7 @@ type session struct {
 	entries  []protocol.Entry
 	bytes    int64
 	last     uint64
-	activity time.Time
+	activity int64 // unix nanoseconds of the last event
 	commands []hub.Command
 	notes    map[string]note
 	watchers []*watcher
@@ -73,7 +72,11 @@ type watcher struct{ notify func(hub.Notice) }
 // New returns an empty store.
 func New(r Retention) *Store {
 	// 60 random bits: two stores that a client meets differ.
-	return &Store{retention: r, epoch: strings.ToLower(rand.Text()[:12]), sessions: make(map[string]*session), open: make(map[string]int)}
+	epoch := strings.ToLower(rand.Text()[:12])
+	return &Store{
+		retention: r, epochs: []hub.EpochStart{{Epoch: epoch, First: 1}},
+		sessions: make(map[string]*session), open: make(map[string]int),
+	}
 }
 
 var _ hub.Store = (*Store)(nil)
@@ -112,7 +115,7 @@ func (s *Store) Create(_ context.Context, id string, b hub.Batch, maxOpen int) (
 		return hub.Appended{}, fmt.Errorf("%w: the user has %d, which is the most", hub.ErrSessionLimit, maxOpen)
 	}
 	s.created++
-	x := &session{id: id, order: s.created, user: user}
+	x := &session{order: s.created}
 	s.sessions[id] = x
 	s.byAge = append(s.byAge, x)
 	x.mu.Lock()
@@ -160,8 +163,8 @@ func (s *Store) snapshot(x *session) hub.Snapshot {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return hub.Snapshot{
-		State: x.state, Version: x.version, Epochs: []hub.EpochStart{{Epoch: s.epoch, First: 1}},
-		First: x.first(), Last: x.last, LastActivity: x.activity, N: x.n,
+		State: x.state, Version: x.version, Epochs: s.epochs,
+		First: x.first(), Last: x.last, LastActivity: time.Unix(0, x.activity), N: x.n,
 	}
 }
 
@@ -190,7 +193,7 @@ func (s *Store) Append(_ context.Context, id string, b hub.Batch) (hub.Appended,
 		return hub.Appended{}, hub.ErrConflict
 	}
 	if b.State != nil && b.State.Closed != "" && x.state.Closed == "" {
-		s.countOpen(x.user, -1, 0)
+		s.countOpen(x.state.Info.UserID, -1, 0)
 	}
 	return x.append(b, s.retention), nil
 }
@@ -200,7 +203,7 @@ func (x *session) append(b hub.Batch, r Retention) hub.Appended {
 	now := time.Now()
 	done := hub.Appended{First: x.last + 1, Time: now}
 	if len(b.Events) > 0 {
-		x.activity = now
+		x.activity = now.UnixNano()
 	}
 	if b.Forget {
 		x.entries, x.bytes, x.commands, x.notes = nil, 0, nil, nil
@@ -349,11 +352,11 @@ func (s *Store) List(_ context.Context, q hub.ListQuery) ([]hub.Snapshot, string
 	defer s.mu.RUnlock()
 	var out []hub.Snapshot
 	for _, x := range slices.Backward(s.byAge) {
-		if x.order >= before || (q.User != "" && x.user != q.User) {
+		if x.order >= before {
 			continue
 		}
 		snap := s.snapshot(x)
-		if snap.State.Closed == protocol.ClosedDeleted || (q.Status != "" && snap.State.Status.Status != q.Status) {
+		if snap.State.Closed == protocol.ClosedDeleted || (q.User != "" && snap.State.Info.UserID != q.User) || (q.Status != "" && snap.State.Status.Status != q.Status) {
 			continue
 		}
 		if len(out) == q.Limit {
@@ -377,7 +380,7 @@ func (s *Store) Delete(_ context.Context, id string) error {
 	s.byAge = slices.DeleteFunc(s.byAge, func(o *session) bool { return o == x })
 	x.mu.Lock()
 	if x.state.Closed == "" {
-		s.countOpen(x.user, -1, 0)
+		s.countOpen(x.state.Info.UserID, -1, 0)
 	}
 	x.deleted = true
 	x.mu.Unlock()

@@ -32,7 +32,7 @@ func TestConformance(t *testing.T) {
 // taken for a place in the other.
 func TestEpochsDiffer(t *testing.T) {
 	r := Retention{MaxEvents: 1, MaxBytes: 1}
-	if a, b := New(r).epoch, New(r).epoch; a == b || len(a) != 12 {
+	if a, b := New(r).epochs[0].Epoch, New(r).epochs[0].Epoch; a == b || len(a) != 12 {
 		t.Errorf("epochs %q and %q", a, b)
 	}
 }

@@ -38,7 +38,7 @@ func TestApproval(t *testing.T) {
 		t.Errorf("unknown: %v", r.err)
 	}
 	r.wantOpen("message m1", "message m2", "approval m1 i1 selected no because")
-	r.do(ended("m1")).want("complete m1 end_turn").wantOpen("message m2")
+	r.do(ended("m1")).want("complete m1 end_turn", "queued m2").wantOpen("message m2")
 }
 
 func TestSeveralApprovalsAtOnce(t *testing.T) {

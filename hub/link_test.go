@@ -67,7 +67,7 @@ func TestTurnOverTheLink(t *testing.T) {
 		w.say(id, "m3")
 		p.want("assign(2 after 2 resume=true) message(5 m3)")
 		want := "idle message queued starting message running output tool_approval requires_action approval_resolved.selected running " +
-			"complete.end_turn running complete.cancelled idle message queued starting"
+			"complete.end_turn queued running complete.cancelled idle message queued starting"
 		if got := w.logWords(id); got != want {
 			t.Errorf("the log is %s\nwant %s", got, want)
 		}

@@ -29,14 +29,15 @@ func TestTurnFromMessageToDone(t *testing.T) {
 func TestMessagesRunOneAfterTheOther(t *testing.T) {
 	r := running(t)
 	r.do(say("m2"), say("m3")).want("message m2", "message m3")
-	r.do(ended("m1")).want("complete m1 end_turn")
+	r.do(ended("m1")).want("complete m1 end_turn", "queued m2")
 	r.do(InDone{Message: 1}).want("running m2")
-	r.do(ended("m2"), InDone{Message: 2}).want("complete m2 end_turn", "running m3")
+	r.do(ended("m2"), InDone{Message: 2}).want("complete m2 end_turn", "queued m3", "running m3")
 	r.do(ended("m3"), InDone{Message: 3}).want("complete m3 end_turn", "idle").wantOpen()
 }
 
 // Between a turn's complete and the worker's done nothing runs, but the worker
-// is not free yet: a message that comes then waits, and the status says so.
+// is not free yet: a message that waits or comes then is queued, and the status
+// says so. It once named the turn that had ended as the running one.
 func TestMessageBetweenCompleteAndDone(t *testing.T) {
 	r := running(t).do(ended("m1"))
 	r.do(say("m2")).want("message m2", "queued m2")
@@ -61,7 +62,7 @@ func TestSecondOrUnknownCompleteIsNotLogged(t *testing.T) {
 	r := running(t).do(say("m2"))
 	r.do(ended("m2")).want() // not with the worker yet
 	r.do(ended("nope")).want()
-	r.do(ended("m1")).want("complete m1 end_turn")
+	r.do(ended("m1")).want("complete m1 end_turn", "queued m2")
 	r.do(ended("m1")).want()
 	r.do(InDone{Message: 7}).want()
 	r.do(InDone{Message: 1}, InDone{Message: 1}).want("running m2")
@@ -135,7 +136,10 @@ func TestLostWorker(t *testing.T) {
 // The worker died between complete and done: the message is finished.
 func TestLostWorkerAfterComplete(t *testing.T) {
 	r := running(t).do(say("m2"), ended("m1"))
-	r.do(InLost{}).want("queued m2")
+	r.do(InLost{}).want() // m2 was queued already
+	if r.s.Status.Status != protocol.StatusQueued || r.s.Status.MessageID != "m2" {
+		t.Errorf("status %+v", r.s.Status)
+	}
 	if r.s.Finished != 1 {
 		t.Errorf("finished %d", r.s.Finished)
 	}

@@ -137,10 +137,7 @@ func (in InComplete) apply(st *step) error {
 		return nil
 	}
 	st.complete(0, in.Data)
-	// With a message that waits, running goes on: its turn comes with done.
-	if len(st.s.Messages) == 0 || st.s.Status.Status == protocol.StatusRequiresAction {
-		st.rest()
-	}
+	st.rest() // a message that waits is queued until done: no turn runs
 	return nil
 }
 

@@ -49,19 +49,19 @@ func (l *link) frame(ctx context.Context, f protocol.Frame) error {
 	switch f.Type {
 	case protocol.FrameEvent:
 		var ev protocol.WorkerEvent
-		if err = protocol.Decode(f.Data, &ev); err == nil {
+		if err = protocol.DecodePart(f.Data, &ev); err == nil {
 			return l.event(ctx, ev)
 		}
 	case protocol.FrameDone:
 		var done protocol.Done
-		if err = protocol.Decode(f.Data, &done); err == nil {
+		if err = protocol.DecodePart(f.Data, &done); err == nil {
 			err := l.input(ctx, done.SessionID, done.Assignment, InDone{Message: done.Message})
 			l.hub.workers.kick() // an idle agent's place may be wanted
 			return err
 		}
 	case protocol.FrameRelease:
 		var r protocol.Release
-		if err = protocol.Decode(f.Data, &r); err == nil {
+		if err = protocol.DecodePart(f.Data, &r); err == nil {
 			if r.Reason == protocol.ReleaseDraining {
 				l.hub.workers.mu.Lock()
 				l.draining = true
@@ -215,8 +215,8 @@ func (l *link) publish(ctx context.Context, s *linkSession, ev protocol.WorkerEv
 	if !ev.Type.WorkerMaySend() {
 		return &refusal{protocol.LinkForbidden, fmt.Sprintf("a worker may not send %q", clip(string(ev.Type)))}
 	}
-	data, err := protocol.Compact(ev.Data)
-	if err != nil || data[0] != '{' {
+	data := protocol.CompactPart(ev.Data)
+	if len(data) == 0 || data[0] != '{' {
 		return &refusal{protocol.LinkInvalid, fmt.Sprintf("the data of %s must be a JSON object", ev.Type)}
 	}
 	if !ev.Type.ChangesState() {

@@ -57,6 +57,50 @@ func Decode(raw []byte, v any) error {
 	return json.Unmarshal(raw, v)
 }
 
+// DecodePart is Decode for a value inside of one that Decode has accepted: what
+// was checked of the whole holds for its parts.
+func DecodePart(raw []byte, v any) error { return json.Unmarshal(raw, v) }
+
+// CompactPart is Compact for a value inside of one that Decode has accepted. It
+// may return raw itself, or change it.
+func CompactPart(raw json.RawMessage) json.RawMessage {
+	inString := false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case !inString && isSpace(c):
+			return squeeze(raw, i)
+		}
+	}
+	return raw
+}
+
+// squeeze drops the white space from the i-th byte on, which is the first.
+func squeeze(raw json.RawMessage, i int) json.RawMessage {
+	out, inString := raw[:i], false
+	for ; i < len(raw); i++ {
+		c := raw[i]
+		switch {
+		case inString && c == '\\':
+			out = append(out, c)
+			i++
+			c = raw[i] // valid JSON does not end inside of a string
+		case c == '"':
+			inString = !inString
+		case !inString && isSpace(c):
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// isSpace reports whether c is white space between tokens (RFC 8259, section 2).
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
 // tooDeep counts brackets outside of strings. It runs before any recursive
 // parser sees the bytes.
 func tooDeep(raw []byte) bool {

@@ -106,3 +106,25 @@ func FuzzCompact(f *testing.F) {
 		}
 	})
 }
+
+// A part of what Decode has accepted is compacted as Compact would do it.
+func FuzzCompactPart(f *testing.F) {
+	for _, s := range []string{
+		`{}`, `{"a":[1, 2,\n3]}`, ` "x\\" y" `, `{"a b":"c\\\\", "d":" "}`, "\t[ ]\r\n", `"\u2028 \n"`, `1 `, `{ "k" : "v\\"}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var whole struct{ Part json.RawMessage }
+		if Decode(append(append([]byte(`{"part":`), raw...), '}'), &whole) != nil || whole.Part == nil {
+			return
+		}
+		want, err := Compact(whole.Part)
+		if err != nil {
+			t.Fatalf("%q: %v", whole.Part, err)
+		}
+		if got := CompactPart(whole.Part); string(got) != string(want) {
+			t.Errorf("%q: got %q, want %q", raw, got, want)
+		}
+	})
+}

@@ -28,9 +28,17 @@ type Frame struct {
 	Data json.RawMessage `json:"data,omitempty"`
 }
 
-// NewFrame returns the JSON of a frame whose data is one of the structs below.
+// NewFrame returns the JSON of a frame whose data is one of the structs below. t
+// is one of the constants above.
 func NewFrame(t FrameType, data any) []byte {
-	return Marshal(Frame{Type: t, Data: Marshal(data)})
+	// By hand: an encoder would read through the data once more.
+	d := Marshal(data)
+	b := make([]byte, 0, len(`{"type":"","data":}`)+len(t)+len(d))
+	b = append(b, `{"type":"`...)
+	b = append(b, t...)
+	b = append(b, `","data":`...)
+	b = append(b, d...)
+	return append(b, '}')
 }
 
 // Hello opens the link. Workspace names the file system that the worker's

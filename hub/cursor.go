@@ -85,16 +85,24 @@ func (h *Hub) History(ctx context.Context, id string, c protocol.Cursor, limit i
 	out := protocol.History{
 		Events: make([]json.RawMessage, 0, len(page.Entries)), First: page.First, Last: page.Last, Epoch: snap.Epoch(),
 	}
-	if len(from.gaps) > 0 {
-		// A stream can send two; a page has room for one, and the first one
-		// names what the caller has to forget.
-		out.Gap = &from.gaps[0]
-	}
-	if n := len(page.Entries); n > 0 && out.Gap == nil && page.Entries[0].First() > from.after+1 {
-		// The log was trimmed since it was looked at.
-		out.Gap = &protocol.Gap{
-			Epoch: snap.Epoch(), FromSeq: from.after + 1, ToSeq: page.Entries[0].First() - 1, Reason: protocol.GapTrimmed,
+	gaps := from.gaps
+	if n := len(page.Entries); n > 0 && page.Entries[0].First() > from.after+1 { // trimmed since it was looked at
+		to := page.Entries[0].First() - 1
+		if i := len(gaps) - 1; i >= 0 && gaps[i].Reason == protocol.GapTrimmed {
+			gaps[i].ToSeq = to
+		} else {
+			gaps = append(gaps, protocol.Gap{Epoch: snap.Epoch(), FromSeq: from.after + 1, ToSeq: to, Reason: protocol.GapTrimmed})
 		}
+	}
+	switch {
+	case len(gaps) > 1:
+		// A stream sends both; a page has room for one. It names what the caller
+		// has to forget, and the next page, from there, what is not kept.
+		out.Gap = &gaps[0]
+		out.NextAfter = protocol.Cursor{Epoch: snap.Epoch(), Seq: gaps[0].FromSeq - 1}.String()
+		return out, nil
+	case len(gaps) == 1:
+		out.Gap = &gaps[0]
 	}
 	for _, e := range page.Entries {
 		out.Events = append(out.Events, e.AppendJSON(make([]byte, 0, e.JSONLen())))

@@ -36,6 +36,9 @@ const (
 	// lookQueued is how soon a session that waits for a worker is looked at
 	// again: it could have been left out of the queue.
 	lookQueued = 10 * time.Second
+	// readersLinger is how long a log that is due to go waits for those who
+	// still read it.
+	readersLinger = 10 * time.Minute
 )
 
 // arm has a session looked at by then.
@@ -155,6 +158,13 @@ func (h *Hub) doDue(ctx context.Context, snap Snapshot, now time.Time) (did bool
 	}
 	if now.Before(s.nextDue(snap.LastActivity, h.cfg.Timers)) {
 		return false, nil
+	}
+	if s.Closed != "" && now.Before(s.nextDue(snap.LastActivity, h.cfg.Timers).Add(readersLinger)) {
+		// Slow readers of the log's end read it to the end.
+		open, err := h.store.Connections(ctx, []string{id})
+		if err != nil || open[0].WebSocket+open[0].SSE > 0 {
+			return false, err
+		}
 	}
 	switch {
 	case s.Closed == protocol.ClosedDeleted && s.Info.RequestHash != "" && !s.Forgotten:

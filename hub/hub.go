@@ -156,7 +156,8 @@ func (h *Hub) change(ctx context.Context, id string, in Input, fence *Fence) (Sn
 // can change without an event or a command.
 func (s *State) same(o *State) bool {
 	return s.Running == o.Running && s.Finished == o.Finished && s.Worker == o.Worker && s.Assignment == o.Assignment &&
-		s.AgentSession == o.AgentSession && s.Forgotten == o.Forgotten && s.Generation == o.Generation && slices.Equal(s.Revoked, o.Revoked) && slices.Equal(s.Tickets, o.Tickets)
+		s.AgentSession == o.AgentSession && s.Closed == o.Closed && s.Forgotten == o.Forgotten && s.Generation == o.Generation &&
+		slices.Equal(s.Revoked, o.Revoked) && slices.Equal(s.Tickets, o.Tickets)
 }
 
 // commit stores what the rules made of a snapshot. When the change makes the

@@ -360,15 +360,8 @@ func (h *Hub) Delete(ctx context.Context, id string) error {
 	if _, err := h.Load(ctx, id); err != nil {
 		return err
 	}
-	snap, _, err := h.change(ctx, id, InClose{Reason: protocol.ClosedDeleted}, nil)
-	if err != nil {
-		return err
-	}
-	if snap.State.Closed != protocol.ClosedDeleted {
-		// It had ended before: what was kept for reading goes.
-		return h.store.Delete(ctx, id)
-	}
-	return nil
+	_, _, err := h.change(ctx, id, InDelete{}, nil)
+	return err
 }
 
 // validUTF8 is used where text from outside is logged or kept.

@@ -150,6 +150,19 @@ func (in InClose) apply(st *step) error {
 	return nil
 }
 
+// InDelete ends a session for good: nobody finds it any more, but who reads its
+// log may read to the end. One that had ended before has its last event already.
+type InDelete struct{}
+
+func (InDelete) apply(st *step) error {
+	s := st.s
+	if s.Closed != "" && s.Closed != protocol.ClosedDeleted {
+		s.Closed, s.ClosedAt = protocol.ClosedDeleted, st.now
+	}
+	st.close(protocol.ClosedDeleted, "")
+	return nil
+}
+
 // InExpire ends a session that nobody uses. One that got something to do since
 // it was looked at stays.
 type InExpire struct{}

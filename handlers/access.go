@@ -172,10 +172,14 @@ func (s *Server) byTicket(ctx context.Context, id, ticket string) (caller, error
 	if err != nil {
 		return caller{}, err
 	}
-	c := caller{user: g.User, scope: auth.Scope(g.Scope), session: id, token: auth.Claims{
-		User: g.User, Session: id, Scope: auth.Scope(g.Scope), ID: g.TokenID, Generation: g.Generation, ExpiresAt: g.Expires,
+	return byGrant(g, id), nil
+}
+
+// byGrant is who a grant was made from.
+func byGrant(g hub.Grant, session string) caller {
+	return caller{user: g.User, scope: auth.Scope(g.Scope), session: session, token: auth.Claims{
+		User: g.User, Session: session, Scope: auth.Scope(g.Scope), ID: g.TokenID, Generation: g.Generation, ExpiresAt: g.Expires,
 	}}
-	return c, nil
 }
 
 // byCookie is for the two streams: an EventSource that comes back by itself

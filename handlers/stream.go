@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/coder/websocket"
@@ -69,20 +70,20 @@ func (s *Server) events(c *fiber.Ctx) error {
 		return c.SendStatus(fiber.StatusNoContent)
 	}
 	head := s.sseHead(c)
-	remote := c.Context().RemoteAddr().String()
-	id := c.Params("id")
 	err = s.bridge.Hijack(c, head, func(sock *wsconn.Socket) {
-		sub := onFreshStack(func() *hub.Subscriber { return s.start(stream, sseSink{sock}, who, id, remote) })
+		sub := s.start(stream, sseSink{sock}, &who, sock.RemoteAddr())
 		if sub == nil {
 			return
 		}
+		cause := metrics.CloseInternal
+		defer func() { s.stop(sub, cause, sock.RemoteAddr()) }()
+		defer s.recoverStream(sub.Session())
 		var buf [16]byte
-		for { // nothing is expected from the client but its end
+		for cause == metrics.CloseInternal { // nothing is expected from the client but its end
 			if _, err := sock.Read(buf[:]); err != nil {
-				break
+				cause = metrics.CloseClient
 			}
 		}
-		s.stop(sub, metrics.CloseClient, id, who, remote)
 	}, func(error) { stream.Release() })
 	if err != nil {
 		stream.Release()
@@ -94,10 +95,27 @@ func (s *Server) events(c *fiber.Ctx) error {
 // large as the deepest call that was ever made on it: the goroutine that reads
 // an idle connection would keep 8 KB for what was done on it once, where 4 KB
 // are enough for a WebSocket, and 2 KB for an event stream.
-func onFreshStack[T any](f func() T) T {
-	done := make(chan T, 1)
-	go func() { done <- f() }()
-	return <-done
+//
+// A panic of f ends this connection and not the process: it is logged, and what
+// is returned then says that f did not come back.
+func onFreshStack[T any](s *Server, session string, f func() T) (result T, ok bool) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer s.recoverStream(session)
+		result = f()
+		ok = true
+	}()
+	<-done
+	return result, ok
+}
+
+// recoverStream is deferred at the border of each goroutine that works for one
+// stream.
+func (s *Server) recoverStream(session string) {
+	if p := recover(); p != nil {
+		s.cfg.Log.Error("panic in a stream", "session", session, "panic", p, "stack", stack())
+	}
 }
 
 func (s *Server) sseHead(c *fiber.Ctx) []byte {
@@ -116,30 +134,37 @@ func (s *Server) sseHead(c *fiber.Ctx) []byte {
 }
 
 // start begins the stream on a connection that is open. nil: it could not.
-func (s *Server) start(stream *hub.Stream, sink hub.Sink, who caller, id, remote string) *hub.Subscriber {
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
-	defer cancel()
-	sub, err := stream.Start(ctx, sink, who.grant())
-	if err != nil {
-		code := protocol.CloseUnavailable
-		if errors.Is(err, hub.ErrNotFound) {
-			code = protocol.CloseNotFound
+func (s *Server) start(stream *hub.Stream, sink hub.Sink, who *caller, remote net.Addr) *hub.Subscriber {
+	id := stream.Session()
+	sub, ok := onFreshStack(s, id, func() *hub.Subscriber {
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+		defer cancel()
+		sub, err := stream.Start(ctx, sink, who.grant())
+		if err != nil {
+			code := protocol.CloseUnavailable
+			if errors.Is(err, hub.ErrNotFound) {
+				code = protocol.CloseNotFound
+			}
+			sink.End(code, string(toAnswer(err).code))
+			return nil
 		}
-		sink.End(code, string(toAnswer(err).code))
-		return nil
+		s.cfg.Log.Info("stream opened", "session", id, "transport", sub.Transport().String(), "user", who.user, "remote", remote.String())
+		return sub
+	})
+	if !ok {
+		sink.End(protocol.CloseInternal, "internal")
 	}
-	s.cfg.Log.Info("stream opened", "session", id, "transport", sub.Transport().String(), "user", who.user, "remote", remote)
 	return sub
 }
 
 // stop ends the stream after its connection has; cause is what the reader saw,
 // and counts if nothing on our side came first.
-func (s *Server) stop(sub *hub.Subscriber, cause metrics.CloseReason, id string, who caller, remote string) {
+func (s *Server) stop(sub *hub.Subscriber, cause metrics.CloseReason, remote net.Addr) {
 	sub.Stop(0, "", cause)
 	_, reason := sub.Ended()
 	events, bytes := sub.Delivered()
-	s.cfg.Log.Info("stream closed", "session", id, "transport", sub.Transport().String(), "user", who.user, "remote", remote,
-		"reason", reason, "seconds", sub.Age().Seconds(), "events", events, "bytes", bytes)
+	s.cfg.Log.Info("stream closed", "session", sub.Session(), "transport", sub.Transport().String(), "user", sub.Grant().User,
+		"remote", remote.String(), "reason", reason, "seconds", sub.Age().Seconds(), "events", events, "bytes", bytes)
 }
 
 // sseSink writes a hijacked response that has no length: it ends with the

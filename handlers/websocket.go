@@ -28,15 +28,16 @@ func (s *Server) websocket(c *fiber.Ctx) error {
 		InsecureSkipVerify: true, // guard has judged the Origin
 		CompressionMode:    websocket.CompressionDisabled,
 	}
-	remote := c.Context().RemoteAddr().String()
-	id := c.Params("id")
 	err = s.bridge.Accept(c, opts, int64(s.cfg.MaxMessageBytes), func(conn *wsconn.Conn) {
-		sub := onFreshStack(func() *hub.Subscriber { return s.start(stream, wsSink{conn}, who, id, remote) })
+		sub := s.start(stream, wsSink{conn}, &who, conn.RemoteAddr())
 		if sub == nil {
 			return
 		}
-		cs := &commands{server: s, conn: conn, sub: sub, who: who, session: id}
-		s.stop(sub, cs.serve(), id, who, remote)
+		cs := &commands{server: s, conn: conn, sub: sub, service: who.service, key: who.isKey()}
+		cause := metrics.CloseInternal
+		defer func() { s.stop(sub, cause, conn.RemoteAddr()) }()
+		defer s.recoverStream(sub.Session())
+		cause = cs.serve()
 	}, func(error) { stream.Release() })
 	if err != nil {
 		stream.Release()
@@ -51,9 +52,21 @@ type commands struct {
 	server  *Server
 	conn    *wsconn.Conn
 	sub     *hub.Subscriber
-	who     caller
-	session string
-	refused int // commands in a row that were too many
+	service bool // see caller
+	key     bool // opened with an API key's rights
+	refused int  // commands in a row that were too many
+}
+
+// who is the caller as of the stream's present grant. It is made anew for each
+// command: a connection idles most of its life, and shall hold little then.
+func (cs *commands) who() caller {
+	session := cs.sub.Session()
+	if cs.key {
+		session = ""
+	}
+	c := byGrant(cs.sub.Grant(), session)
+	c.service, c.remote = cs.service, cs.conn.RemoteAddr().String()
+	return c
 }
 
 // serve reads until the connection ends, and says how it ended.
@@ -63,7 +76,11 @@ func (cs *commands) serve() metrics.CloseReason {
 		if err != nil {
 			return closeReason(err)
 		}
-		if problem := onFreshStack(func() string { return cs.handle(kind, raw) }); problem != "" {
+		problem, ok := onFreshStack(cs.server, cs.sub.Session(), func() string { return cs.handle(kind, raw) })
+		if !ok {
+			return cs.close(protocol.CloseInternal, "internal", metrics.CloseInternal)
+		}
+		if problem != "" {
 			return cs.close(protocol.CloseBadFrame, problem, metrics.CloseBadFrame)
 		}
 		if cs.refused >= maxRefused {
@@ -138,7 +155,7 @@ func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem stri
 		defer cancel()
 		answer, err := any(nil), cs.stillValid(ctx)
 		if err == nil {
-			answer, err = cs.server.run(ctx, cs.who, cs.session, cmd.Type, cmd.Data)
+			answer, err = cs.server.run(ctx, cs.who(), cs.sub.Session(), cmd.Type, cmd.Data)
 		}
 		cs.reply(cmd, answer, err)
 	}
@@ -148,11 +165,12 @@ func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem stri
 // stillValid checks the connection's credential for one command, as a request's
 // is: the stream itself is ended by the sweeper, a moment later.
 func (cs *commands) stillValid(ctx context.Context) error {
-	if end := cs.who.token.ExpiresAt; !end.IsZero() && !time.Now().Before(end) {
+	grant := cs.sub.Grant()
+	if end := grant.Expires; !end.IsZero() && !time.Now().Before(end) {
 		return deny(protocol.CodeTokenExpired, metrics.AuthTokenExpired, "the token has expired: get a new one")
 	}
-	snap, err := cs.server.cfg.Hub.Load(ctx, cs.session)
-	if err == nil && !snap.State.TokenValid(cs.who.grant()) {
+	snap, err := cs.server.cfg.Hub.Load(ctx, cs.sub.Session())
+	if err == nil && !snap.State.TokenValid(grant) {
 		err = deny(protocol.CodeTokenRevoked, metrics.AuthTokenRevoked, "the token was revoked: get a new one")
 	}
 	return err
@@ -173,7 +191,7 @@ func (cs *commands) reply(cmd protocol.Command, answer any, err error) {
 			cs.server.cfg.Metrics.AuthFailed(a.auth)
 		}
 		if a.internal {
-			cs.server.cfg.Log.Error("command failed", "session", cs.session, "type", cmd.Type, "error", err)
+			cs.server.cfg.Log.Error("command failed", "session", cs.sub.Session(), "type", cmd.Type, "error", err)
 		}
 	}
 	// An error here is the connection's end, which the next Read reports.
@@ -201,7 +219,7 @@ func (cs *commands) renew(data []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if who.session != cs.session || (who.user != cs.who.user && !cs.who.service) {
+	if who.session != cs.sub.Session() || (who.user != cs.sub.Grant().User && !cs.service) {
 		return nil, refuse(protocol.CodeForbidden, "the token is for another session or user")
 	}
 	if !who.scope.Contains(auth.ScopeRead) {
@@ -209,15 +227,14 @@ func (cs *commands) renew(data []byte) (any, error) {
 	}
 	ctx, cancel := timeout()
 	defer cancel()
-	snap, err := cs.server.cfg.Hub.Load(ctx, cs.session)
+	snap, err := cs.server.cfg.Hub.Load(ctx, cs.sub.Session())
 	if err != nil {
 		return nil, err
 	}
 	if !snap.State.TokenValid(who.grant()) {
 		return nil, deny(protocol.CodeTokenRevoked, metrics.AuthTokenRevoked, "the token was revoked: get a new one")
 	}
-	who.remote = cs.who.remote
-	cs.who = who
+	cs.key, cs.service = false, false
 	cs.sub.SetGrant(who.grant())
 	return protocol.AuthResponse{ExpiresAt: who.token.ExpiresAt, Scope: who.scope.String()}, nil
 }

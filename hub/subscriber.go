@@ -3,8 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -38,29 +37,29 @@ const maxWrite = 64 << 10
 // an append starts its pump, a goroutine that writes everything behind the
 // cursor and ends when there is no more. A peer that takes nothing holds one
 // write, and is cut by the sweeper; it can resume from its cursor.
+//
+// There is one for each open stream, thousands of which idle: it is kept small.
 type Subscriber struct {
-	hub    *Hub
-	tail   *tail
-	sink   Sink
-	enc    Encoding
-	opened time.Time
+	// Immutable once Start has returned.
+	tail *tail
+	sink Sink
+	enc  Encoding
 
 	// guarded by tail.mu
-	slot     int
-	cursor   uint64 // last seq that was handed to the sink
-	control  []byte // encoded control frames that come next
+	started  bool // connected is in front: before it nothing is written
+	busy     bool // a pump runs
 	caughtUp bool
-	target   uint64 // replay ends here
-	started  bool   // connected is in front: before it nothing is written
-	busy     bool   // a pump runs
-	ending   *ending
-	beat     time.Time // last heartbeat
-	asked    time.Time // oldest ping without an answer; a WebSocket's
-	warned   bool      // the expiring frame went out
-	user     string    // whose place it has
-	grant    Grant     // what the stream was opened with
-	delay    time.Duration
+	warned   bool // the expiring frame went out
 	left     bool
+	slot     int32         // among the tail's subscribers
+	cursor   uint64        // last seq that was handed to the sink
+	target   uint64        // replay ends here
+	control  []byte        // encoded control frames that come next
+	opened   time.Duration // since tails.began, as the other moments here
+	beat     time.Duration // last heartbeat
+	asked    int64         // unix nanoseconds of the oldest ping without an answer, or 0; a WebSocket's
+	grant    Grant         // what the stream lives by
+	ending   *ending       // it is to end
 
 	ended  atomic.Pointer[ending] // why the stream ended, once it has
 	events atomic.Uint64          // delivered
@@ -72,6 +71,7 @@ type ending struct {
 	code   int
 	reason string
 	cause  metrics.CloseReason
+	since  time.Duration // of one that a pump has still to carry out
 }
 
 // Stream is a stream that was let in but has no connection yet: its place is
@@ -79,7 +79,7 @@ type ending struct {
 type Stream struct {
 	hub  *Hub
 	id   string
-	user string
+	user string // whose place it has
 	from start
 	enc  Encoding
 	// Ended says that the reader has seen the session's last event already.
@@ -110,9 +110,12 @@ func (h *Hub) Open(ctx context.Context, id string, c protocol.Cursor, enc Encodi
 // Release gives the place of a stream back that did not start.
 func (s *Stream) Release() { s.hub.giveSlot(Slot{Session: s.id, User: s.user, Encoding: s.enc}) }
 
+// Session is the id of the session.
+func (s *Stream) Session() string { return s.id }
+
 // Start begins to write to the sink: connected and the gaps before it returns,
-// then all that is after the cursor, caught_up, and what comes. Stop must be called when the
-// connection has ended. The stream lives no longer than the grant.
+// then all that is after the cursor, caught_up, and what comes. Stop must be
+// called when the connection has ended. The stream lives no longer than the grant.
 func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber, error) {
 	h := s.hub
 	snap, err := h.store.Load(ctx, s.id)
@@ -120,45 +123,22 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber
 		s.Release()
 		return nil, err
 	}
-	now := time.Now()
-	sub := &Subscriber{
-		hub: h, sink: sink, enc: s.enc, opened: now, cursor: s.from.after, beat: now, user: s.user, grant: grant,
-	}
+	now := h.tails.now()
+	sub := &Subscriber{sink: sink, enc: s.enc, opened: now, cursor: s.from.after, beat: now, grant: grant}
 	h.tails.join(h, sub, snap)
+	opened := false
+	defer func() {
+		if !opened { // a panic, which costs no more than this stream
+			h.tails.leave(sub)
+			s.Release()
+		}
+	}()
 	// The watch is on: what was appended before it is seen by reading again.
 	if again, err := h.store.Load(ctx, s.id); err == nil {
 		snap = again
 	}
-	t := sub.tail
-	t.mu.Lock()
-	t.last = max(t.last, snap.Last)
-	if snap.State.Closed != "" {
-		t.closed = snap.Last
-		sub.caughtUp = sub.cursor >= t.closed // nothing is left to catch up with
-	}
-	sub.target = max(snap.Last, sub.cursor)
-	early := sub.control // what the sweeper or a drain had to say since join
-	sub.control = nil
-	sub.controlLocked(protocol.ControlConnected, protocol.Connected{
-		SessionID: s.id, Epoch: snap.Epoch(), FirstSeq: snap.First, LastSeq: snap.Last, Status: snap.State.Status.Status,
-		Node: h.cfg.Node, HeartbeatSeconds: int(h.cfg.Timers.Heartbeat / time.Second),
-	})
-	for _, g := range s.from.gaps {
-		sub.controlLocked(protocol.ControlGap, g)
-		h.cfg.Metrics.Gap(g.Reason)
-	}
-	sub.control = append(sub.control, early...)
-	sub.started = true
-	if !snap.State.TokenValid(grant) { // revoked since the stream was let in
-		sub.endLocked(protocol.CloseToken, "the token was revoked", metrics.CloseToken)
-	}
-	select {
-	case <-h.draining: // Drain took its list before this stream was on it
-		sub.endLocked(protocol.CloseGoingAway, "the node is draining", metrics.CloseDraining)
-	default:
-	}
-	sub.busy = true
-	t.mu.Unlock()
+	sub.begin(snap, s.from)
+	opened = true
 	h.cfg.Metrics.StreamOpened(sub.transport(), s.from.after > 0, len(s.from.gaps) > 0)
 	// connected is written before anything of the client is read: what it did
 	// wrong at once must not close the connection ahead of it.
@@ -166,6 +146,41 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber
 		go sub.pump()
 	}
 	return sub, nil
+}
+
+// begin puts connected and the gaps in front, and makes the caller the pump. snap
+// was read after the watch had begun.
+func (s *Subscriber) begin(snap Snapshot, from start) {
+	h, t := s.tail.hub, s.tail
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = max(t.last, snap.Last)
+	if snap.State.Closed != "" {
+		t.closed = snap.Last
+		s.caughtUp = s.cursor >= t.closed // nothing is left to catch up with
+	}
+	s.target = max(snap.Last, s.cursor)
+	early := s.control // what the sweeper or a drain had to say since join
+	s.control = nil
+	s.controlLocked(protocol.ControlConnected, protocol.Connected{
+		SessionID: t.session, Epoch: snap.Epoch(), FirstSeq: snap.First, LastSeq: snap.Last, Status: snap.State.Status.Status,
+		Node: h.cfg.Node, HeartbeatSeconds: int(h.cfg.Timers.Heartbeat / time.Second),
+	})
+	for _, g := range from.gaps {
+		s.controlLocked(protocol.ControlGap, g)
+		h.cfg.Metrics.Gap(g.Reason)
+	}
+	s.control = append(s.control, early...)
+	s.started = true
+	if !snap.State.TokenValid(s.grant) { // revoked since the stream was let in
+		s.endLocked(protocol.CloseToken, "the token was revoked", metrics.CloseToken)
+	}
+	select {
+	case <-h.draining: // Drain took its list before this stream was on it
+		s.endLocked(protocol.CloseGoingAway, "the node is draining", metrics.CloseDraining)
+	default:
+	}
+	s.busy = true
 }
 
 func (s *Subscriber) transport() metrics.Transport {
@@ -186,9 +201,9 @@ func (s *Subscriber) Stop(code int, reason string, cause metrics.CloseReason) {
 	if left {
 		return
 	}
-	s.hub.tails.leave(s)
-	s.hub.giveSlot(Slot{Session: s.tail.session, User: s.user, Encoding: s.enc})
-	s.hub.cfg.Metrics.StreamClosed(s.transport(), s.ended.Load().cause, time.Since(s.opened))
+	s.tail.hub.tails.leave(s)
+	s.tail.hub.giveSlot(Slot{Session: s.tail.session, User: s.tail.user, Encoding: s.enc})
+	s.tail.hub.cfg.Metrics.StreamClosed(s.transport(), s.ended.Load().cause, s.Age())
 }
 
 // Ended says how the stream ended; after Stop it is never empty.
@@ -218,7 +233,7 @@ func (s *Subscriber) End(code int, reason string, cause metrics.CloseReason) {
 
 func (s *Subscriber) endLocked(code int, reason string, cause metrics.CloseReason) {
 	if s.ending == nil {
-		s.ending = &ending{code: code, reason: reason, cause: cause}
+		s.ending = &ending{code: code, reason: reason, cause: cause, since: s.tail.hub.tails.now()}
 		s.wakeLocked()
 	}
 }
@@ -247,6 +262,7 @@ var errTrimmed = errors.New("trimmed")
 // pump writes until there is nothing more to write. It is the only writer of
 // the log to this sink.
 func (s *Subscriber) pump() {
+	defer s.recoverPump()
 	for s.write() {
 	}
 }
@@ -273,8 +289,20 @@ func (s *Subscriber) write() bool {
 	}
 	s.events.Add(n)
 	s.bytes.Add(uint64(len(p)))
-	s.hub.cfg.Metrics.Delivered(s.transport(), n, len(p), at)
+	s.tail.hub.cfg.Metrics.Delivered(s.transport(), n, len(p), at)
 	return true
+}
+
+// recoverPump ends this stream after a panic in its pump, and no other one. busy
+// stays: there is no second pump.
+func (s *Subscriber) recoverPump() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	s.tail.hub.cfg.Log.Error("panic in a stream", "session", s.tail.session, "panic", p, "stack", string(debug.Stack()))
+	s.ended.CompareAndSwap(nil, &ending{code: protocol.CloseInternal, reason: "internal", cause: metrics.CloseInternal})
+	s.sink.End(protocol.CloseInternal, "internal")
 }
 
 // next gives the next bytes to write, n events among them of which the first
@@ -303,7 +331,7 @@ func (s *Subscriber) next() (p []byte, n uint64, at int64, end *ending) {
 			continue
 		}
 		if s.cursor < t.last {
-			p, last, at, ok := t.bufs[s.enc].after(s.cursor, maxWrite)
+			p, last, at, ok := t.after(s.enc, s.cursor, maxWrite)
 			if ok {
 				n, s.cursor = last-s.cursor, last
 				return p, n, at, nil
@@ -315,7 +343,9 @@ func (s *Subscriber) next() (p []byte, n uint64, at int64, end *ending) {
 			continue
 		}
 		if t.closed != 0 && s.cursor >= t.closed {
-			s.ending = &ending{code: protocol.CloseEnded, reason: "the session has ended", cause: metrics.CloseSessionEnded}
+			s.ending = &ending{
+				code: protocol.CloseEnded, reason: "the session has ended", cause: metrics.CloseSessionEnded, since: t.hub.tails.now(),
+			}
 			continue
 		}
 		s.busy = false
@@ -329,29 +359,18 @@ func (s *Subscriber) next() (p []byte, n uint64, at int64, end *ending) {
 func (s *Subscriber) readLocked() (p []byte, n uint64, end *ending) {
 	t := s.tail
 	cursor := s.cursor
-	t.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), s.hub.cfg.Timers.WriteTimeout)
-	page, err := s.hub.store.Read(ctx, t.session, cursor, MaxHistoryEvents, maxWrite)
-	cancel()
-	if err == nil && len(page.Entries) > 0 {
-		if first := page.Entries[0].First(); first > cursor+1 {
-			err = errTrimmed
-		} else {
-			p = s.enc.encode(t.epoch, page.Entries)
-		}
-	}
-	t.mu.Lock()
+	page, p, err := s.pageUnlocked(cursor)
 	switch {
 	case errors.Is(err, errTrimmed):
 		gap := protocol.Gap{Epoch: t.epoch, FromSeq: cursor + 1, ToSeq: page.Entries[0].First() - 1, Reason: protocol.GapTrimmed}
 		s.controlLocked(protocol.ControlGap, gap)
-		s.hub.cfg.Metrics.Gap(gap.Reason)
+		s.tail.hub.cfg.Metrics.Gap(gap.Reason)
 		s.cursor = gap.ToSeq
 		return nil, 0, nil
 	case errors.Is(err, ErrNotFound):
 		return nil, 0, &ending{code: protocol.CloseNotFound, reason: "the session is gone", cause: metrics.CloseSessionEnded}
 	case err != nil:
-		s.hub.cfg.Log.Error("read event log", "session", t.session, "error", err)
+		s.tail.hub.cfg.Log.Error("read event log", "session", t.session, "error", err)
 		return nil, 0, &ending{code: protocol.CloseUnavailable, reason: "the store is unreachable", cause: metrics.CloseUnavailable}
 	case len(page.Entries) == 0:
 		// Announced but not there: the log is shorter than was said.
@@ -366,160 +385,36 @@ func (s *Subscriber) readLocked() (p []byte, n uint64, end *ending) {
 	return p, uint64(len(page.Entries)), nil
 }
 
-// sweep looks at every subscriber once a second: it cuts those that take
-// nothing, beats the heart of idle ones, and ends those whose token has.
-func (h *Hub) sweep(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			h.tails.each(func(t *tail) {
-				if t.sweep(now) {
-					h.enforceTokens(ctx, t)
-				}
-			})
-		}
-	}
-}
-
-// sweep reports whether the session's state changed since the last look, so that
-// the tokens must be looked at.
-func (t *tail) sweep(now time.Time) (changed bool) {
-	var cut []*Subscriber
-	timers := t.hub.cfg.Timers
-	t.mu.Lock()
-	if now.Sub(t.touched) > timers.TailIdle {
-		t.bufs = [encodings]buffer{} // who still lags reads the store
-	}
-	for _, s := range t.subs {
-		if s.sink.Stalled(timers.WriteTimeout) {
-			if s.ended.CompareAndSwap(nil, &ending{code: protocol.CloseSlow, reason: "took nothing for too long", cause: metrics.CloseSlow}) {
-				t.hub.cfg.Metrics.SlowClosed.Inc()
-			}
-			cut = append(cut, s)
-			continue
-		}
-		if s.silentLocked(now) {
-			s.ended.CompareAndSwap(nil, &ending{code: 1006, reason: "no answer to pings", cause: metrics.CloseVanished})
-			cut = append(cut, s)
-			continue
-		}
-		s.sweepLocked(now)
-	}
-	changed, t.changed = t.changed, false
+// pageUnlocked lets go of the tail's lock for the time of a read.
+func (s *Subscriber) pageUnlocked(cursor uint64) (page Page, p []byte, err error) {
+	t := s.tail
 	t.mu.Unlock()
-	for _, s := range cut {
-		s.sink.Cut()
-	}
-	return changed
-}
-
-func (s *Subscriber) sweepLocked(now time.Time) {
-	timers := s.hub.cfg.Timers
-	if expires := s.grant.Expires; !expires.IsZero() {
-		if !now.Before(expires) {
-			s.endLocked(protocol.CloseToken, "the token has expired", metrics.CloseToken)
-			return
-		}
-		if !s.warned && expires.Sub(now) <= timers.ExpiringAhead {
-			s.warned = true
-			s.controlLocked(protocol.ControlExpiring, protocol.Expiring{ExpiresAt: expires.UTC()})
-			s.wakeLocked()
+	defer t.mu.Lock()
+	ctx, cancel := context.WithTimeout(context.Background(), t.hub.cfg.Timers.WriteTimeout)
+	defer cancel()
+	page, err = t.hub.store.Read(ctx, t.session, cursor, MaxHistoryEvents, maxWrite)
+	if err == nil && len(page.Entries) > 0 {
+		if first := page.Entries[0].First(); first > cursor+1 {
+			err = errTrimmed
+		} else {
+			p = s.enc.encode(t.epoch, page.Entries)
 		}
 	}
-	if now.Sub(s.beat) >= timers.Heartbeat {
-		s.beat = now
-		switch {
-		case s.enc == WebSocket:
-			answered := s.asked.IsZero() || s.sink.LastHeard() > s.asked.UnixNano()
-			if s.busy && !answered {
-				return // one on its way is enough: control frames go ahead of events
-			}
-			s.control = append(s.control, protocol.PingFrame...)
-			if answered {
-				s.asked = now
-			}
-		case s.busy:
-			return // it is being written to: that is a heartbeat
-		default:
-			s.control = append(s.control, protocol.SSEComment...)
-		}
-		s.wakeLocked()
-	}
-}
-
-// silentLocked reports whether the peer has answered no ping for too long. While
-// a pump runs it is not asked: a slow reader finds the ping behind what it has
-// still to read, and one that is gone stalls the write, which is seen sooner.
-func (s *Subscriber) silentLocked(now time.Time) bool {
-	heard := s.sink.LastHeard()
-	if heard == 0 || s.asked.IsZero() || s.busy || heard >= s.asked.UnixNano() {
-		return false
-	}
-	return now.Sub(s.asked) > s.hub.cfg.Timers.PongTimeout
-}
-
-// BeginDrain makes the node take nothing new: it is not ready, starts no stream,
-// accepts no message and gives no session to a worker. What runs goes on.
-func (h *Hub) BeginDrain() {
-	h.drain.Do(func() {
-		close(h.draining)
-		h.cfg.Metrics.Draining.Set(1)
-	})
-}
-
-// DrainStreams tells every stream when to come back, each at its own moment
-// within spread, and ends it there. It returns when all have ended, or cuts
-// those that are left when ctx ends. BeginDrain comes before it.
-func (h *Hub) DrainStreams(ctx context.Context, spread time.Duration) error {
-	var subs []*Subscriber
-	h.tails.each(func(t *tail) {
-		t.mu.Lock()
-		subs = append(subs, t.subs...)
-		t.mu.Unlock()
-	})
-	for _, s := range subs {
-		wait := time.Duration(rand.Int64N(int64(max(spread, time.Millisecond))))
-		s.tail.mu.Lock()
-		s.controlLocked(protocol.ControlDraining, protocol.Draining{ReconnectAfterMs: wait.Milliseconds()})
-		s.delay = wait
-		s.wakeLocked()
-		s.tail.mu.Unlock()
-	}
-	started := time.Now()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		open := 0
-		for _, s := range subs {
-			s.tail.mu.Lock()
-			if !s.left {
-				open++
-				if time.Since(started) >= s.delay {
-					s.endLocked(protocol.CloseGoingAway, "the node is draining", metrics.CloseDraining)
-				}
-			}
-			s.tail.mu.Unlock()
-		}
-		if open == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			for _, s := range subs {
-				s.sink.Cut()
-			}
-			return fmt.Errorf("drain: %d streams were cut: %w", open, ctx.Err())
-		case <-tick.C:
-		}
-	}
+	return page, p, err
 }
 
 // Transport is what the stream's connection is.
 func (s *Subscriber) Transport() metrics.Transport { return s.transport() }
 
 // Age is how long the stream has been open.
-func (s *Subscriber) Age() time.Duration { return time.Since(s.opened) }
+func (s *Subscriber) Age() time.Duration { return s.tail.hub.tails.now() - s.opened }
+
+// Session is the id of the session.
+func (s *Subscriber) Session() string { return s.tail.session }
+
+// Grant is what the stream lives by now.
+func (s *Subscriber) Grant() Grant {
+	s.tail.mu.Lock()
+	defer s.tail.mu.Unlock()
+	return s.grant
+}

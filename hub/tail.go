@@ -9,7 +9,7 @@ import (
 )
 
 // Encoding is how a stream writes the log.
-type Encoding int
+type Encoding uint8
 
 const (
 	WebSocket Encoding = iota
@@ -68,19 +68,23 @@ const (
 // call that blocks. Lock order: the store's session lock, then mu (a notice
 // comes under the first).
 type tail struct {
+	// Immutable.
 	hub     *Hub
 	session string
-	stop    func() // of the watch
+	user    string
+	epoch   string
+
+	watch sync.Once // has the store watched, by the first who joins
+	stop  func()    // of the watch
 
 	mu      sync.Mutex
-	epoch   string
-	last    uint64 // last seq that was announced
-	closed  uint64 // seq of the closed event, once it was announced
-	subs    []*Subscriber
-	readers [encodings]int
-	bufs    [encodings]buffer
-	touched time.Time // last append
-	changed bool      // the state has, since the sweeper looked at it
+	changed bool               // the state has, since the sweeper looked at it
+	last    uint64             // last seq that was announced
+	closed  uint64             // seq of the closed event, once it was announced
+	touched time.Duration      // last append, since tails.began
+	subs    []*Subscriber      // who listens
+	readers [encodings]int32   // how many of them in each encoding
+	bufs    *[encodings]buffer // nil: nothing came for a while
 }
 
 // buffer holds the encoded events first to first+len(marks)-1. An empty one
@@ -157,13 +161,21 @@ func (b *buffer) after(cursor uint64, most int) (p []byte, last uint64, at int64
 	return b.data[start:end:end], b.first + uint64(j), b.marks[i].at, true
 }
 
+// after is buffer.after of an encoding.
+func (t *tail) after(enc Encoding, cursor uint64, most int) (p []byte, last uint64, at int64, ok bool) {
+	if t.bufs == nil {
+		return nil, 0, 0, false
+	}
+	return t.bufs[enc].after(cursor, most)
+}
+
 // notify takes a store's notice. It is called under the store's lock: it only
 // encodes and wakes.
 func (t *tail) notify(n Notice) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.touched = now
+	t.touched = now.Sub(t.hub.tails.began)
 	t.changed = t.changed || n.Changed
 	before := t.last
 	for _, e := range n.Entries {
@@ -173,11 +185,14 @@ func (t *tail) notify(n Notice) {
 			if e.Seq <= t.last {
 				continue
 			}
-			t.bufs = [encodings]buffer{}
+			t.bufs = nil
 		}
 		t.last = e.Seq
 		if e.Type == protocol.EventClosed {
 			t.closed = e.Seq
+		}
+		if t.bufs == nil {
+			t.bufs = new([encodings]buffer)
 		}
 		for enc := range encodings {
 			if t.readers[enc] > 0 {
@@ -187,7 +202,7 @@ func (t *tail) notify(n Notice) {
 	}
 	if n.Last > t.last {
 		t.last = n.Last
-		t.bufs = [encodings]buffer{}
+		t.bufs = nil
 	}
 	if t.last > before {
 		for _, s := range t.subs {
@@ -198,38 +213,61 @@ func (t *tail) notify(n Notice) {
 
 // tails are this node's tails by session.
 type tails struct {
+	began time.Time // the beginning of this node's time: see now
+
 	mu    sync.Mutex
 	by    map[string]*tail
 	count int // subscribers on this node
 }
 
-func (ts *tails) init() { ts.by = make(map[string]*tail) }
+func (ts *tails) init() { ts.began, ts.by = time.Now(), make(map[string]*tail) }
 
-// join puts a subscriber on its session's tail.
+// now is a moment in 8 bytes, where a time.Time has 24, and as safe from clocks
+// that are set.
+func (ts *tails) now() time.Duration { return time.Since(ts.began) }
+
+// join puts a subscriber on its session's tail. When it returns, the store's
+// notices come; those between the snapshot and now are missing, which the next
+// one shows, or the check in Start.
 func (ts *tails) join(h *Hub, s *Subscriber, snap Snapshot) {
-	id := snap.State.Info.SessionID
+	t := ts.enter(h, s, snap)
+	// With no lock held: a store can be slow. Others who join this session wait
+	// for the same watch, and nobody else does.
+	t.watch.Do(func() { t.stop = h.store.Watch(t.session, t.notify) })
+}
+
+func (ts *tails) enter(h *Hub, s *Subscriber, snap Snapshot) *tail {
+	info := &snap.State.Info
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	ts.count++
-	t := ts.by[id]
+	t := ts.by[info.SessionID]
 	if t == nil {
-		t = &tail{hub: h, session: id, epoch: snap.Epoch(), last: snap.Last, touched: time.Now()}
-		ts.by[id] = t
-		// From here on notices come; those between the snapshot and now are
-		// missing, which the next one shows, or the check in Start.
-		t.stop = h.store.Watch(id, t.notify)
+		t = &tail{
+			hub: h, session: info.SessionID, user: info.UserID, epoch: snap.Epoch(), last: snap.Last, touched: ts.now(),
+		}
+		ts.by[t.session] = t
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = max(t.last, snap.Last)
 	t.subs = append(t.subs, s)
-	s.slot = len(t.subs) - 1
+	s.slot = int32(len(t.subs) - 1)
 	t.readers[s.enc]++
 	s.tail = t
+	return t
 }
 
 // leave takes a subscriber off. The tail goes with the last one.
 func (ts *tails) leave(s *Subscriber) {
+	if ts.exit(s) {
+		// With no lock held. Notices that still come find nobody.
+		s.tail.stop()
+	}
+}
+
+// exit reports whether the tail is nobody's any more.
+func (ts *tails) exit(s *Subscriber) bool {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	t := s.tail
@@ -239,7 +277,7 @@ func (ts *tails) leave(s *Subscriber) {
 	t.subs[i].slot = i
 	t.subs[end] = nil
 	t.subs = t.subs[:end]
-	if t.readers[s.enc]--; t.readers[s.enc] == 0 {
+	if t.readers[s.enc]--; t.readers[s.enc] == 0 && t.bufs != nil {
 		t.bufs[s.enc] = buffer{}
 	}
 	empty := len(t.subs) == 0
@@ -247,8 +285,8 @@ func (ts *tails) leave(s *Subscriber) {
 	ts.count--
 	if empty {
 		delete(ts.by, t.session)
-		t.stop()
 	}
+	return empty
 }
 
 // each calls f for every tail, with no lock held.

@@ -152,6 +152,12 @@ func (w *world) open(id, cursor string, enc hub.Encoding) *sink {
 // off, as handlers do.
 func (w *world) start(id, cursor string, s *sink, expires time.Time) {
 	w.t.Helper()
+	w.startAs(id, cursor, s, hub.Grant{Expires: expires})
+}
+
+// startAs is start with what the stream lives by.
+func (w *world) startAs(id, cursor string, s *sink, grant hub.Grant) {
+	w.t.Helper()
 	c, err := protocol.ParseCursor(cursor)
 	if err != nil {
 		w.t.Fatal(err)
@@ -160,7 +166,7 @@ func (w *world) start(id, cursor string, s *sink, expires time.Time) {
 	if err != nil {
 		w.t.Fatalf("open at %q: %v", cursor, err)
 	}
-	sub, err := stream.Start(w.ctx, s, hub.Grant{Expires: expires})
+	sub, err := stream.Start(w.ctx, s, grant)
 	if err != nil {
 		w.t.Fatalf("start at %q: %v", cursor, err)
 	}

@@ -41,6 +41,7 @@ const (
 const (
 	CloseGoingAway   = 1001 // the node drains
 	CloseTooBig      = 1009 // a message over --max-message-bytes
+	CloseInternal    = 1011 // a fault of this node
 	CloseBadFrame    = 4400 // no valid command, or binary
 	CloseToken       = 4401 // token expired or revoked
 	CloseNotFound    = 4404 // no such session

@@ -111,15 +111,19 @@ func (c *Conn) WriteFrames(p []byte) error {
 	if c.closing.Load() {
 		return ErrClosing
 	}
+	err := c.writeFrames(p)
+	c.sendPong()
+	return err
+}
+
+func (c *Conn) writeFrames(p []byte) error {
 	c.sock.writeMu.Lock()
+	defer c.sock.writeMu.Unlock()
 	if c.closing.Load() || c.closeSent {
-		c.sock.writeMu.Unlock()
 		return ErrClosing
 	}
 	_, err := c.sock.writeLocked(p)
 	c.flushPongLocked()
-	c.sock.writeMu.Unlock()
-	c.sendPong()
 	return err
 }
 

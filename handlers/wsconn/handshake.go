@@ -17,8 +17,8 @@ import (
 const (
 	// readBufferBytes and writeBufferBytes are all the buffer an idle WebSocket has. Large messages go past the first;
 	// the second holds one control frame (127 bytes), so that the library writes each in one piece.
-	readBufferBytes  = 512
-	writeBufferBytes = 144
+	readBufferBytes  = 256
+	writeBufferBytes = 128
 )
 
 // RefusedError is a handshake that cannot be accepted: the answer that the handler should give.
@@ -47,6 +47,9 @@ func accept(r *http.Request, opts *websocket.AcceptOptions, maxMessageBytes int6
 	}
 	lib.SetReadLimit(maxMessageBytes)
 	conn.lib = lib
+	// The library reads through a reader of what came with the handshake (nothing) and then the connection. That stays
+	// for the connection's life, 112 bytes of it, unless it is taken out.
+	w.read.Reset((*libraryEnd)(conn))
 
 	var head bytes.Buffer
 	head.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
@@ -62,6 +65,7 @@ type recorder struct {
 	header http.Header
 	status int
 	conn   *Conn
+	read   *bufio.Reader // given away by Hijack
 }
 
 func (w *recorder) Header() http.Header { return w.header }
@@ -79,8 +83,8 @@ func (w *recorder) Write(p []byte) (int, error) {
 
 func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	end := (*libraryEnd)(w.conn)
-	return end, bufio.NewReadWriter(
-		bufio.NewReaderSize(end, readBufferBytes), bufio.NewWriterSize(end, writeBufferBytes)), nil
+	w.read = bufio.NewReaderSize(end, readBufferBytes)
+	return end, bufio.NewReadWriter(w.read, bufio.NewWriterSize(end, writeBufferBytes)), nil
 }
 
 func (w *recorder) refusal(err error) *RefusedError {

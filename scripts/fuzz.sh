@@ -49,6 +49,7 @@ shift
 [ $# -gt 0 ] || set -- ./...
 
 # The targets, as lines of package and name.
+# shellcheck disable=SC2016 # go list expands them
 files=$(go list -f '{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}
 {{end}}{{range .XTestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}
 {{end}}' "$@")
@@ -68,6 +69,8 @@ fi
 
 # Each prints what it has to say in one go, when it is done.
 failed=0
-sed "s|\$| $duration|" <<<"$targets" | xargs -P "${FUZZ_JOBS:-1}" -L 1 scripts/fuzz.sh --one || failed=1
+while read -r line; do
+	[ -z "$line" ] || echo "$line $duration"
+done <<<"$targets" | xargs -P "${FUZZ_JOBS:-1}" -L 1 scripts/fuzz.sh --one || failed=1
 printf '== fuzz: %s targets, %s each\n' "$(wc -l <<<"$targets")" "$duration"
 [ "$failed" = 0 ] || { echo "== fuzz: FAILED, see above" >&2; exit 1; }

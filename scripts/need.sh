@@ -150,6 +150,7 @@ on_bookworm() {
 	local dir=$tools/apt program=$1 uri
 	shift
 	if [ ! -e "$dir/sources/bookworm.sources" ]; then
+		# shellcheck disable=SC2016 # apt-get expands them
 		uri=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' |
 			awk '$2 == "bookworm" && $3 == "main" { print $1; exit }')
 		[ -n "$uri" ] || return 1

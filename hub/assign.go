@@ -31,13 +31,14 @@ type dispatcher struct {
 
 	mu    sync.Mutex
 	links map[*link]struct{}
-	owner map[string]*link // by session: those that a link of this node has
+	owner map[string]*link  // by session: those that a link of this node has
+	holes map[string]uint64 // by session: the assignment whose events have had a hole
 }
 
 func newDispatcher(h *Hub) *dispatcher {
 	return &dispatcher{
 		hub: h, wake: make(chan struct{}, 1), doubts: make(map[string]*link),
-		links: make(map[*link]struct{}), owner: make(map[string]*link),
+		links: make(map[*link]struct{}), owner: make(map[string]*link), holes: make(map[string]uint64),
 	}
 }
 

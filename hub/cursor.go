@@ -11,6 +11,7 @@ import (
 // start is where a reader begins: after the event with this seq, once the gaps
 // have been named.
 type start struct {
+	epoch string // that after counts in
 	after uint64
 	gaps  []protocol.Gap
 }
@@ -20,10 +21,11 @@ type start struct {
 // that this log has lost, is answered by a gap.
 func resolve(c protocol.Cursor, s Snapshot) (start, error) {
 	epoch := s.Epoch()
-	var out start
+	out := start{epoch: epoch}
 	switch {
 	case c.Latest:
-		return start{after: s.Last}, nil
+		out.after = s.Last
+		return out, nil
 	case c.Epoch == "":
 		if c.Seq > s.Last {
 			return start{}, fmt.Errorf("%w: seq %d lies beyond the end of the log, %d", ErrUnsupportedCursor, c.Seq, s.Last)
@@ -81,6 +83,9 @@ func (h *Hub) History(ctx context.Context, id string, c protocol.Cursor, limit i
 	page, err := h.store.Read(ctx, id, from.after, limit, maxHistoryBytes)
 	if err != nil {
 		return protocol.History{}, err
+	}
+	if page.Epoch != snap.Epoch() { // the log went on to another epoch between the two reads
+		return h.History(ctx, id, c, limit)
 	}
 	out := protocol.History{
 		Events: make([]json.RawMessage, 0, len(page.Entries)), First: page.First, Last: page.Last, Epoch: snap.Epoch(),

@@ -222,6 +222,11 @@ func (h *Hub) countStep(before *State, b Batch) {
 	}
 }
 
+// storeCall bounds a call of the store that no request waits for.
+func (h *Hub) storeCall() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), h.cfg.Timers.WriteTimeout)
+}
+
 // Ready says why the hub takes nothing new now, or nil.
 func (h *Hub) Ready() error {
 	select {

@@ -150,6 +150,7 @@ type EpochStart struct {
 type Page struct {
 	Entries     []protocol.Entry
 	First, Last uint64 // ends of the whole log
+	Epoch       string // the log's, as of this read
 }
 
 // Notice says that a batch was appended. Entries are its events when the store
@@ -158,6 +159,7 @@ type Page struct {
 type Notice struct {
 	Entries []protocol.Entry
 	Last    uint64
+	Epoch   string // the log's present one; empty in a store whose epoch never changes
 	Changed bool
 }
 

@@ -154,6 +154,9 @@ func (s *Subscriber) begin(snap Snapshot, from start) {
 	h, t := s.tail.hub, s.tail
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.newerLocked(snap) {
+		t.adoptLocked(snap)
+	}
 	t.last = max(t.last, snap.Last)
 	if snap.State.Closed != "" {
 		t.closed = snap.Last
@@ -169,6 +172,9 @@ func (s *Subscriber) begin(snap Snapshot, from start) {
 	for _, g := range from.gaps {
 		s.controlLocked(protocol.ControlGap, g)
 		h.cfg.Metrics.Gap(g.Reason)
+	}
+	if from.epoch != snap.Epoch() { // it has moved since the stream was let in
+		s.placeLocked(from.epoch, snap)
 	}
 	s.control = append(s.control, early...)
 	s.started = true
@@ -330,6 +336,12 @@ func (s *Subscriber) next() (p []byte, n uint64, at int64, end *ending) {
 			s.controlLocked(protocol.ControlCaughtUp, protocol.CaughtUp{Seq: s.cursor})
 			continue
 		}
+		if t.moved {
+			if end := s.followLocked(); end != nil {
+				return nil, 0, 0, end
+			}
+			continue
+		}
 		if s.cursor < t.last {
 			p, last, at, ok := t.after(s.enc, s.cursor, maxWrite)
 			if ok {
@@ -358,9 +370,14 @@ func (s *Subscriber) next() (p []byte, n uint64, at int64, end *ending) {
 // moves the cursor.
 func (s *Subscriber) readLocked() (p []byte, n uint64, end *ending) {
 	t := s.tail
-	cursor := s.cursor
-	page, p, err := s.pageUnlocked(cursor)
+	cursor, epoch := s.cursor, t.epoch
+	page, p, err := s.pageUnlocked(cursor, epoch)
 	switch {
+	case err == nil && page.Epoch != epoch:
+		t.moveLocked()
+		return nil, 0, nil
+	case t.moved || t.epoch != epoch: // meanwhile; the page is not of this epoch, or it may be
+		return nil, 0, nil
 	case errors.Is(err, errTrimmed):
 		gap := protocol.Gap{Epoch: t.epoch, FromSeq: cursor + 1, ToSeq: page.Entries[0].First() - 1, Reason: protocol.GapTrimmed}
 		s.controlLocked(protocol.ControlGap, gap)
@@ -370,8 +387,8 @@ func (s *Subscriber) readLocked() (p []byte, n uint64, end *ending) {
 	case errors.Is(err, ErrNotFound):
 		return nil, 0, &ending{code: protocol.CloseNotFound, reason: "the session is gone", cause: metrics.CloseSessionEnded}
 	case err != nil:
-		s.tail.hub.cfg.Log.Error("read event log", "session", t.session, "error", err)
-		return nil, 0, &ending{code: protocol.CloseUnavailable, reason: "the store is unreachable", cause: metrics.CloseUnavailable}
+		s.awaitStoreLocked(err)
+		return nil, 0, nil
 	case len(page.Entries) == 0:
 		// Announced but not there: the log is shorter than was said.
 		t.last = min(t.last, cursor)
@@ -386,18 +403,18 @@ func (s *Subscriber) readLocked() (p []byte, n uint64, end *ending) {
 }
 
 // pageUnlocked lets go of the tail's lock for the time of a read.
-func (s *Subscriber) pageUnlocked(cursor uint64) (page Page, p []byte, err error) {
+func (s *Subscriber) pageUnlocked(cursor uint64, epoch string) (page Page, p []byte, err error) {
 	t := s.tail
 	t.mu.Unlock()
 	defer t.mu.Lock()
-	ctx, cancel := context.WithTimeout(context.Background(), t.hub.cfg.Timers.WriteTimeout)
+	ctx, cancel := t.hub.storeCall()
 	defer cancel()
 	page, err = t.hub.store.Read(ctx, t.session, cursor, MaxHistoryEvents, maxWrite)
 	if err == nil && len(page.Entries) > 0 {
 		if first := page.Entries[0].First(); first > cursor+1 {
 			err = errTrimmed
 		} else {
-			p = s.enc.encode(t.epoch, page.Entries)
+			p = s.enc.encode(epoch, page.Entries)
 		}
 	}
 	return page, p, err

@@ -72,12 +72,13 @@ type tail struct {
 	hub     *Hub
 	session string
 	user    string
-	epoch   string
 
 	watch sync.Once // has the store watched, by the first who joins
 	stop  func()    // of the watch
 
 	mu      sync.Mutex
+	epoch   string             // that the cursors of its subscribers count in
+	moved   bool               // the log has gone on to another epoch: see adopt
 	changed bool               // the state has, since the sweeper looked at it
 	last    uint64             // last seq that was announced
 	closed  uint64             // seq of the closed event, once it was announced
@@ -177,6 +178,10 @@ func (t *tail) notify(n Notice) {
 	defer t.mu.Unlock()
 	t.touched = now.Sub(t.hub.tails.began)
 	t.changed = t.changed || n.Changed
+	if t.moved || n.Epoch != "" && n.Epoch != t.epoch {
+		t.moveLocked()
+		return
+	}
 	before := t.last
 	for _, e := range n.Entries {
 		// A repeat or a hole: the buffers end here, and who lacks something

@@ -169,6 +169,7 @@ func (l *link) event(ctx context.Context, ev protocol.WorkerEvent) error {
 		d.mu.Lock()
 		s.event, s.silent = time.Now(), false
 		s.stored = max(s.stored, ev.N)
+		delete(d.holes, s.id)
 		if errors.Is(err, ErrRepeat) {
 			s.acked = min(s.acked, ev.N-1) // it asks: answer again
 		}
@@ -176,6 +177,14 @@ func (l *link) event(ctx context.Context, ev protocol.WorkerEvent) error {
 		d.mu.Unlock()
 		l.kick()
 		return l.finish(ctx, s)
+	case errors.Is(err, ErrHole) && l.storeLost(s):
+		// Asked for everything after a first hole, the worker has no more than
+		// this: the store has lost what it had acknowledged (a failover).
+		l.hub.cfg.Log.Warn("the store has lost events of a worker", "session", ev.SessionID, "worker", l.hello.Worker, "event", ev.N)
+		if err := l.input(ctx, s.id, s.assignment, InLost{}); err != nil {
+			return err
+		}
+		l.drop(ctx, s, true)
 	case errors.Is(err, ErrHole):
 		l.problem(protocol.LinkHole, fmt.Sprintf("session %s: event %d came before the one in front of it", ev.SessionID, ev.N))
 		<-ctx.Done() // the writer says it and closes the link
@@ -195,6 +204,20 @@ func (l *link) event(ctx context.Context, ev protocol.WorkerEvent) error {
 		return err
 	}
 	return nil
+}
+
+// storeLost notes a hole in what the worker sends of a session, and reports whether
+// there was one on the link before this one too.
+func (l *link) storeLost(s *linkSession) bool {
+	d := l.hub.workers
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.holes[s.id] == s.assignment {
+		delete(d.holes, s.id)
+		return true
+	}
+	d.holes[s.id] = s.assignment
+	return false
 }
 
 // ending reports whether the worker has a session that has closed.

@@ -208,6 +208,7 @@ func (l *link) drop(ctx context.Context, s *linkSession, revoke bool) {
 	d.mu.Lock()
 	stop := s.stop
 	s.stop = nil
+	delete(d.holes, s.id)
 	if l.sessions[s.id] == s { // else it was given to this worker again
 		delete(l.sessions, s.id)
 		if d.owner[s.id] == l {

@@ -289,7 +289,7 @@ func (s *Store) Read(_ context.Context, id string, after uint64, maxEvents, maxB
 		end++
 	}
 	// Copied, since trim clears what it drops.
-	return hub.Page{Entries: slices.Clone(x.entries[i:end]), First: x.first(), Last: x.last}, nil
+	return hub.Page{Entries: slices.Clone(x.entries[i:end]), First: x.first(), Last: x.last, Epoch: s.epochs[0].Epoch}, nil
 }
 
 // Commands implements hub.Store.

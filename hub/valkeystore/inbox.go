@@ -160,7 +160,7 @@ func (r *relay) tellEnd(id string, answer valkey.ValkeyResult) bool {
 		if err != nil {
 			return false
 		}
-		n.Last = h.last
+		n.Last, n.Epoch = h.last, h.epoch
 	} else if !valkey.IsValkeyNil(err) { // nil: the session is gone, which they find out
 		return false
 	}

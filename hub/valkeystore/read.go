@@ -79,6 +79,7 @@ type head struct {
 	version, last, first uint64
 	n                    uint64 // last event of the present assignment
 	activity             int64  // microseconds
+	epoch                string // that the last event is numbered in
 }
 
 func parseHead(text string) (h head, err error) {
@@ -91,6 +92,7 @@ func parseHead(text string) (h head, err error) {
 			return h, fmt.Errorf("the head of a session: %w", err)
 		}
 	}
+	h.epoch = words[9]
 	if h.activity, err = strconv.ParseInt(words[7], 10, 64); err != nil {
 		return h, fmt.Errorf("the head of a session: %w", err)
 	}
@@ -147,9 +149,11 @@ func parsePage(r valkey.ValkeyResult) (hub.Page, error) {
 	if err != nil {
 		return hub.Page{}, err
 	}
-	if len(v) < 2 || len(v)%2 != 0 {
+	if len(v) < 3 || len(v)%2 != 1 {
 		return hub.Page{}, fmt.Errorf("the script gave %d values", len(v))
 	}
+	epoch := v[0]
+	v = v[1:]
 	numbers := make([]uint64, 0, 1+len(v)/2) // first, last and the seqs
 	for i := 0; i < len(v); i++ {
 		n, err := strconv.ParseUint(v[i], 10, 64)
@@ -161,7 +165,7 @@ func parsePage(r valkey.ValkeyResult) (hub.Page, error) {
 			i++ // the tail behind it
 		}
 	}
-	page := hub.Page{First: numbers[0], Last: numbers[1], Entries: make([]protocol.Entry, 0, len(numbers)-2)}
+	page := hub.Page{Epoch: epoch, First: numbers[0], Last: numbers[1], Entries: make([]protocol.Entry, 0, len(numbers)-2)}
 	for i, seq := range numbers[2:] {
 		e, err := entry(seq, []byte(v[3+2*i]))
 		if err != nil {

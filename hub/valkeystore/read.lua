@@ -3,11 +3,11 @@
 -- Entry.JSONLen, but one at least if there is one.
 --
 -- KEYS: the session, its events. ARGV: the seq, most events, most bytes.
--- Gives {first, last, id, tail, id, tail, ...}, or 'missing'.
+-- Gives {epoch, first, last, id, tail, id, tail, ...}, or 'missing'.
 local head = redis.call('HGET', KEYS[1], 'head')
 if not head then return 'missing' end
 local last, first, bytes = string.match(head, '^%d+ (%d+) (%d+) (%d+)') -- see append.lua
-local out = { first, last }
+local out = { string.match(head, '%S+$'), first, last }
 first, last, bytes = tonumber(first), tonumber(last), tonumber(bytes)
 local from, events, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 

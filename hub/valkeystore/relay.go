@@ -223,7 +223,7 @@ func parseNotice(message string) (hub.Notice, error) {
 	if err != nil {
 		return hub.Notice{}, err
 	}
-	n := hub.Notice{Last: last, Changed: words[1] == "1"}
+	n := hub.Notice{Last: last, Changed: words[1] == "1", Epoch: words[2]}
 	lengths := words[3:]
 	if len(lengths) == 0 {
 		return n, nil

@@ -157,3 +157,139 @@ func TestStoreOpsAreTheMetrics(t *testing.T) {
 		t.Errorf("the store names %v\nthe metric has %v", valkeystore.Ops, metrics.StoreOps)
 	}
 }
+
+// reader keeps what a stream has given.
+type reader struct {
+	t      *testing.T
+	stream stream
+	seqs   []uint64
+	ids    []string
+	gaps   []protocol.Gap
+}
+
+// until reads up to the first frame that is wanted.
+func (r *reader) until(want func(frame) bool) {
+	r.t.Helper()
+	for _, f := range until(r.t, r.stream, want) {
+		switch {
+		case f.Seq != 0:
+			r.seqs, r.ids = append(r.seqs, f.Seq), append(r.ids, f.id)
+		case string(f.Type) == string(protocol.ControlGap):
+			r.gaps = append(r.gaps, decode[protocol.Gap](r.t, f.Data))
+		}
+	}
+}
+
+func (r *reader) last() (seq uint64, id string) {
+	return r.seqs[len(r.seqs)-1], r.ids[len(r.ids)-1]
+}
+
+// While Valkey is away a turn goes on, readers stay connected, nobody is told that
+// a write was taken, and everything comes when it is back: in a new epoch, which
+// those who read live go into without a gap.
+func TestValkeyAwayForAWhile(t *testing.T) {
+	server := valkeytest.Start(t, valkeytest.Valkey(t))
+	nodes := startNodes(t, server, 2)
+	a, b := nodes[0], nodes[1]
+	s := a.create(protocol.CreateRequest{WorkingDirectory: a.root})
+	r := &reader{t: t, stream: openSSE(t, b, s)}
+	a.send(s, "/stream 60 20 20")
+	r.until(isType(protocol.EventOutput))
+	server.Kill()
+	waitFor(t, 10*time.Second, "not ready", func() bool {
+		return b.call("GET", "/readyz", nil, nil).StatusCode == http.StatusServiceUnavailable
+	})
+	resp := a.call("POST", "/api/sessions/"+s.SessionID+"/messages", protocol.MessageRequest{Content: protocol.Marshal("x")}, nil, "Authorization", "Bearer "+s.Token)
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("a message meanwhile: %d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
+	}
+	server.Restart()
+	r.until(isType(protocol.EventComplete))
+	for i, seq := range r.seqs {
+		if seq != uint64(i+1) {
+			t.Fatalf("seqs %v", r.seqs)
+		}
+	}
+	if len(r.gaps) != 0 {
+		t.Errorf("gaps %+v although nothing was lost", r.gaps)
+	}
+	end, id := r.last()
+	if old, _, _ := strings.Cut(r.ids[0], "-"); strings.HasPrefix(id, old) {
+		t.Errorf("%s and %s are of one epoch: the restart began none", r.ids[0], id)
+	}
+	// A cursor of the new epoch goes on without a mark.
+	stream, err := a.sse(t.Context(), s, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.close()
+	next := &reader{t: t, stream: stream}
+	a.send(s, "once more")
+	next.until(isType(protocol.EventComplete))
+	if len(next.gaps) != 0 || next.seqs[0] != end+1 {
+		t.Errorf("resumed from %s at %d with gaps %+v", id, next.seqs[0], next.gaps)
+	}
+}
+
+// A Valkey that comes back without the end of its log, as after a failover: who
+// has seen that end is told, live or with the next resume, and who has not sees no
+// difference. The session goes on.
+func TestValkeyLosesTheEnd(t *testing.T) {
+	server := valkeytest.Start(t, valkeytest.Valkey(t))
+	nodes := startNodes(t, server, 2)
+	a, b := nodes[0], nodes[1]
+	s := a.create(protocol.CreateRequest{WorkingDirectory: a.root})
+	live := &reader{t: t, stream: openSSE(t, b, s)}
+	rests := func(f frame) bool {
+		return f.Type == protocol.EventStatus && decode[protocol.StatusData](t, f.Data).Status == protocol.StatusIdle
+	}
+	live.until(rests) // as it was created
+	a.send(s, "the first")
+	live.until(rests)
+	kept, keptID := live.last()
+	back := server.Copy()
+	a.send(s, "what is going to be lost")
+	live.until(rests)
+	lost, lostID := live.last()
+	server.Kill()
+	back()
+	server.Restart()
+	for _, n := range nodes {
+		waitFor(t, 20*time.Second, "ready", func() bool { return n.call("GET", "/readyz", nil, nil).StatusCode == http.StatusOK })
+	}
+	a.send(s, "after the loss")
+	live.seqs = nil
+	live.until(isType(protocol.EventComplete))
+	if len(live.gaps) != 1 || live.gaps[0].Reason != protocol.GapEpochChanged || live.gaps[0].FromSeq != kept+1 || live.gaps[0].ToSeq != lost {
+		t.Errorf("gaps %+v; want epoch_changed from %d to %d", live.gaps, kept+1, lost)
+	}
+	if live.seqs[0] != kept+1 {
+		t.Errorf("the log goes on at %d, want %d", live.seqs[0], kept+1)
+	}
+	for id, gaps := range map[string]int{keptID: 0, lostID: 1} {
+		stream, err := b.sse(t.Context(), s, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &reader{t: t, stream: stream}
+		r.until(isType(protocol.EventComplete))
+		stream.close()
+		if len(r.gaps) != gaps || r.seqs[0] != kept+1 {
+			t.Errorf("resumed from %s: gaps %+v, on from %d", id, r.gaps, r.seqs[0])
+		}
+	}
+	// The store has lost what the worker had said, so its assignment is over; the
+	// session goes on with the next.
+	for tries := 0; ; tries++ {
+		m := a.send(s, "is it well?")
+		done := completeOf(t, until(t, live.stream, func(f frame) bool {
+			return f.Type == protocol.EventComplete && decode[protocol.CompleteData](t, f.Data).MessageID == m.MessageID
+		}))
+		if done.StopReason == protocol.StopEndTurn {
+			return
+		}
+		if tries == 2 || done.Error == nil || !done.Error.Retryable {
+			t.Fatalf("a message after the loss ended with %s", protocol.Marshal(done))
+		}
+	}
+}

@@ -202,6 +202,28 @@ func (s *Server) Restart() {
 	}
 }
 
+// Copy keeps what the server has stored by now. The function that it returns puts
+// that back while the process does not run: the server then starts without the end
+// of its log, as a replica does that takes over too soon.
+func (s *Server) Copy() (back func()) {
+	s.tb.Helper()
+	kept := s.tb.TempDir()
+	stored := filepath.Join(s.dir, "appendonlydir")
+	if err := os.CopyFS(kept, os.DirFS(stored)); err != nil {
+		s.tb.Fatalf("copy what %s has stored: %v", s.Addr(), err)
+	}
+	return func() {
+		s.tb.Helper()
+		err := os.RemoveAll(stored)
+		if err == nil {
+			err = os.CopyFS(stored, os.DirFS(kept))
+		}
+		if err != nil {
+			s.tb.Fatalf("put back what %s had stored: %v", s.Addr(), err)
+		}
+	}
+}
+
 // CPU is the processor time that the process has used, user and system, in steps
 // of 10 ms.
 func (s *Server) CPU() time.Duration {

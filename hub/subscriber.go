@@ -142,7 +142,7 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber
 	h.cfg.Metrics.StreamOpened(sub.transport(), s.from.after > 0, len(s.from.gaps) > 0)
 	// connected is written before anything of the client is read: what it did
 	// wrong at once must not close the connection ahead of it.
-	if sub.write() {
+	if sub.first() {
 		go sub.pump()
 	}
 	return sub, nil
@@ -177,7 +177,8 @@ func (s *Subscriber) begin(snap Snapshot, from start) {
 		s.placeLocked(from.epoch, snap)
 	}
 	s.control = append(s.control, early...)
-	s.started = true
+	// The caller is the pump, before anything here could start another one.
+	s.started, s.busy = true, true
 	if !snap.State.TokenValid(s.grant) { // revoked since the stream was let in
 		s.endLocked(protocol.CloseToken, "the token was revoked", metrics.CloseToken)
 	}
@@ -186,7 +187,6 @@ func (s *Subscriber) begin(snap Snapshot, from start) {
 		s.endLocked(protocol.CloseGoingAway, "the node is draining", metrics.CloseDraining)
 	default:
 	}
-	s.busy = true
 }
 
 func (s *Subscriber) transport() metrics.Transport {
@@ -271,6 +271,12 @@ func (s *Subscriber) pump() {
 	defer s.recoverPump()
 	for s.write() {
 	}
+}
+
+// first writes as the pump does, once. It reports whether there may be more.
+func (s *Subscriber) first() (more bool) {
+	defer s.recoverPump()
+	return s.write()
 }
 
 // write writes once, as the pump. It reports whether there may be more.

@@ -18,7 +18,8 @@ func serve(ctx context.Context, args []string) int {
 	if errors.Is(err, config.ErrHelp) {
 		return help(os.Stdout, "serve")
 	}
-	if err != nil {
+	if err != nil { // and what only the parts can judge, so that all is named at once
+		err = errors.Join(err, app.Check(cfg, slog.New(slog.DiscardHandler)))
 		fmt.Fprintln(os.Stderr, "sessionhub serve:", err)
 		return exitUsage
 	}

@@ -16,7 +16,8 @@ func runWorker(ctx context.Context, args []string) int {
 	if errors.Is(err, config.ErrHelp) {
 		return help(os.Stdout, "worker")
 	}
-	if err != nil {
+	if err != nil { // and what only the parts can judge, so that all is named at once
+		err = errors.Join(err, app.CheckWorker(cfg, slog.New(slog.DiscardHandler)))
 		fmt.Fprintln(os.Stderr, "sessionhub worker:", err)
 		return exitUsage
 	}

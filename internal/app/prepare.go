@@ -59,14 +59,31 @@ func prepare(cfg *config.Serve, node string, log *slog.Logger) (p parts, err err
 	p.workerKeys, err = loadKeys("SESSIONHUB_WORKER_KEY", cfg.WorkerKey, cfg.WorkerKeysFile)
 	check("SESSIONHUB_WORKER_KEYS_FILE", err)
 	check("API keys and worker keys", checkApart(p.keys, p.workerKeys))
-	if len(errs) == 0 && cfg.Worker != config.WorkerNone {
-		p.worker, err = worker.New(workerConfig(*cfg, node, p.providers, log))
+	if cfg.Worker != config.WorkerNone {
+		providers := p.providers
+		if len(providers) == 0 { // to find what else is wrong
+			providers = map[string]worker.Provider{demoProvider: {Command: demoProvider}}
+		}
+		p.worker, err = worker.New(workerConfig(*cfg, node, providers, log))
 		check("embedded worker", err)
 	}
 	if len(errs) > 0 {
+		if p.worker != nil {
+			_ = p.worker.Close()
+		}
 		return parts{}, fmt.Errorf("%w:\n%w", ErrConfig, errors.Join(errs...))
 	}
 	return p, nil
+}
+
+// Check judges what package config cannot: files, secrets, origins, addresses. It
+// starts nothing. Its error, if there is one, wraps ErrConfig.
+func Check(cfg config.Serve, log *slog.Logger) error {
+	p, err := prepare(&cfg, "check", log)
+	if p.worker != nil {
+		_ = p.worker.Close()
+	}
+	return err
 }
 
 // loadProviders gives the built-in provider and those of the file, which may

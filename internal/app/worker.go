@@ -125,6 +125,15 @@ func newWorker(cfg config.Worker, log *slog.Logger) (*worker.Worker, []string, e
 	return w, slices.Sorted(maps.Keys(providers)), nil
 }
 
+// CheckWorker is Check for the settings of a worker.
+func CheckWorker(cfg config.Worker, log *slog.Logger) error {
+	w, _, err := newWorker(cfg, log)
+	if w != nil {
+		_ = w.Close()
+	}
+	return err
+}
+
 // workerAdmin is a worker's own listener, or nothing.
 type workerAdmin struct {
 	server *http.Server // nil: there is none

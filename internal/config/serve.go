@@ -183,10 +183,10 @@ func (s *Serve) settings() []setting {
 func (s *Serve) secrets() []secretSetting {
 	return []secretSetting{
 		{name: "api-key", help: "a service key: may create sessions for any user", secret: &s.APIKey, check: checkKey},
-		{name: "api-keys-file", help: "file of name:user:sha256hex lines (user *: a service key)", path: &s.APIKeysFile},
+		{name: "api-keys-file", help: "file of name:user:sha256hex lines (user *: a service key), read again on SIGHUP and when it changes", path: &s.APIKeysFile},
 		{name: "token-secret", help: "signs session tokens, at least 32 bytes; several with commas: the first signs, all verify", secret: &s.TokenSecret},
 		{name: "worker-key", help: "the key of workers that serve all users", secret: &s.WorkerKey, check: checkKey},
-		{name: "worker-keys-file", help: "file of name:user:sha256hex lines for workers", path: &s.WorkerKeysFile},
+		{name: "worker-keys-file", help: "file of name:user:sha256hex lines for workers, read again in the same way", path: &s.WorkerKeysFile},
 	}
 }
 

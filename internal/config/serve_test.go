@@ -68,6 +68,7 @@ var changed = map[string]struct {
 	"public-url":                  {"https://hub.example.com/x/", func(s *Serve) { s.PublicURL = "https://hub.example.com/x" }},
 	"allowed-origins":             {"https://a.example, https://*.b.example,", func(s *Serve) { s.AllowedOrigins = []string{"https://a.example", "https://*.b.example"} }},
 	"allow-anonymous":             {"true", func(s *Serve) { s.AllowAnonymous = true }},
+	"valkey-url":                  {"redis://store.example:6379/3", func(s *Serve) { s.ValkeyURL = "redis://store.example:6379/3" }},
 	"worker":                      {"none", func(s *Serve) { s.Worker = WorkerNone }},
 	"worker-capacity":             {"3", func(s *Serve) { s.WorkerCapacity = 3 }},
 	"worker-buffer":               {"64KiB", func(s *Serve) { s.WorkerBuffer = 65536 }},
@@ -103,6 +104,7 @@ func TestEverySetting(t *testing.T) {
 	all := Default()
 	var args []string
 	d := Default()
+	secret := env{"SESSIONHUB_TOKEN_SECRET": strings.Repeat("s", 32)} // --valkey-url wants one
 	for _, row := range d.settings() {
 		if row.name == configName {
 			continue
@@ -120,12 +122,12 @@ func TestEverySetting(t *testing.T) {
 		}
 		file := writeFile(t, row.name+": "+c.text)
 		for source, parse := range map[string]func() (Serve, error){
-			"--x=value": func() (Serve, error) { return Parse([]string{"--" + row.name + "=" + c.text}, env{}.lookup) },
-			"variable":  func() (Serve, error) { return Parse(nil, env{variable(row.name): c.text}.lookup) },
-			"file":      func() (Serve, error) { return Parse([]string{"--config", file}, env{}.lookup) },
+			"--x=value": func() (Serve, error) { return Parse([]string{"--" + row.name + "=" + c.text}, secret.lookup) },
+			"variable":  func() (Serve, error) { return Parse(nil, secret.with(variable(row.name), c.text).lookup) },
+			"file":      func() (Serve, error) { return Parse([]string{"--config", file}, secret.lookup) },
 		} {
 			got, err := parse()
-			got.ConfigFile = ""
+			got.ConfigFile, got.TokenSecret = "", Secret{}
 			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("%s from %s: %+v, %v", row.name, source, got, err)
 			}
@@ -139,7 +141,9 @@ func TestEverySetting(t *testing.T) {
 	if len(changed) != len(d.settings())-1 {
 		t.Errorf("%d settings are tested, the table has %d and config", len(changed), len(d.settings())-1)
 	}
-	if got, err := Parse(args, env{}.lookup); err != nil || !reflect.DeepEqual(got, all) {
+	got, err := Parse(args, secret.lookup)
+	got.TokenSecret = Secret{}
+	if err != nil || !reflect.DeepEqual(got, all) {
 		t.Errorf("all flags at once: %+v, %v; want %+v", got, err, all)
 	}
 }
@@ -262,18 +266,27 @@ func TestBadValues(t *testing.T) {
 	}
 }
 
+// Nodes that share a store take each other's tokens: a secret of its own for each
+// would refuse them at random.
+func TestSharedStoreWantsASharedSecret(t *testing.T) {
+	_, err := Parse([]string{"--valkey-url", "redis://user:hunter2@store.example"}, env{}.lookup)
+	if got := problems(t, err, 1); got[0].Source != "SESSIONHUB_TOKEN_SECRET" || strings.Contains(got[0].Detail, "hunter2") {
+		t.Errorf("%s", got[0])
+	}
+}
+
 func TestMistypedFlags(t *testing.T) {
 	for arg, want := range map[string]string{
-		"--log_level=info":      "--log_level: unknown flag: did you mean --log-level?",
-		"--Listen=:1":           "--Listen: unknown flag: did you mean --listen?",
-		"--max-connection=1":    "--max-connection: unknown flag: did you mean --max-connections?",
-		"--frobnicate":          "--frobnicate: unknown flag: see --help for all settings",
-		"-listen=:1":            `command line: unknown flag "-listen": did you mean --listen?`,
-		"-v":                    `command line: unknown flag "-v": flags begin with --; see --help`,
-		"-":                     `command line: unexpected argument "-": want flags only; see --help`,
-		"serve":                 `command line: unexpected argument "serve": want flags only; see --help`,
-		"--\x1b[31m\n=x":        "--\ufffd[31m\ufffd: unknown flag: see --help for all settings",
-		"--valkey-url=redis://": "--valkey-url: unknown flag: see --help for all settings",
+		"--log_level=info":     "--log_level: unknown flag: did you mean --log-level?",
+		"--Listen=:1":          "--Listen: unknown flag: did you mean --listen?",
+		"--max-connection=1":   "--max-connection: unknown flag: did you mean --max-connections?",
+		"--frobnicate":         "--frobnicate: unknown flag: see --help for all settings",
+		"-listen=:1":           `command line: unknown flag "-listen": did you mean --listen?`,
+		"-v":                   `command line: unknown flag "-v": flags begin with --; see --help`,
+		"-":                    `command line: unexpected argument "-": want flags only; see --help`,
+		"serve":                `command line: unexpected argument "serve": want flags only; see --help`,
+		"--\x1b[31m\n=x":       "--\ufffd[31m\ufffd: unknown flag: see --help for all settings",
+		"--valkeyurl=redis://": "--valkeyurl: unknown flag: did you mean --valkey-url?",
 	} {
 		_, err := Parse([]string{arg}, env{}.lookup)
 		if got := problems(t, err, 1); got[0].String() != want {

@@ -20,6 +20,8 @@ const (
 // node is this process among those that use the store. When it was thought to be
 // dead it gets a new name, and tells again all that it counts.
 type node struct {
+	gate chan struct{} // holds one: who says that the node lives
+
 	mu     sync.Mutex
 	name   string
 	said   time.Time // when it last said that it lives
@@ -60,42 +62,45 @@ func (s *Store) nodeNow() string {
 	return s.node.name
 }
 
-// sayAlive says that this node lives.
+// sayAlive says that this node lives. When it was taken for dead, what was counted
+// under its name may be gone: it says so under a new one, and counts again.
 func (s *Store) sayAlive(ctx context.Context) error {
+	select {
+	case s.node.gate <- struct{}{}:
+		defer func() { <-s.node.gate }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.node.mu.Lock()
+	name, fresh := s.node.name, s.node.said.IsZero()
+	s.node.mu.Unlock()
 	began := time.Now()
-	name := s.nodeNow()
-	known, census, err := s.tellNode(ctx, name)
+	known, census, err := s.tellNode(ctx, name, fresh)
+	if err == nil && !known {
+		s.opt.Log.Warn("the store took this node for dead; it tells again what it counts")
+		name = nodeName()
+		_, census, err = s.tellNode(ctx, name, true)
+	}
 	if err != nil {
 		return err
 	}
 	s.node.mu.Lock()
-	lapsed := !known && !s.node.said.IsZero()
-	if lapsed {
-		// The name is new to the store, so it was taken for dead, and what was
-		// counted under it may be gone.
-		s.node.name = nodeName()
-	}
-	s.node.said, s.node.census = began, census && !lapsed
+	s.node.name, s.node.said, s.node.census = name, began, census
 	s.node.mu.Unlock()
-	if !lapsed {
-		return nil
+	if !known {
+		s.slots.tellAll()
 	}
-	s.opt.Log.Warn("the store took this node for dead; it tells again what it counts")
-	s.client.Do(ctx, s.client.B().Zrem().Key(s.nodeKeys()[0]).Member(name).Build())
-	if _, census, err = s.tellNode(ctx, s.nodeNow()); err != nil {
-		return err
-	}
-	s.node.mu.Lock()
-	s.node.census = census
-	s.node.mu.Unlock()
-	s.slots.tellAll()
 	return nil
 }
 
-func (s *Store) tellNode(ctx context.Context, name string) (known, census bool, err error) {
+func (s *Store) tellNode(ctx context.Context, name string, fresh bool) (known, census bool, err error) {
 	call, cancel := s.deadline(ctx)
 	defer cancel()
-	v, err := nodeScript.Exec(call, s.client, s.nodeKeys(), []string{name, strconv.FormatInt(nodeDead.Microseconds(), 10)}).AsIntSlice()
+	args := []string{name, strconv.FormatInt(nodeDead.Microseconds(), 10), ""}
+	if fresh {
+		args[2] = "new"
+	}
+	v, err := nodeScript.Exec(call, s.client, s.nodeKeys(), args).AsIntSlice()
 	if err != nil {
 		return false, false, err
 	}

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -164,7 +166,7 @@ func clientOption(raw string, timeout time.Duration) (valkey.ClientOption, error
 
 // splitHosts makes hosts that are separated by commas into the parameters that
 // the client's own form of a URL has for them.
-func splitHosts(raw string) (string, error) {
+func splitHosts(raw string) (out string, err error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok || !slices.Contains([]string{"redis", "rediss", "valkey", "valkeys"}, scheme) {
 		return "", errors.New("valkey url: it must begin with redis://, rediss://, valkey:// or valkeys://")
@@ -176,10 +178,12 @@ func splitHosts(raw string) (string, error) {
 	authority, tail := rest[:end], rest[end:]
 	at := strings.LastIndex(authority, "@") + 1
 	hosts := strings.Split(authority[at:], ",")
-	if slices.Contains(hosts, "") {
-		return "", errors.New("valkey url: a host is missing")
+	for i, h := range hosts {
+		if hosts[i], err = hostPort(h); err != nil {
+			return "", err
+		}
 	}
-	out := scheme + "://" + authority[:at] + hosts[0] + tail
+	out = scheme + "://" + authority[:at] + hosts[0] + tail
 	for _, h := range hosts[1:] {
 		sep := "&"
 		if !strings.Contains(tail, "?") {
@@ -188,4 +192,22 @@ func splitHosts(raw string) (string, error) {
 		out += sep + "addr=" + url.QueryEscape(h)
 	}
 	return out, nil
+}
+
+// hostPort checks a host with its port, and gives it the usual one if it has none.
+// The client would take its default for what it does not understand.
+func hostPort(h string) (string, error) {
+	host, port, err := net.SplitHostPort(h)
+	if err != nil {
+		if host, port, err = net.SplitHostPort(h + ":6379"); err != nil {
+			return "", errors.New("valkey url: a host must be name, name:port or [address]:port")
+		}
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", errors.New("valkey url: a port must be a number from 1 to 65535")
+	}
+	if host == "" {
+		return "", errors.New("valkey url: a host is missing")
+	}
+	return net.JoinHostPort(host, port), nil
 }

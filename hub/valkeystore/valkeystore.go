@@ -94,7 +94,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	running, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.relay, s.slots = newRelay(s), newSlots()
-	s.node.name = nodeName()
+	s.node.name, s.node.gate = nodeName(), make(chan struct{}, 1)
 	if err := s.sayAlive(ctx); err != nil {
 		stop()
 		client.Close()

@@ -17,7 +17,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// The client closes connections to servers that its cluster has left, or
 		// that go by another name there, 5 s later, also when it is closed itself.
-		goleak.IgnoreAnyFunction("github.com/valkey-io/valkey-go.(*clusterClient)._refresh.func2"))
+		goleak.IgnoreAnyFunction("github.com/valkey-io/valkey-go.(*clusterClient)._refresh.func2"),
+		// It puts off a look at the topology by up to a second, and does not take
+		// that back when it is closed.
+		goleak.IgnoreAnyFunction("github.com/valkey-io/valkey-go.(*call).DelayDo.func1"))
 }
 
 // never is a bound that no test reaches.

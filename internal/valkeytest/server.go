@@ -138,7 +138,8 @@ func (s *Server) start() error {
 	s.process, s.ended = cmd.Process, ended
 	s.mu.Unlock()
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		if reply, err := s.Do("PING"); err == nil && reply == "PONG" {
+		// One that wants a password answers too.
+		if reply, err := s.Do("PING"); reply == "PONG" || err != nil && strings.HasPrefix(err.Error(), "NOAUTH") {
 			return nil
 		}
 		select {
@@ -149,7 +150,7 @@ func (s *Server) start() error {
 		}
 		if time.Now().After(deadline) {
 			s.Kill()
-			return fmt.Errorf("it does not answer for %s", patience)
+			s.tb.Fatalf("%s has not answered for %s", s.program, patience)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func TestServerThatEvictsIsRefused(t *testing.T) {
 }
 
 func TestCredentials(t *testing.T) {
-	server := valkeytest.Start(t, valkeytest.Valkey(t), "user default off", "user hub on >pass ~sessionhub:* &sessionhub:* +@all")
+	server := valkeytest.Start(t, valkeytest.Valkey(t), "user default off", "user hub on >pass ~sessionhub:* &sessionhub:* +@all -@dangerous +info +config|get +role +cluster")
 	host := strings.TrimPrefix(server.URL(), "redis://")
 	for _, wrong := range []string{"redis://" + host, "redis://hub:wrong@" + host} {
 		if err := refused(t, wrong); strings.Contains(err.Error(), "wrong@") || errors.Is(err, hub.ErrUnavailable) {

@@ -2,6 +2,7 @@ package valkeystore
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -100,4 +101,57 @@ func benchAppend(b *testing.B, server *valkeytest.Server, batch int) {
 	b.ReportMetric(float64((server.CPU()-cpu).Nanoseconds())/1000/total, "server-us/event")
 	b.ReportMetric(total/took.Seconds(), "events/s")
 	b.ReportMetric(float64(heard.Load())/total, "heard/event")
+}
+
+// BenchmarkAtRest tells what a session takes in the server that has run one short
+// turn: a message, its status changes, 40 pieces of an answer and the end.
+func BenchmarkAtRest(b *testing.B) {
+	server := valkeytest.Start(b, valkeytest.Valkey(b), "appendonly no")
+	s := open(b, server.URL(), space(), func(o *Options) { o.Log = nil })
+	used := func() (bytes, keys int) {
+		info, err := server.Do("INFO", "memory")
+		if err != nil {
+			b.Fatal(err)
+		}
+		size, err := server.Do("DBSIZE")
+		if err != nil {
+			b.Fatal(err)
+		}
+		bytes, _ = strconv.Atoi(parseInfo(info)["used_memory"])
+		keys, _ = strconv.Atoi(size)
+		return bytes, keys
+	}
+	bytesBefore, keysBefore := used()
+	n := 0
+	for b.Loop() {
+		id := fmt.Sprintf("s_%024d", n)
+		n++
+		assignment := benchSession(b, s, id)
+		for k := range uint64(4) {
+			events := make([]hub.NewEvent, 10)
+			for i := range events {
+				events[i] = output(60)
+			}
+			if _, err := s.Append(b.Context(), id, hub.Batch{Events: events, Fence: &hub.Fence{Assignment: assignment, N: k + 1}}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		snap, err := s.Load(b.Context(), id)
+		if err != nil {
+			b.Fatal(err)
+		}
+		c := hub.Change{State: snap.State}
+		for i, in := range []hub.Input{hub.InComplete{Data: protocol.CompleteData{MessageID: "m1", StopReason: "end_turn"}}, hub.InDone{Message: 1}} {
+			if c, err = hub.Step(c.State, in, hub.Policy{MaxQueuedMessages: 32}, time.Now()); err != nil {
+				b.Fatal(err)
+			}
+			batch := hub.Batch{State: c.State, Expect: snap.Version + uint64(i), Events: c.Events, Commands: c.Commands, Drop: c.Drop, Notes: c.Notes}
+			if _, err := s.Append(b.Context(), id, batch); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	bytes, keys := used()
+	b.ReportMetric(float64(bytes-bytesBefore)/float64(n), "server-B/session")
+	b.ReportMetric(float64(keys-keysBefore)/float64(n), "keys/session")
 }

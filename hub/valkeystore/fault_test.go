@@ -305,6 +305,49 @@ func TestPrimaryOfAClusterIsKilled(t *testing.T) {
 	})
 }
 
+// Slots move from one primary to another while their sessions are used and watched.
+func TestSlotsMove(t *testing.T) {
+	cluster := valkeytest.StartCluster(t, valkeytest.Valkey(t))
+	under(t, cluster.URL(), func(s *Store) {
+		pass(300 * time.Millisecond)
+		for _, id := range []string{"s0", "s1", "s2", "s3"} {
+			move(t, cluster, slotOf(s.channel(id)))
+			pass(100 * time.Millisecond)
+		}
+		within(t, "new links", 30*time.Second, func() bool { return s.Available() == nil })
+		pass(time.Second)
+	})
+}
+
+// move gives a slot and its keys to the next primary, as resharding does.
+func move(t *testing.T, c *valkeytest.Cluster, slot uint16) {
+	t.Helper()
+	number, from := fmt.Sprint(slot), -1
+	for i, x := range c.Servers {
+		if n := do(t, x, "CLUSTER", "COUNTKEYSINSLOT", number); n != "0" {
+			from = i
+		}
+	}
+	if from < 0 {
+		t.Fatalf("no server has keys in the slot %d", slot)
+	}
+	source, target := c.Servers[from], c.Servers[(from+1)%len(c.Servers)]
+	sourceID, targetID := do(t, source, "CLUSTER", "MYID"), do(t, target, "CLUSTER", "MYID")
+	do(t, target, "CLUSTER", "SETSLOT", number, "IMPORTING", sourceID)
+	do(t, source, "CLUSTER", "SETSLOT", number, "MIGRATING", targetID)
+	host, port, _ := strings.Cut(target.Addr(), ":")
+	for {
+		keys := do(t, source, "CLUSTER", "GETKEYSINSLOT", number, "100")
+		if keys == "" {
+			break
+		}
+		do(t, source, append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"}, strings.Split(keys, "\n")...)...)
+	}
+	for _, x := range []*valkeytest.Server{target, source, c.Servers[(from+2)%len(c.Servers)]} {
+		do(t, x, "CLUSTER", "SETSLOT", number, "NODE", targetID)
+	}
+}
+
 // A planned failover loses what had not reached the replica, and the store says so
 // with a new epoch: no number stands for two events in one.
 func TestFailover(t *testing.T) {

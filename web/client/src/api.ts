@@ -1,7 +1,6 @@
 import { HubError } from "./errors.js";
-import type { GapData, Session, SessionEvent, ToolApprovalData } from "./events.js";
-import type { ApproveData } from "./transport.js";
-import type { MessageContent } from "./events.js";
+import type { GapData, MessageContent, Session, SessionEvent, ToolApprovalData } from "./events.js";
+import type { ApproveData, Command } from "./transport.js";
 
 export interface HubApiOptions {
   /** Where the hub lives, with or without a path: the routes are looked up at `<baseUrl>/api/`. */
@@ -67,7 +66,8 @@ export interface CallOptions {
 
 /**
  * HubApi calls the hub's HTTP routes. It keeps no state between calls. Every
- * method rejects with a HubError: `unreachable` when no answer came.
+ * method rejects with a HubError, `unreachable` when no answer came, or with
+ * the reason of its `signal`.
  */
 export class HubApi {
   readonly #base: URL;
@@ -164,6 +164,29 @@ export class HubApi {
     return body.providers;
   }
 
+  /**
+   * Opens a session's SSE stream after the cursor. Undefined: the session has
+   * ended, and the cursor is at its end (204). `signal` also ends the reading.
+   */
+  async openEvents(
+    sessionId: string,
+    after: string,
+    options: CallOptions = {},
+  ): Promise<ReadableStream<Uint8Array> | undefined> {
+    const route = `${path(sessionId, "events")}${search({ after })}`;
+    const answer = await this.#send("GET", route, options, undefined, { Accept: "text/event-stream" });
+    if (answer.status === 204) return undefined;
+    if (!answer.headers.get("Content-Type")?.startsWith("text/event-stream") || !answer.body) {
+      throw new HubError("unreachable", "the answer is no event stream");
+    }
+    return answer.body;
+  }
+
+  /** Sends what a WebSocket would carry as a command, by its HTTP route. */
+  command(sessionId: string, { type, data }: Command, options: CallOptions = {}): Promise<Record<string, unknown>> {
+    return this.#call("POST", path(sessionId, type === "message" ? "messages" : type), options, data);
+  }
+
   /** The URL of a session's WebSocket. */
   websocketUrl(sessionId: string): string {
     const url = new URL(`api/${path(sessionId, "ws")}`, this.#base);
@@ -176,13 +199,27 @@ export class HubApi {
     route: string,
     options: CallOptions,
     body?: unknown,
-    headers: Record<string, string> = {},
+    headers?: Record<string, string>,
   ): Promise<T> {
+    const answer = await this.#send(method, route, options, body, headers);
+    try {
+      return answer.status === 204 ? (undefined as T) : ((await answer.json()) as T);
+    } catch (cause) {
+      throw noAnswer(options, cause);
+    }
+  }
+
+  /** Resolves with what the hub did not refuse. */
+  async #send(
+    method: string,
+    route: string,
+    options: CallOptions,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Response> {
     if (options.token !== undefined) headers["Authorization"] = `Bearer ${options.token}`;
     else if (this.#apiKey) headers["X-API-Key"] = this.#apiKey;
     if (body !== undefined) headers["Content-Type"] = "application/json";
-    const what = `${method} /api/${route.replace(/\?.*/, "")}`;
-
     let answer: Response;
     try {
       answer = await this.#fetch(new URL(`api/${route}`, this.#base), {
@@ -193,31 +230,34 @@ export class HubApi {
         credentials: "omit",
         signal: options.signal ?? null,
       });
-      if (answer.ok) {
-        return (answer.status === 204 ? undefined : await answer.json()) as T;
-      }
     } catch (cause) {
-      throw new HubError("unreachable", `${what}: no answer from the hub`, { cause });
+      throw noAnswer(options, cause);
     }
-    throw await refusal(what, answer);
+    if (answer.ok) return answer;
+    throw await refusal(answer);
   }
 }
 
-async function refusal(what: string, answer: Response): Promise<HubError> {
+function noAnswer({ signal }: CallOptions, cause: unknown): unknown {
+  return signal?.aborted ? signal.reason : new HubError("unreachable", "no answer from the hub", { cause });
+}
+
+async function refusal(answer: Response): Promise<HubError> {
   let problem: Record<string, unknown> = {};
   try {
     problem = (await answer.json()) as Record<string, unknown>;
   } catch {
     // A proxy's page, perhaps; the status says enough.
   }
-  const retryAfter = Number(answer.headers.get("Retry-After") ?? NaN);
+  const { status, headers } = answer;
   return new HubError(
-    String(problem["code"] ?? `http_${answer.status}`),
-    String(problem["detail"] ?? problem["title"] ?? `${what}: ${answer.status}`),
+    String(problem["code"] ?? `http_${status}`),
+    String(problem["detail"] ?? problem["title"] ?? `HTTP ${status}`),
     {
-      status: answer.status,
+      status,
       fields: problem,
-      ...(Number.isFinite(retryAfter) ? { retryAfterSeconds: retryAfter } : {}),
+      // Number(null) is 0, which says as little.
+      retryAfterSeconds: Number(headers.get("Retry-After")) || undefined,
     },
   );
 }

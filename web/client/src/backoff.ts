@@ -7,32 +7,28 @@ export interface BackoffOptions {
   random?: () => number;
 }
 
-/**
- * Backoff gives the waits between attempts: exponential with full jitter. Each
- * is drawn from the whole range between zero and a bound that doubles, so that
- * clients which lost their server together do not come back together.
- */
-export class Backoff {
-  readonly #baseMs: number;
-  readonly #maxMs: number;
-  readonly #random: () => number;
-  #attempt = 0;
-
-  constructor(options: BackoffOptions = {}) {
-    this.#baseMs = options.baseMs ?? 500;
-    this.#maxMs = options.maxMs ?? 15_000;
-    this.#random = options.random ?? Math.random;
-  }
-
+export interface Backoff {
   /** The next wait, of at least `floorMs`. Milliseconds. */
-  next(floorMs = 0): number {
-    const bound = Math.min(this.#maxMs, this.#baseMs * 2 ** this.#attempt);
-    this.#attempt = Math.min(this.#attempt + 1, 30); // 2 ** 30 is beyond any bound, and stays a number
-    return Math.max(floorMs, Math.round(this.#random() * bound));
-  }
-
+  next(floorMs?: number): number;
   /** Called once a connection has proved stable. */
-  reset(): void {
-    this.#attempt = 0;
-  }
+  reset(): void;
+}
+
+/**
+ * Gives the waits between attempts: exponential with full jitter. Each is drawn
+ * from the whole range between zero and a bound that doubles, so that clients
+ * which lost their server together do not come back together.
+ */
+export function makeBackoff({ baseMs = 500, maxMs = 15_000, random = Math.random }: BackoffOptions = {}): Backoff {
+  let attempt = 0;
+  return {
+    next(floorMs = 0) {
+      // Beyond 2 ** 1023 it is Infinity, and still a bound.
+      const bound = Math.min(maxMs, baseMs * 2 ** attempt++);
+      return Math.max(floorMs, Math.round(random() * bound));
+    },
+    reset() {
+      attempt = 0;
+    },
+  };
 }

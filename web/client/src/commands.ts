@@ -2,115 +2,112 @@ import { HubError } from "./errors.js";
 import type { Command, IdentifiedCommand, Reply } from "./transport.js";
 
 /** More than this many unanswered commands are refused: nothing is queued without a bound. */
-export const maxPendingCommands = 64;
+const maxPending = 64;
+
+/** How long to wait before a command is sent again on a connection that lives. Milliseconds. */
+const resendMs = 1_000;
 
 interface Pending {
   command: IdentifiedCommand;
   /** How often it was handed to a connection. */
   sends: number;
-  /** It is on the present connection, unanswered. */
+  /** A connection has it, unanswered. */
   inFlight: boolean;
   resolve(data: Record<string, unknown>): void;
   reject(error: HubError): void;
 }
 
-/**
- * CommandQueue holds the commands that have no answer yet, in order, across
- * connections. What was unanswered when a connection broke is sent again on
- * the next, which is safe because the hub recognises a repeat: a message by
- * its `messageId`, an answer to an approval by its `interactionId`, a cancel by
- * the `messageId` of the turn. A cancel that names no turn is not repeated: by
- * then it could hit another one.
- */
-export class CommandQueue {
-  readonly #pending = new Map<string, Pending>();
-  #send: ((command: IdentifiedCommand) => void) | undefined;
-  #count = 0;
-
+export interface CommandQueue {
   /** Queues a command, and sends it at once where a connection is open. */
-  add(command: Command): Promise<Record<string, unknown>> {
-    if (this.#pending.size >= maxPendingCommands) {
-      return Promise.reject(
-        new HubError("too_many_pending", `${this.#pending.size} commands wait for an answer`),
-      );
-    }
-    const id = `c${++this.#count}`;
-    return new Promise((resolve, reject) => {
-      const pending: Pending = {
-        command: { ...command, id },
-        sends: 0,
-        inFlight: false,
-        resolve,
-        reject,
-      };
-      this.#pending.set(id, pending);
-      this.#transmit(pending);
-    });
-  }
-
-  /** A connection is ready: everything that is unanswered goes out on it, in order. */
-  attach(send: (command: IdentifiedCommand) => void): void {
-    this.#send = send;
-    for (const pending of this.#pending.values()) this.#transmit(pending);
-  }
-
+  add(command: Command): Promise<Record<string, unknown>>;
+  /** A connection is ready: what is unanswered goes out on it, in order, but for what another still carries. */
+  attach(send: (command: IdentifiedCommand) => void): void;
   /** The connection is gone. */
-  detach(): void {
-    this.#send = undefined;
-    for (const [id, pending] of this.#pending) {
-      pending.inFlight = false;
-      if (pending.sends > 0 && !repeatable(pending.command)) {
-        this.#pending.delete(id);
-        pending.reject(
-          new HubError("connection_lost", "the connection broke before the hub answered"),
-        );
-      }
-    }
-  }
-
-  answer(reply: Reply): void {
-    const pending = this.#pending.get(reply.id);
-    if (!pending) return;
-    this.#pending.delete(reply.id);
-    if (reply.type === "ack") {
-      pending.resolve(reply.data ?? {});
-      return;
-    }
-    const { code, detail, retryAfter, ...rest } = reply.error;
-    const { command } = pending;
-    if (code === "approval_resolved" && command.type === "approve" && pending.sends > 1) {
-      // The first sending probably got through and only its answer was lost.
-      // What became of the approval is in the fields either way.
-      pending.resolve({ interactionId: command.data.interactionId, ...rest });
-      return;
-    }
-    pending.reject(
-      new HubError(code, detail ?? code, {
-        fields: rest,
-        ...(retryAfter === undefined ? {} : { retryAfterSeconds: retryAfter }),
-      }),
-    );
-  }
-
+  detach(): void;
+  answer(reply: Reply): void;
   /** Gives up what is unanswered: all of it, or only what the present connection carries. */
-  reject(which: "all" | "in_flight", error: HubError): void {
-    for (const [id, pending] of this.#pending) {
-      if (which === "in_flight" && !pending.inFlight) continue;
-      this.#pending.delete(id);
-      pending.reject(error);
-    }
-  }
-
-  #transmit(pending: Pending): void {
-    if (!this.#send) return;
-    pending.sends++;
-    pending.inFlight = true;
-    this.#send(pending.command);
-  }
+  reject(which: "all" | "in_flight", error: HubError): void;
 }
 
-function repeatable(command: Command): boolean {
-  if (command.type === "cancel") return command.data.messageId !== undefined;
+/**
+ * Holds the commands that have no answer yet, in order, across connections. What
+ * was unanswered when a connection broke is sent again on the next, which is
+ * safe because the hub recognises a repeat: a message by its `messageId`, an
+ * answer to an approval by its `interactionId`, a cancel by the `messageId` of
+ * the turn. A cancel that names no turn is not repeated: by then it could hit
+ * another one.
+ */
+export function makeCommandQueue(): CommandQueue {
+  const all = new Map<string, Pending>();
+  let send: ((command: IdentifiedCommand) => void) | undefined;
+  let count = 0;
+
+  const transmit = (pending: Pending) => {
+    if (!send || pending.inFlight) return;
+    pending.sends++;
+    pending.inFlight = true;
+    send(pending.command);
+  };
+  const giveUp = (pending: Pending, error: HubError) => {
+    all.delete(pending.command.id);
+    pending.reject(error);
+  };
+  const lost = (pending: Pending) => {
+    pending.inFlight = false;
+    if (pending.sends > 0 && !repeatable(pending.command)) {
+      giveUp(pending, new HubError("connection_lost", "the connection broke before the hub answered"));
+    }
+  };
+
+  return {
+    async add(command) {
+      if (all.size >= maxPending) throw new HubError("too_many_pending", `${all.size} commands wait for an answer`);
+      const id = `c${++count}`;
+      return new Promise((resolve, reject) => {
+        const pending: Pending = { command: { ...command, id }, sends: 0, inFlight: false, resolve, reject };
+        all.set(id, pending);
+        transmit(pending);
+      });
+    },
+    attach(by) {
+      send = by;
+      all.forEach(transmit);
+    },
+    detach() {
+      send = undefined;
+      all.forEach(lost);
+    },
+    answer(reply) {
+      const pending = all.get(reply.id);
+      if (!pending) return;
+      if (reply.type === "ack") {
+        all.delete(reply.id);
+        return pending.resolve(reply.data ?? {});
+      }
+      const { code, detail, retryAfter: retryAfterSeconds, ...fields } = reply.error;
+      const { command } = pending;
+      if (code === "unreachable") {
+        // Sent beside the stream, and nobody answered. The stream itself may be well.
+        lost(pending);
+        setTimeout(() => all.has(reply.id) && transmit(pending), resendMs * (0.5 + Math.random()));
+      } else if (code === "approval_resolved" && command.type === "approve" && pending.sends > 1) {
+        // The first sending probably got through and only its answer was lost.
+        // What became of the approval is in the fields either way.
+        all.delete(reply.id);
+        pending.resolve({ interactionId: command.data.interactionId, ...fields });
+      } else {
+        giveUp(pending, new HubError(code, detail ?? code, { fields, retryAfterSeconds }));
+      }
+    },
+    reject(which, error) {
+      for (const pending of all.values()) {
+        if (which === "all" || pending.inFlight) giveUp(pending, error);
+      }
+    },
+  };
+}
+
+function repeatable({ type, data }: Command): boolean {
   // The next connection carries the new token itself.
-  return command.type !== "auth";
+  return type === "cancel" ? data.messageId !== undefined : type !== "auth";
 }

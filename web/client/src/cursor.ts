@@ -7,79 +7,59 @@ import type { StreamFrame } from "./transport.js";
  */
 export type Verdict = "deliver" | "repeat" | "hole";
 
-/**
- * Cursor is a reader's position in a session's log, `<epoch>-<seq>`, and the
- * rule that keeps the reader's promise: every event once, in order, with no
- * hole in silence.
- */
-export class Cursor {
-  #start: string;
-  #epoch: string | undefined;
-  #announcedEpoch: string | undefined;
-  #last: number | undefined;
-
-  /** `after`: a cursor, a bare seq, or `latest`. */
-  constructor(after: string) {
-    this.#start = after;
-    const parts = /^(?:(.+)-)?(\d+)$/.exec(after);
-    if (parts) {
-      this.#epoch = parts[1];
-      this.#last = Number(parts[2]);
-    }
-  }
-
+export interface Cursor {
   /** Where to resume, in the form that the server takes. */
-  get after(): string {
-    if (this.#last === undefined) return this.#start;
-    return this.#epoch === undefined ? String(this.#last) : `${this.#epoch}-${this.#last}`;
-  }
-
-  /** The last event's seq; undefined before the first after `latest`. */
-  get last(): number | undefined {
-    return this.#last;
-  }
-
+  after(): string;
   /**
    * A stream has begun and names its epoch. It is adopted with the next frame
    * only: if the connection broke between this frame and the `gap` that
    * follows a change of epoch, a cursor with the new epoch would make the
    * server believe that the gap was seen.
    */
-  announce(epoch: string): void {
-    this.#announcedEpoch = epoch;
-  }
-
-  accept(frame: StreamFrame): Verdict {
-    const seq = frame.seq as number;
-    if (this.#last !== undefined) {
-      if (seq <= this.#last) return "repeat";
-      if ((frame.from ?? seq) > this.#last + 1) return "hole";
-    }
-    this.#last = seq;
-    this.#adopt();
-    return "deliver";
-  }
-
+  announce(epoch: string): void;
+  accept(frame: StreamFrame): Verdict;
   /** Replay is over at `seq`. False: events before it are missing. */
-  caughtUp(seq: number): boolean {
-    if (this.#last !== undefined && seq > this.#last) return false;
-    this.#last ??= seq;
-    this.#adopt();
-    return true;
-  }
-
+  caughtUp(seq: number): boolean;
   /** Moves over what the log no longer has. */
-  skip(gap: GapData): void {
-    if (gap.reason === "trimmed") {
-      this.#last = Math.max(gap.toSeq, this.#last ?? 0);
-    } else {
-      this.#last = gap.fromSeq - 1;
-      this.#announcedEpoch = gap.epoch;
-    }
-    this.#adopt();
-  }
+  skip(gap: GapData): void;
+}
 
-  #adopt(): void {
-    this.#epoch = this.#announcedEpoch ?? this.#epoch;
-  }
+/**
+ * A reader's position in a session's log, `<epoch>-<seq>`, and the rule that
+ * keeps the reader's promise: every event once, in order, with no hole in
+ * silence. `start`: a cursor, a bare seq, or `latest`.
+ */
+export function makeCursor(start: string): Cursor {
+  const parts = /^(?:(.+)-)?(\d+)$/.exec(start);
+  let epoch = parts?.[1];
+  let announced: string | undefined;
+  let last = parts ? Number(parts[2]) : undefined;
+
+  const moveTo = (seq: number) => {
+    last = seq;
+    epoch = announced ?? epoch;
+  };
+  return {
+    after: () => (last === undefined ? start : epoch === undefined ? String(last) : `${epoch}-${last}`),
+    announce(name) {
+      announced = name;
+    },
+    accept(frame) {
+      const seq = frame.seq!;
+      if (seq <= last!) return "repeat";
+      if (last !== undefined && (frame.from ?? seq) > last + 1) return "hole";
+      moveTo(seq);
+      return "deliver";
+    },
+    caughtUp(seq) {
+      if (seq > last!) return false;
+      moveTo(last ?? seq);
+      return true;
+    },
+    skip(gap) {
+      if (gap.reason === "trimmed") return moveTo(Math.max(gap.toSeq, last ?? 0));
+      announced = gap.epoch;
+      moveTo(gap.fromSeq - 1);
+    },
+  };
 }

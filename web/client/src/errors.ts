@@ -8,25 +8,23 @@ export class HubError extends Error {
   override readonly name = "HubError";
   readonly code: string;
   /** The HTTP status; absent for a command on a stream. */
-  readonly status: number | undefined;
-  readonly retryAfterSeconds: number | undefined;
+  declare readonly status: number | undefined;
+  declare readonly retryAfterSeconds: number | undefined;
   /** The rest of the problem, such as `outcome` and `optionId` of `approval_resolved`. */
-  readonly fields: Readonly<Record<string, unknown>>;
+  readonly fields: Readonly<Record<string, unknown>> = {};
 
   constructor(
     code: string,
     message: string,
-    options: {
-      status?: number;
-      retryAfterSeconds?: number;
+    { cause, ...rest }: {
+      status?: number | undefined;
+      retryAfterSeconds?: number | undefined;
       fields?: Record<string, unknown>;
       cause?: unknown;
     } = {},
   ) {
-    super(message, { cause: options.cause });
+    super(message, { cause });
     this.code = code;
-    this.status = options.status;
-    this.retryAfterSeconds = options.retryAfterSeconds;
-    this.fields = options.fields ?? {};
+    Object.assign(this, rest);
   }
 }

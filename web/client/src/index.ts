@@ -1,50 +1,76 @@
 import { HubApi, type HubApiOptions } from "./api.js";
-import { HubError } from "./errors.js";
-import { SessionStream, type ProbeResult, type SessionStreamOptions } from "./session-stream.js";
-import { WebSocketTransport, type WebSocketTransportOptions } from "./websocket.js";
+import { transportChoice, type ChoiceOptions } from "./choice.js";
+import type { HubError } from "./errors.js";
+import { SessionStream, type SessionStreamOptions } from "./session-stream.js";
+import { sseTransport } from "./sse.js";
+import { globalWebSocket, webSocketTransport, type WebSocketOptions } from "./websocket.js";
 
 export * from "./api.js";
 export * from "./errors.js";
-export * from "./events.js";
-export * from "./session-stream.js";
+export type * from "./events.js";
+export type { ChoiceStorage } from "./choice.js";
+export { SessionStream } from "./session-stream.js";
+export type * from "./session-stream.js";
 export type * from "./transport.js";
 export { uuid } from "./uuid.js";
-export { WebSocketTransport } from "./websocket.js";
-export type * from "./websocket.js";
+export type { WebSocketConstructor, WebSocketLike } from "./websocket.js";
 
 export interface ConnectOptions
   extends HubApiOptions,
-    Omit<SessionStreamOptions, "transport" | "probe">,
-    Pick<WebSocketTransportOptions, "webSocket" | "pingIntervalMs" | "pingTimeoutMs"> {
+    Omit<SessionStreamOptions, "choice" | "probe">,
+    Pick<ChoiceOptions, "storage" | "retryWebSocketMs">,
+    WebSocketOptions {
   sessionId: string;
+  /**
+   * `auto`: WebSocket, and SSE where that does not get through or does not
+   * last. SSE alone where there is no WebSocket, as in Node 20 without one.
+   */
+  transport?: "auto" | "websocket" | "sse";
 }
 
-/** Follows a session over WebSocket. See {@link SessionStream}. */
+/**
+ * Follows a session. Without a `token` one is asked for, by the API key or, at
+ * a hub in local mode, by nobody; so is the next, when one expires. See
+ * {@link SessionStream}.
+ */
 export function connect(options: ConnectOptions): SessionStream {
-  const { baseUrl, apiKey, fetch, sessionId, webSocket, pingIntervalMs, pingTimeoutMs, ...rest } =
-    options;
-  const api = new HubApi({ baseUrl, apiKey, ...(fetch ? { fetch } : {}) });
-  const transport = new WebSocketTransport({
-    url: api.websocketUrl(sessionId),
-    ...(webSocket ? { webSocket } : {}),
-    ...(pingIntervalMs === undefined ? {} : { pingIntervalMs }),
-    ...(pingTimeoutMs === undefined ? {} : { pingTimeoutMs }),
+  const { sessionId, transport = "auto" } = options;
+  const api = new HubApi(options);
+  const url = api.websocketUrl(sessionId);
+  const withSocket = transport === "websocket" || (transport === "auto" && (options.webSocket ?? globalWebSocket()));
+  const choice = transportChoice({
+    ...options,
+    host: new URL(url).host,
+    websocket: withSocket ? webSocketTransport(url, options) : undefined,
+    sse: transport === "websocket" ? undefined : sseTransport(api, sessionId),
   });
-  return new SessionStream({
-    ...rest,
-    transport,
-    probe: (token) => probe(api, sessionId, token),
+  const stopped = new AbortController();
+  const stream = new SessionStream({
+    // A token cannot outlive the one that makes it, so the next is asked for as the API key's owner.
+    renewToken: async () => (await api.mintToken(sessionId)).token,
+    ...options,
+    onState: (state) => {
+      if (state.phase === "closed") stopped.abort();
+      options.onState?.(state);
+    },
+    choice,
+    probe: (token) =>
+      api.getSession(sessionId, { token, signal: AbortSignal.timeout(5_000) }).then(
+        () => undefined,
+        (error: HubError) => error,
+      ),
   });
+  watchNetwork(stream, stopped.signal);
+  return stream;
 }
 
-async function probe(api: HubApi, sessionId: string, token: string): Promise<ProbeResult> {
-  try {
-    await api.getSession(sessionId, { token });
-    return "ok";
-  } catch (error) {
-    const status = error instanceof HubError ? error.status : undefined;
-    if (status === 401) return "unauthorized";
-    if (status === 404) return "not_found";
-    return "unreachable";
-  }
+/** Browsers say when the network is back, or the page is looked at again: no time to wait, or to trust an old connection. */
+function watchNetwork(stream: SessionStream, signal: AbortSignal): void {
+  const scope = globalThis as Partial<Pick<typeof globalThis, "addEventListener" | "document">>;
+  const page = scope.document;
+  const wake = () => {
+    if (!page?.hidden) stream.reconnectNow();
+  };
+  for (const name of ["online", "offline", "pageshow"]) scope.addEventListener?.(name, wake, { signal });
+  page?.addEventListener("visibilitychange", wake, { signal });
 }

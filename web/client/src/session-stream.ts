@@ -1,33 +1,37 @@
-import { Backoff, type BackoffOptions } from "./backoff.js";
-import { CommandQueue } from "./commands.js";
-import { Cursor } from "./cursor.js";
+import { makeBackoff, type Backoff, type BackoffOptions } from "./backoff.js";
+import type { TransportChoice } from "./choice.js";
+import { makeCommandQueue, type CommandQueue } from "./commands.js";
+import { makeCursor, type Cursor } from "./cursor.js";
 import { HubError } from "./errors.js";
-import type { ControlData, ControlFrame, Decision, MessageContent, SessionEvent } from "./events.js";
-import type { Connection, ConnectionEnd, StreamFrame, Transport } from "./transport.js";
+import type { ControlFrame, Decision, MessageContent, SessionEvent } from "./events.js";
+import { makeReader, type Reader } from "./reader.js";
+import type { Connection, ConnectionEnd, StreamFrame, Transport, TransportKind } from "./transport.js";
 import { uuid } from "./uuid.js";
 
 /** Why a stream will not come back. */
 export type CloseReason =
-  /** `close()` was called. */
+  /** `close()` was called, or the signal aborted. */
   | "closed"
   /** The session ended; the last event was `closed`. */
   | "session_ended"
   /** There is no such session, or no longer. */
   | "not_found"
-  /** The token is spent, and `renewToken` gave no other. */
+  /** The token is spent, and there is no other. */
   | "unauthorized";
 
 export type StreamState =
   | { phase: "connecting" }
   /** Connected, and reading what happened before. */
-  | { phase: "replaying" }
-  | { phase: "live" }
+  | { phase: "replaying"; transport: TransportKind }
+  | { phase: "live"; transport: TransportKind }
   /** Waits for the next attempt; `retryAt` as Date.now() counts. */
   | { phase: "offline"; retryAt: number; reason: string }
   | { phase: "closed"; reason: CloseReason };
 
-/** What the hub says about the session when a connection never opened, which a browser hides. */
-export type ProbeResult = "ok" | "unauthorized" | "not_found" | "unreachable";
+export type GapFrame = Extract<ControlFrame, { type: "gap" }>;
+
+/** What a `for await` loop over a stream gets: events, and a mark where some could not be had. */
+export type StreamItem = SessionEvent | GapFrame;
 
 export interface StreamHandlers {
   /**
@@ -35,28 +39,38 @@ export interface StreamHandlers {
    * that is not behind the previous event's `seq` replaces what was delivered
    * from `from` on.
    */
-  onEvent(event: SessionEvent): void;
+  onEvent?(event: SessionEvent): void;
   /** Frames about the stream; `gap` names what could not be delivered, in its place among the events. */
   onControl?(frame: ControlFrame): void;
   onState?(state: StreamState): void;
 }
 
 export interface SessionStreamOptions extends StreamHandlers {
-  transport: Transport;
-  token: string;
+  choice: TransportChoice;
+  /** Without one, `renewToken` is asked for it first. */
+  token?: string | undefined;
   /** A cursor, a seq, or `latest`; `0`, everything that is kept, unless given. */
   after?: string;
   /** Asked for a new token when the present one is spent, or will be in a minute. None: the stream closes. */
   renewToken?(): Promise<string | undefined>;
-  /** Asked when a connection ended before it opened; must not reject. Without it, every such end is retried. */
-  probe?(token: string): Promise<ProbeResult>;
+  /**
+   * Asks the hub about the session over HTTP when a socket ended before it
+   * opened, since a browser hides why. Resolves with the error, or with
+   * nothing when all is well; must not reject.
+   */
+  probe?(token: string): Promise<HubError | undefined>;
   backoff?: BackoffOptions;
   /** A connection that lasted this long was a good one: the back-off starts again. Milliseconds. */
   stableAfterMs?: number;
+  /** How long `connected` may take on a socket that SSE could replace; three times as long otherwise. Milliseconds. */
+  connectTimeoutMs?: number | undefined;
+  /** Closes the stream. */
+  signal?: AbortSignal | undefined;
 }
 
-// Close codes of sessionhub.v1. Those that are not here, 1001, 1006, 4408 and
-// 4503 among them, mean the same: try again, and resume.
+// Close codes of sessionhub.v1. Those that are not here, 1001, 4408 and 4503
+// among them, mean the same: try again, and resume.
+const cut = 1006;
 const messageTooBig = 1009;
 const badFrame = 4400;
 const tokenSpent = 4401;
@@ -64,7 +78,21 @@ const noSuchSession = 4404;
 const sessionEnded = 4410;
 const tooManyCommands = 4429;
 
-const tooManyCommandsFloorMs = 5_000;
+/** Seconds. */
+const tooManyCommandsFloor = 5;
+/** Items that a `for await` loop may be behind. */
+const readerLimit = 1_000;
+
+/** A connection and what the stream knows about it. */
+interface Link {
+  readonly transport: Transport;
+  connection?: Connection;
+  /** Date.now() of its `connected`. */
+  openedAt?: number;
+  drainMs?: number;
+  /** Bounds the wait for `connected`. */
+  timer?: ReturnType<typeof setTimeout>;
+}
 
 /**
  * SessionStream follows one session over as many connections as it takes, and
@@ -77,46 +105,66 @@ const tooManyCommandsFloorMs = 5_000;
  * a method here. What a handler throws reaches the host's error reporting and
  * does not stop the stream.
  *
+ * `for await (const item of stream)` gets what comes from then on; several loops
+ * and handlers may read beside each other. A loop that falls behind makes the
+ * stream pause, and loses nothing. Leaving a loop does not close the stream.
+ *
  * Commands wait (64 at most) while there is no connection, and are sent again
  * after one broke before the answer; see CommandQueue. Their promises reject
  * with a HubError.
  */
-export class SessionStream {
+export class SessionStream implements AsyncIterable<StreamItem> {
   readonly #options: SessionStreamOptions;
   readonly #backoff: Backoff;
-  readonly #stableAfterMs: number;
-  readonly #commands = new CommandQueue();
+  readonly #commands = makeCommandQueue();
   readonly #cursor: Cursor;
-  #token: string;
+  readonly #readers = new Set<Reader<StreamItem>>();
+  #pauses = 0;
+  #token: string | undefined;
   #state: StreamState = { phase: "connecting" };
-  #connection: Connection | undefined;
-  /** Date.now() of the present connection's `connected`. */
-  #openedAt: number | undefined;
-  #drainMs: number | undefined;
+  #link: Link | undefined;
+  /** Takes the link's place once it is connected: the way back to the socket, or the same way with a new token. */
+  #spare: Link | undefined;
+  #ended = false;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #upgradeTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #onAbort = () => this.close();
 
   constructor(options: SessionStreamOptions) {
     this.#options = options;
     this.#token = options.token;
-    this.#backoff = new Backoff(options.backoff);
-    this.#stableAfterMs = options.stableAfterMs ?? 10_000;
-    this.#cursor = new Cursor(options.after ?? "0");
+    this.#backoff = makeBackoff(options.backoff);
+    this.#cursor = makeCursor(options.after ?? "0");
     queueMicrotask(() => {
+      if (options.signal?.aborted) this.close();
       if (this.#state.phase === "connecting") this.#open();
     });
+    options.signal?.addEventListener("abort", this.#onAbort);
   }
 
   get state(): StreamState {
     return this.#state;
   }
 
-  get transport(): Transport["kind"] {
-    return this.#options.transport.kind;
+  /** What it is connected by, or will try next. */
+  get transport(): TransportKind {
+    return (this.#link?.transport ?? this.#options.choice.next()).kind;
   }
 
   /** Where a new stream would have to start to go on after this one. */
   get after(): string {
-    return this.#cursor.after;
+    return this.#cursor.after();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<StreamItem> {
+    const reader = makeReader<StreamItem>(
+      readerLimit,
+      (paused) => this.#pause(paused),
+      () => this.#readers.delete(reader),
+    );
+    if (this.#state.phase === "closed") this.#endReader(reader, this.#state.reason);
+    else this.#readers.add(reader);
+    return reader;
   }
 
   /**
@@ -142,18 +190,21 @@ export class SessionStream {
     decision: Decision,
     reason?: string,
   ): Promise<Record<string, unknown>> {
-    const data = { interactionId, decision, ...(reason === undefined ? {} : { reason }) };
-    return this.#command({ type: "approve", data });
+    return this.#command({ type: "approve", data: { interactionId, decision, reason } });
   }
 
   /** Stops the turn of this message, or takes it back if it is queued; without one, whatever runs. */
   async cancel(messageId?: string): Promise<void> {
-    await this.#command({ type: "cancel", data: messageId === undefined ? {} : { messageId } });
+    await this.#command({ type: "cancel", data: { messageId } });
   }
 
-  /** Ends a wait between attempts: the user asks for it, or the network is back. */
+  /**
+   * Ends a wait between attempts, or finds out whether the connection still
+   * lives: the user asks for it, or the network is back.
+   */
   reconnectNow(): void {
-    if (this.#state.phase !== "offline") return;
+    if (this.#state.phase !== "offline") return this.#link?.connection?.check();
+    if (this.#pauses > 0) return;
     clearTimeout(this.#retryTimer);
     queueMicrotask(() => {
       if (this.#state.phase === "offline") this.#open();
@@ -166,87 +217,166 @@ export class SessionStream {
   }
 
   #command(command: Parameters<CommandQueue["add"]>[0]): Promise<Record<string, unknown>> {
-    if (this.#state.phase === "closed") {
-      return Promise.reject(new HubError("stream_closed", "the session's stream is closed"));
+    if (this.#isClosed()) {
+      return Promise.reject(streamClosed());
     }
     return this.#commands.add(command);
   }
 
   #open(): void {
     this.#setState({ phase: "connecting" });
-    this.#openedAt = undefined;
-    this.#drainMs = undefined;
-    // An end or a frame of a connection that was given up is not heard.
-    const current = () => this.#connection === connection;
-    let connection: Connection;
+    if (this.#token === undefined) return void this.#replaceToken();
+    const link: Link = { transport: this.#options.choice.next() };
+    this.#link = link;
+    this.#start(link);
+  }
+
+  #start(link: Link): void {
+    const { choice, connectTimeoutMs = 3_000 } = this.#options;
+    const replaceable = link.transport.kind === "websocket" && choice.better;
+    link.timer = setTimeout(
+      () => this.#breakOff(link, "no answer in time"),
+      replaceable ? connectTimeoutMs : 3 * connectTimeoutMs,
+    );
     try {
-      connection = this.#options.transport.open(this.#cursor.after, this.#token, {
-        onFrame: (frame) => current() && this.#receive(connection, frame),
-        onReply: (reply) => current() && this.#commands.answer(reply),
-        onEnd: (end) => current() && void this.#ended(end),
+      link.connection = link.transport.open(this.#cursor.after(), this.#token!, {
+        onFrame: (frame) => {
+          if (link === this.#spare && frame.type === "connected") this.#promote(link);
+          // A frame of a connection that was given up is not heard.
+          if (link === this.#link) this.#receive(link, frame);
+        },
+        onReply: (reply) => this.#commands.answer(reply),
+        onEnd: (end) => this.#onEnd(link, end),
       });
     } catch (error) {
       // A browser refuses some addresses outright, such as ws: from an https: page.
-      return this.#retry(error instanceof Error ? error.message : String(error));
+      this.#breakOff(link, String(error));
     }
-    this.#connection = connection;
   }
 
-  #receive(connection: Connection, frame: StreamFrame): void {
+  #receive(link: Link, frame: StreamFrame): void {
     if (typeof frame.seq === "number") {
       const verdict = this.#cursor.accept(frame);
-      if (verdict === "deliver") this.#options.onEvent(frame as SessionEvent);
-      else if (verdict === "hole") this.#breakOff("an event is missing");
+      if (verdict === "hole") this.#breakOff(link, "an event is missing");
+      if (verdict !== "deliver") return;
+      this.#ended = frame.type === "closed";
+      this.#deliver(frame as SessionEvent);
+      this.#options.onEvent?.(frame as SessionEvent);
       return;
     }
 
+    const { choice } = this.#options;
+    const { kind } = link.transport;
     const control = frame as ControlFrame;
     switch (control.type) {
       case "connected":
-        this.#openedAt = Date.now();
+        clearTimeout(link.timer);
+        link.openedAt = Date.now();
         this.#cursor.announce(control.data.epoch);
-        this.#setState({ phase: "replaying" });
-        this.#commands.attach((command) => connection.send(command));
+        choice.connected(kind);
+        this.#planUpgrade(kind);
+        if (this.#state.phase !== "live") this.#setState({ phase: "replaying", transport: kind });
+        this.#commands.attach((command) => link.connection!.send(command));
         break;
       case "caught_up":
-        if (!this.#cursor.caughtUp(control.data.seq)) {
-          this.#breakOff("an event is missing");
-          return;
-        }
-        this.#setState({ phase: "live" });
+        if (!this.#cursor.caughtUp(control.data.seq)) return this.#breakOff(link, "an event is missing");
+        this.#setState({ phase: "live", transport: kind });
         break;
       case "gap":
         this.#cursor.skip(control.data);
+        this.#deliver(control);
         break;
       case "expiring":
         void this.#renew();
         break;
       case "draining":
-        this.#drainMs = control.data.reconnectAfterMs;
+        link.drainMs = control.data.reconnectAfterMs;
         break;
     }
-    if (isControl(control)) this.#options.onControl?.(control);
+    this.#options.onControl?.(control);
   }
 
-  /** Gives up a connection that cannot be trusted any more, and resumes on another. */
-  #breakOff(reason: string): void {
-    this.#connection?.close();
-    void this.#ended({ code: 1006, reason });
+  #deliver(item: StreamItem): void {
+    for (const reader of this.#readers) reader.push(item);
   }
 
-  async #ended(end: ConnectionEnd): Promise<void> {
-    const opened = this.#openedAt;
-    const drainMs = this.#drainMs;
-    this.#connection = undefined;
-    if (opened !== undefined && Date.now() - opened >= this.#stableAfterMs) this.#backoff.reset();
+  /** Opens a connection beside the one in use. It starts at the same cursor, so nothing is lost or doubled. */
+  #replace(transport: Transport): void {
+    this.#drop(this.#spare);
+    this.#start((this.#spare = { transport }));
+  }
+
+  #promote(link: Link): void {
+    this.#drop(this.#link);
+    this.#link = link;
+    this.#spare = undefined;
+  }
+
+  #drop(link: Link | undefined): void {
+    clearTimeout(link?.timer);
+    link?.connection?.close();
+  }
+
+  /** No connection is left, and nothing is planned. */
+  #dropAll(): void {
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#upgradeTimer);
+    this.#drop(this.#link);
+    this.#drop(this.#spare);
+    this.#link = this.#spare = undefined;
+    this.#commands.detach();
+  }
+
+  /** Once the socket is worth another try, it is tried beside the SSE stream. */
+  #planUpgrade(kind: TransportKind): void {
+    clearTimeout(this.#upgradeTimer);
+    const { choice } = this.#options;
+    const { better } = choice;
+    if (kind !== "sse" || !better) return;
+    this.#upgradeTimer = setTimeout(
+      () => {
+        // Another stream of the page may have found out in the meantime.
+        if (choice.retryIn() > 0) this.#planUpgrade(kind);
+        else if (!this.#spare) this.#replace(better);
+      },
+      choice.retryIn(),
+    );
+  }
+
+  /** Gives up a connection that cannot be trusted any more. */
+  #breakOff(link: Link, reason: string): void {
+    this.#drop(link);
+    this.#onEnd(link, { code: cut, reason });
+  }
+
+  #onEnd(link: Link, end: ConnectionEnd): void {
+    if (link === this.#link) void this.#lost(link, end);
+    else if (link === this.#spare) {
+      this.#drop(link);
+      this.#spare = undefined;
+      if (link.transport.kind === "websocket") {
+        this.#options.choice.blocked();
+        this.#planUpgrade("sse");
+      }
+    }
+  }
+
+  async #lost(link: Link, end: ConnectionEnd): Promise<void> {
+    const { choice, probe, stableAfterMs = 10_000 } = this.#options;
+    const lifeMs = link.openedAt === undefined ? undefined : Date.now() - link.openedAt;
+    if (lifeMs !== undefined && lifeMs >= stableAfterMs) this.#backoff.reset();
 
     if (end.code === badFrame || end.code === messageTooBig) {
       // One of these commands was the cause; repeating them would go on for ever.
       const code = end.code === badFrame ? "invalid_request" : "payload_too_large";
       this.#commands.reject("in_flight", new HubError(code, end.reason || "refused by the hub"));
     }
-    this.#commands.detach();
+    this.#dropAll();
 
+    const { kind } = link.transport;
+    // A refusal, too, shows that SSE is no better than the socket was.
+    if (kind === "sse") choice.failed(kind, lifeMs, false);
+    if (this.#ended) return this.#finish("session_ended");
     switch (end.code) {
       case noSuchSession:
         return this.#finish("not_found");
@@ -255,34 +385,45 @@ export class SessionStream {
       case tokenSpent:
         return this.#replaceToken();
       case tooManyCommands:
-        return this.#retry(end.reason || "too many commands", tooManyCommandsFloorMs);
+        return this.#retry(end.reason || "too many commands", end.retryAfterSeconds ?? tooManyCommandsFloor);
     }
-    if (drainMs !== undefined) {
+    if (link.drainMs !== undefined) {
       // The hub spreads its clients itself; more jitter would only delay them.
-      return this.#wait("the hub restarts", drainMs);
+      return this.#wait("the hub restarts", link.drainMs);
     }
-    if (opened === undefined && this.#options.probe) {
+    let hubAnswers = false;
+    if (kind === "websocket" && lifeMs === undefined && probe) {
       // A refused handshake looks like any cut to a script, whatever the status was.
-      const result = await this.#unlessReplaced(this.#options.probe(this.#token));
-      if (result === "replaced") return;
-      if (result === "not_found") return this.#finish("not_found");
-      if (result === "unauthorized") return this.#replaceToken();
+      this.#setState({ phase: "connecting" });
+      const error = await probe(this.#token!);
+      if (this.#isClosed()) return;
+      if (error?.status === 404) return this.#finish("not_found");
+      if (error?.status === 401) return this.#replaceToken();
+      if (error?.retryAfterSeconds) return this.#retry(error.message, error.retryAfterSeconds);
+      hubAnswers = error === undefined;
     }
-    this.#retry(end.reason || "the connection was lost");
+    const broken = kind === "websocket" && (lifeMs === undefined || end.code === cut);
+    if (broken && choice.failed(kind, lifeMs, hubAnswers) && this.#pauses === 0) return this.#open();
+    this.#retry(end.reason || "the connection was lost", end.retryAfterSeconds);
   }
 
   async #replaceToken(): Promise<void> {
-    let token: string | undefined | "replaced";
+    this.#setState({ phase: "connecting" });
+    const spent = this.#token;
     try {
-      token = await this.#unlessReplaced(this.#options.renewToken?.() ?? Promise.resolve(undefined));
-    } catch {
+      const token = await this.#options.renewToken?.();
+      if (token === undefined) return this.#finish("unauthorized");
+      this.#token = token;
+    } catch (error) {
+      const { status, message, retryAfterSeconds } = error as Partial<HubError>;
+      if (status === 404) return this.#finish("not_found");
+      if (status === 401 || status === 403) return this.#finish("unauthorized");
       // The hub could not be asked. The old token brings us back here.
-      return this.#retry("no new token could be had");
+      return this.#retry(message || "no new token could be had", retryAfterSeconds);
     }
-    if (token === "replaced") return;
-    if (token === undefined) return this.#finish("unauthorized");
-    this.#token = token;
-    this.#retry("the token has expired");
+    if (this.#isClosed()) return;
+    if (spent === undefined) this.#open();
+    else this.#retry("the token has expired");
   }
 
   /** Renews the token of the open connection, ahead of time. Failing here is harmless: 4401 asks again. */
@@ -291,38 +432,50 @@ export class SessionStream {
       const token = await this.#options.renewToken?.();
       if (token === undefined || this.#isClosed()) return;
       this.#token = token;
-      await this.#command({ type: "auth", data: { token } });
+      const transport = this.#link?.transport;
+      if (transport?.kind === "sse") this.#replace(transport);
+      else await this.#command({ type: "auth", data: { token } });
     } catch {
       // As above.
     }
   }
 
-  /** Waits for an answer during which the stream may have been closed. */
-  async #unlessReplaced<T>(answer: Promise<T>): Promise<T | "replaced"> {
-    this.#setState({ phase: "connecting" });
-    const value = await answer;
-    return this.#isClosed() ? "replaced" : value;
+  /** A reader fell behind, or caught up. The log waits at the hub meanwhile, which is what it is for. */
+  #pause(paused: boolean): void {
+    this.#pauses += paused ? 1 : -1;
+    if (this.#isClosed()) return;
+    if (this.#pauses === 0) this.reconnectNow();
+    else if (paused && this.#link) {
+      this.#dropAll();
+      this.#wait("the reader is behind", 0);
+    }
   }
 
-  #retry(reason: string, floorMs = 0): void {
-    this.#wait(reason, this.#backoff.next(floorMs));
+  #retry(reason: string, floorSeconds = 0): void {
+    this.#wait(reason, this.#backoff.next(1000 * floorSeconds));
   }
 
   #wait(reason: string, delayMs: number): void {
     if (this.#isClosed()) return;
-    this.#setState({ phase: "offline", retryAt: Date.now() + delayMs, reason });
     clearTimeout(this.#retryTimer);
-    this.#retryTimer = setTimeout(() => this.#open(), delayMs);
+    this.#setState({ phase: "offline", retryAt: Date.now() + delayMs, reason });
+    // While a reader is behind, only its catching up opens the next connection.
+    if (this.#pauses === 0) this.#retryTimer = setTimeout(() => this.#open(), delayMs);
   }
 
   #finish(reason: CloseReason): void {
     if (this.#isClosed()) return;
-    clearTimeout(this.#retryTimer);
-    const connection = this.#connection;
-    this.#connection = undefined;
-    connection?.close();
-    this.#commands.reject("all", new HubError("stream_closed", "the session's stream is closed"));
+    this.#options.signal?.removeEventListener("abort", this.#onAbort);
+    this.#dropAll();
+    this.#commands.reject("all", streamClosed());
+    for (const reader of this.#readers) this.#endReader(reader, reason);
+    this.#readers.clear();
     this.#setState({ phase: "closed", reason });
+  }
+
+  #endReader(reader: Reader<StreamItem>, reason: CloseReason): void {
+    const bad = reason === "not_found" || reason === "unauthorized";
+    reader.end(bad ? new HubError(reason, "the session cannot be read") : undefined);
   }
 
   #isClosed(): boolean {
@@ -330,21 +483,18 @@ export class SessionStream {
   }
 
   #setState(state: StreamState): void {
+    const now = this.#state;
     if (this.#isClosed()) return;
-    if (state.phase === this.#state.phase && state.phase !== "offline") return;
+    if (state.phase === now.phase && state.phase !== "offline" && transportOf(state) === transportOf(now)) return;
     this.#state = state;
     this.#options.onState?.(state);
   }
 }
 
-const controlTypes: Record<keyof ControlData, true> = {
-  connected: true,
-  caught_up: true,
-  gap: true,
-  expiring: true,
-  draining: true,
-};
+function streamClosed(): HubError {
+  return new HubError("stream_closed", "the session's stream is closed");
+}
 
-function isControl(frame: { type: string }): frame is ControlFrame {
-  return Object.hasOwn(controlTypes, frame.type);
+function transportOf(state: StreamState): TransportKind | undefined {
+  return "transport" in state ? state.transport : undefined;
 }

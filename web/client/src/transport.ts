@@ -4,26 +4,26 @@ import type { Decision, MessageContent } from "./events.js";
 export type Command =
   | { type: "message"; data: { content: MessageContent; messageId: string } }
   | { type: "approve"; data: ApproveData }
-  | { type: "cancel"; data: { messageId?: string } }
+  | { type: "cancel"; data: { messageId?: string | undefined } }
   | { type: "auth"; data: { token: string } };
 
 export type ApproveData =
   | { interactionId: string; optionId: string }
-  | { interactionId: string; decision: Decision; reason?: string };
+  | { interactionId: string; decision: Decision; reason?: string | undefined };
 
 export type IdentifiedCommand = Command & { id: string };
 
 /** The answer to one command, matched by the `id` that the client chose. */
 export type Reply =
-  | { type: "ack"; id: string; data: Record<string, unknown> }
+  | { type: "ack"; id: string; data: Record<string, unknown> | undefined }
   | { type: "error"; id: string; error: ReplyError };
 
-/** A refusal, by one of the API's error codes. */
+/** A refusal, by one of the API's error codes; `unreachable` where no answer of the hub's came. */
 export interface ReplyError {
   code: string;
   detail?: string;
   /** Seconds. */
-  retryAfter?: number;
+  retryAfter?: number | undefined;
   [field: string]: unknown;
 }
 
@@ -38,15 +38,19 @@ export interface StreamFrame {
 
 /** Why a connection is over. */
 export interface ConnectionEnd {
-  /** The WebSocket close code; 1006 when the connection was cut or never came to be. */
+  /** The WebSocket close code, or the one that says the same; 1006 when the connection was cut or never came to be. */
   code: number;
   reason: string;
+  /** The hub named a time before which to come back is of no use. Seconds. */
+  retryAfterSeconds?: number | undefined;
 }
 
-/** What a connection tells its owner. Nothing is called after `onEnd`, which is called once. */
+/** What a connection tells its owner. */
 export interface ConnectionHandlers {
   onFrame(frame: StreamFrame): void;
+  /** May come after the end, where a command travels beside the stream. */
   onReply(reply: Reply): void;
+  /** Called once; no frame comes after it. */
   onEnd(end: ConnectionEnd): void;
 }
 
@@ -54,16 +58,20 @@ export interface ConnectionHandlers {
 export interface Connection {
   /** Sends a command. Only valid after the stream's `connected` frame; its reply comes by `onReply`. */
   send(command: IdentifiedCommand): void;
+  /** Finds out soon whether the connection still lives: the machine slept, or its network changed. */
+  check(): void;
   /** Ends the connection. `onEnd` is not called for it. May be called twice. */
   close(): void;
 }
+
+export type TransportKind = "websocket" | "sse";
 
 /**
  * A way to reach a session's stream. It connects once and never retries: the
  * SessionStream decides when to open the next connection, and from where.
  */
 export interface Transport {
-  readonly kind: "websocket" | "sse";
+  readonly kind: TransportKind;
   /** Opens a connection that reads on after the cursor, with this credential. */
   open(after: string, token: string, handlers: ConnectionHandlers): Connection;
 }

@@ -1,11 +1,4 @@
-import type {
-  Connection,
-  ConnectionHandlers,
-  IdentifiedCommand,
-  Reply,
-  StreamFrame,
-  Transport,
-} from "./transport.js";
+import type { Connection, Reply, StreamFrame, Transport } from "./transport.js";
 
 const subprotocol = "sessionhub.v1";
 const open = 1; // WebSocket.OPEN, which not every implementation has as a static field
@@ -22,141 +15,96 @@ export interface WebSocketLike {
 
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
-export interface WebSocketTransportOptions {
-  /** Of the session's `/ws` route, with http(s) or ws(s) as its scheme. */
-  url: string;
+export interface WebSocketOptions {
   /** Needed where there is no global one, as in Node 20. */
-  webSocket?: WebSocketConstructor;
+  webSocket?: WebSocketConstructor | undefined;
   /** How often the `ping` command is sent. Milliseconds. */
-  pingIntervalMs?: number;
+  pingIntervalMs?: number | undefined;
   /** How long anything may take to come back after it. Milliseconds. */
-  pingTimeoutMs?: number;
+  pingTimeoutMs?: number | undefined;
+}
+
+/** The browser's own class, or Node's since 22. */
+export function globalWebSocket(): WebSocketConstructor | undefined {
+  return (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
 }
 
 /**
- * WebSocketTransport reaches a session over `/api/sessions/:id/ws`.
+ * Reaches a session over `/api/sessions/:id/ws`, whose address is `url`.
  *
  * The server's own pings are answered by the browser and are invisible to
  * scripts, so an idle session looks just like a dead network. The transport
  * therefore sends a `ping` command at intervals; a connection on which nothing
  * at all comes back in time is given up as cut (1006).
  */
-export class WebSocketTransport implements Transport {
-  readonly kind = "websocket";
-  readonly #url: string;
-  readonly #webSocket: WebSocketConstructor;
-  readonly #pingIntervalMs: number;
-  readonly #pingTimeoutMs: number;
+export function webSocketTransport(url: string, options: WebSocketOptions): Transport {
+  const { webSocket = globalWebSocket(), pingIntervalMs = 25_000, pingTimeoutMs = 10_000 } = options;
+  if (!webSocket) throw new TypeError("no global WebSocket here: pass one as `webSocket`");
+  return {
+    kind: "websocket",
+    open(after, token, { onFrame, onReply, onEnd }): Connection {
+      // A browser cannot set headers on a WebSocket, so the token travels as a
+      // subprotocol. The server selects the first and never echoes the token.
+      const socket = new webSocket(`${url}?after=${encodeURIComponent(after)}`, [subprotocol, `bearer.${token}`]);
+      let deadline: ReturnType<typeof setTimeout> | undefined;
+      let pings = 0;
+      let ended = false;
 
-  constructor(options: WebSocketTransportOptions) {
-    const constructor =
-      options.webSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
-    if (!constructor) {
-      throw new TypeError("no global WebSocket here: pass one as `webSocket`");
-    }
-    this.#webSocket = constructor;
-    this.#url = options.url.replace(/^http/, "ws");
-    this.#pingIntervalMs = options.pingIntervalMs ?? 25_000;
-    this.#pingTimeoutMs = options.pingTimeoutMs ?? 10_000;
-  }
+      const stop = () => {
+        ended = true;
+        clearInterval(pinger);
+        clearTimeout(deadline);
+      };
+      const end = (code: number, reason: string) => {
+        if (ended) return;
+        stop();
+        onEnd({ code, reason });
+      };
+      const giveUp = (reason: string) => {
+        end(1006, reason);
+        socket.close();
+      };
+      const write = (frame: object) => {
+        // After the socket began to close a send is lost without an error; the
+        // command stays unanswered, and its owner sends it again.
+        if (socket.readyState === open) socket.send(JSON.stringify(frame));
+      };
+      const check = () => {
+        if (ended || deadline !== undefined) return;
+        deadline = setTimeout(() => giveUp("nothing came back"), pingTimeoutMs);
+        write({ type: "ping", id: `ping${++pings}`, data: {} });
+      };
+      const pinger = setInterval(check, pingIntervalMs);
 
-  open(after: string, token: string, handlers: ConnectionHandlers): Connection {
-    const url = new URL(this.#url);
-    url.searchParams.set("after", after);
-    // A browser cannot set headers on a WebSocket, so the token travels as a
-    // subprotocol. The server selects the first and never echoes the token.
-    const socket = new this.#webSocket(url.href, [subprotocol, `bearer.${token}`]);
-    return new WebSocketConnection(socket, handlers, this.#pingIntervalMs, this.#pingTimeoutMs);
-  }
-}
+      socket.onclose = (event) => end(event.code, event.reason);
+      // An error is always followed by a close, which says what there is to say.
+      socket.onerror = () => {};
+      socket.onmessage = ({ data }) => {
+        if (ended) return;
+        // Any frame shows that the connection lives: behind a long replay, the
+        // answer to a ping may rightly be late.
+        clearTimeout(deadline);
+        deadline = undefined;
+        let frame: StreamFrame | Reply;
+        try {
+          frame = JSON.parse(data as string) as StreamFrame | Reply;
+        } catch {
+          // To skip it could hide an event; a new connection reads it again.
+          return giveUp("a frame that is no JSON");
+        }
+        if (frame.type !== "ack" && frame.type !== "error") onFrame(frame as StreamFrame);
+        else if (!String((frame as Reply).id).startsWith("ping")) onReply(frame as Reply);
+      };
 
-class WebSocketConnection implements Connection {
-  readonly #socket: WebSocketLike;
-  readonly #handlers: ConnectionHandlers;
-  readonly #pingTimeoutMs: number;
-  readonly #pinger: ReturnType<typeof setInterval>;
-  #deadline: ReturnType<typeof setTimeout> | undefined;
-  #pings = 0;
-  #ended = false;
-
-  constructor(
-    socket: WebSocketLike,
-    handlers: ConnectionHandlers,
-    pingIntervalMs: number,
-    pingTimeoutMs: number,
-  ) {
-    this.#socket = socket;
-    this.#handlers = handlers;
-    this.#pingTimeoutMs = pingTimeoutMs;
-    socket.onmessage = (event) => this.#receive(event.data);
-    socket.onclose = (event) => this.#end(event.code, event.reason);
-    // An error is always followed by a close, which says what there is to say.
-    socket.onerror = () => {};
-    // The first ping's deadline also bounds the handshake.
-    this.#pinger = setInterval(() => this.#ping(), pingIntervalMs);
-  }
-
-  send(command: IdentifiedCommand): void {
-    this.#write(command);
-  }
-
-  close(): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#stopTimers();
-    this.#socket.close(1000);
-  }
-
-  #write(frame: object): void {
-    // After the socket began to close a send is lost without an error; the
-    // command stays unanswered, and its owner sends it again.
-    if (this.#socket.readyState === open) this.#socket.send(JSON.stringify(frame));
-  }
-
-  #ping(): void {
-    if (this.#deadline !== undefined) return;
-    this.#deadline = setTimeout(() => {
-      this.#end(1006, "nothing came back");
-      this.#socket.close();
-    }, this.#pingTimeoutMs);
-    this.#write({ type: "ping", id: `ping${++this.#pings}`, data: {} });
-  }
-
-  #receive(message: unknown): void {
-    if (this.#ended) return;
-    // Any frame shows that the connection lives: behind a long replay, the
-    // answer to a ping may rightly be late.
-    clearTimeout(this.#deadline);
-    this.#deadline = undefined;
-    if (typeof message !== "string") return; // the protocol has text frames only
-
-    let frame: unknown;
-    try {
-      frame = JSON.parse(message);
-    } catch {
-      // To skip it could hide an event; a new connection reads it again.
-      this.#end(1006, "a frame that is no JSON");
-      this.#socket.close();
-      return;
-    }
-    if (typeof frame !== "object" || frame === null) return;
-    const type = (frame as { type?: unknown }).type;
-    if (type === "ack" || type === "error") {
-      if (!String((frame as Reply).id).startsWith("ping")) this.#handlers.onReply(frame as Reply);
-    } else if (typeof type === "string") {
-      this.#handlers.onFrame(frame as StreamFrame);
-    }
-  }
-
-  #end(code: number, reason: string): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#stopTimers();
-    this.#handlers.onEnd({ code, reason });
-  }
-
-  #stopTimers(): void {
-    clearInterval(this.#pinger);
-    clearTimeout(this.#deadline);
-  }
+      return {
+        send: write,
+        check,
+        close() {
+          if (ended) return;
+          stop();
+          socket.close(1000);
+        },
+      };
+    },
+  };
 }

@@ -14,35 +14,73 @@ export interface ReceivedCommand {
   data: Record<string, unknown>;
 }
 
+/** How frames travel to one client. */
+interface Wire {
+  send(text: string): void;
+  close(code: number, reason: string): void;
+  cut(): void;
+}
+
 /** One accepted connection, as the hub sees it. */
 export class Peer {
+  readonly kind: "websocket" | "sse";
   readonly after: string;
   readonly protocols: string;
+  readonly authorization: string;
+  /** What came on this WebSocket; SSE's commands are in the hub's `posts`. */
   readonly commands: ReceivedCommand[] = [];
   /** Called for each command but `ping`, which is answered by itself unless `mute`. */
   onCommand: (command: ReceivedCommand) => void = () => {};
   mute = false;
   pings = 0;
-  readonly socket: WebSocket;
+  /** The client went away, or was sent away. */
+  gone = false;
+  readonly #wire: Wire;
 
-  constructor(socket: WebSocket, request: IncomingMessage) {
-    this.socket = socket;
+  constructor(kind: Peer["kind"], wire: Wire, request: IncomingMessage) {
+    this.kind = kind;
+    this.#wire = wire;
     this.after = new URL(request.url ?? "", "http://hub").searchParams.get("after") ?? "";
     this.protocols = request.headers["sec-websocket-protocol"] ?? "";
+    this.authorization = request.headers.authorization ?? "";
+  }
+
+  static overWebSocket(socket: WebSocket, request: IncomingMessage): Peer {
+    const wire: Wire = {
+      send: (text) => socket.send(text),
+      close: (code, reason) => socket.close(code, reason),
+      cut: () => socket.terminate(),
+    };
+    const peer = new Peer("websocket", wire, request);
+    socket.on("close", () => (peer.gone = true));
     socket.on("message", (bytes) => {
       const command = JSON.parse(String(bytes)) as ReceivedCommand;
       if (command.type === "ping") {
-        this.pings++;
-        if (!this.mute) this.ack(command.id, {});
+        peer.pings++;
+        if (!peer.mute) peer.ack(command.id, {});
         return;
       }
-      this.commands.push(command);
-      this.onCommand(command);
+      peer.commands.push(command);
+      peer.onCommand(command);
     });
+    return peer;
+  }
+
+  static overSse(response: ServerResponse, request: IncomingMessage): Peer {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.flushHeaders();
+    const wire: Wire = {
+      send: (text) => response.write(`event: x\ndata: ${text}\n\n`),
+      close: () => response.end(),
+      cut: () => response.destroy(),
+    };
+    const peer = new Peer("sse", wire, request);
+    response.on("close", () => (peer.gone = true));
+    return peer;
   }
 
   send(frame: object): void {
-    this.socket.send(JSON.stringify(frame));
+    this.#wire.send(JSON.stringify(frame));
   }
 
   connected(epoch = "e1", lastSeq = 0): void {
@@ -73,12 +111,12 @@ export class Peer {
   }
 
   close(code: number, reason = ""): void {
-    this.socket.close(code, reason);
+    this.#wire.close(code, reason);
   }
 
   /** Cuts the connection without a close frame, as a crash does. */
   cut(): void {
-    this.socket.terminate();
+    this.#wire.cut();
   }
 }
 
@@ -87,8 +125,16 @@ export class ScriptedHub {
   readonly baseUrl: string;
   /** When set, the upgrade is refused with this status. */
   refuseUpgrade: number | undefined;
+  /** The upgrade is taken, and then nothing comes. */
+  swallowUpgrade = false;
   /** Answers GET /api/sessions/:id. */
   sessionStatus = 200;
+  /** When set, an SSE request is refused with this status. */
+  refuseEvents: { status: number; headers?: Record<string, string>; body?: string } | undefined;
+  /** What was sent by HTTP, in order. */
+  readonly posts: { route: string; authorization: string; data: Record<string, unknown> }[] = [];
+  /** Answers what is sent by HTTP; nothing: the connection is cut. */
+  onPost: (route: string, data: Record<string, unknown>) => { status: number; body: object } | undefined = () => ({ status: 202, body: {} });
   readonly #server;
   readonly #script: (peer: Peer, index: number) => void;
 
@@ -103,15 +149,39 @@ export class ScriptedHub {
         return;
       }
       sockets.handleUpgrade(request, raw, head, (socket) => {
-        const peer = new Peer(socket, request);
-        this.peers.push(peer);
-        this.#script(peer, this.peers.length - 1);
+        if (!this.swallowUpgrade) this.#accept(Peer.overWebSocket(socket, request));
       });
     });
-    server.on("request", (_request: IncomingMessage, response: ServerResponse) => {
-      response.writeHead(this.sessionStatus, { "content-type": "application/json" });
-      response.end(JSON.stringify({ code: "not_found" }));
-    });
+    server.on("request", (request: IncomingMessage, response: ServerResponse) => void this.#answer(request, response));
+  }
+
+  #accept(peer: Peer): void {
+    this.peers.push(peer);
+    this.#script(peer, this.peers.length - 1);
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const route = new URL(request.url!, "http://hub").pathname.replace(/^\/api\/sessions\/s\/?/, "");
+    const json = (status: number, body: object, headers: Record<string, string> = {}) => {
+      response.writeHead(status, { "content-type": "application/json", ...headers });
+      response.end(status === 204 ? undefined : JSON.stringify(body));
+    };
+    if (request.method === "POST") {
+      let body = "";
+      for await (const bytes of request) body += String(bytes);
+      const data = JSON.parse(body) as Record<string, unknown>;
+      this.posts.push({ route, authorization: request.headers.authorization ?? "", data });
+      const answer = this.onPost(route, data);
+      if (answer) json(answer.status, answer.body);
+      else request.socket.destroy();
+    } else if (route === "events") {
+      const { status, headers = {}, body } = this.refuseEvents ?? { status: 200 };
+      if (status === 200 && body === undefined) return this.#accept(Peer.overSse(response, request));
+      response.writeHead(status, headers);
+      response.end(body);
+    } else {
+      json(this.sessionStatus, { code: "not_found" });
+    }
   }
 
   /** `script` is run for each connection that is accepted; `index` counts them from 0. */

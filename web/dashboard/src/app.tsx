@@ -1,18 +1,26 @@
 import { useEffect } from "preact/hooks";
 import { hasKey, signInNeeded, signOut } from "./hub.js";
 import { NewSession } from "./new-session.js";
+import { askPermission, permission } from "./notify.js";
 import { route } from "./route.js";
 import { SessionList } from "./session-list.js";
-import { SessionPage } from "./session-page.js";
+import { SessionPage, SharedPage } from "./session-page.js";
 import { SignIn } from "./sign-in.js";
 
 /** The page: the list of sessions beside one of them; one or the other on a phone. */
 export function App() {
   const at = route.value;
   useEffect(() => {
-    if (at.page !== "session") document.title = "sessionhub";
+    if (at.page !== "session" && at.page !== "shared") document.title = "sessionhub";
   }, [at.page]);
 
+  if (at.page === "shared") {
+    return (
+      <main class="main shared">
+        <SharedPage key={`${at.sessionId} ${at.token}`} sessionId={at.sessionId} token={at.token} />
+      </main>
+    );
+  }
   if (signInNeeded.value) return <SignIn />;
   return (
     <div class="frame" data-page={at.page}>
@@ -31,6 +39,11 @@ export function App() {
           New session
         </a>
         <SessionList current={at.page === "session" ? at.sessionId : undefined} />
+        {permission.value === "default" && (
+          <button type="button" class="quiet sidebar-foot" onClick={() => void askPermission()} data-testid="notify">
+            Notify me when an agent needs me
+          </button>
+        )}
       </aside>
       <main class="main">
         {at.page === "session" && <SessionPage key={at.sessionId} sessionId={at.sessionId} />}

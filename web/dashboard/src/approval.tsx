@@ -38,6 +38,8 @@ export function Approval({ item, model }: { item: ApprovalItem; model: SessionMo
     );
   }
 
+  // The keys go to the one that waits longest.
+  const oldest = !model.readOnly && model.transcript.value.pending.value[0] === item;
   const hasContent = (request.content?.length ?? 0) > 0;
   const hasInput = isSomething(request.input);
   const hasDiff = request.content?.some((content) => content.type === "diff") ?? false;
@@ -68,19 +70,25 @@ export function Approval({ item, model }: { item: ApprovalItem; model: SessionMo
         ))}
       {!hasContent && !hasInput && <p class="muted">The agent gave no details but this title.</p>}
       <div class="actions" role="group" aria-label="Answers">
-        {request.options.map((option) => (
+        {request.options.map((option, index) => (
           <button
             key={option.optionId}
             type="button"
             class={`button ${optionClass(option.kind)}`}
-            disabled={sent !== undefined}
+            disabled={sent !== undefined || model.readOnly}
             aria-busy={sent === option.optionId}
             onClick={() => void answer(option)}
             data-testid="approval-option"
             data-kind={option.kind}
             data-option-id={option.optionId}
+            aria-keyshortcuts={oldest && index < 9 ? `${index + 1} Alt+${index + 1}` : undefined}
           >
             {option.name || option.optionId}
+            {oldest && index < 9 && (
+              <kbd aria-hidden="true" title={`Key ${index + 1}, or Alt+${index + 1} while you type`}>
+                {index + 1}
+              </kbd>
+            )}
           </button>
         ))}
       </div>

@@ -8,6 +8,8 @@ export function Composer({ model }: { model: SessionModel }) {
   const [stopping, setStopping] = useState(false);
   const [problem, setProblem] = useState("");
   const box = useRef<HTMLTextAreaElement>(null);
+  /** How far back in what was sent the box is, and what was in it before. */
+  const past = useRef({ back: 0, draft: "" });
   const status = model.transcript.value.status.value;
   const closed = model.connection.value.phase === "closed" || isOver(status);
   const busy = isBusy(status);
@@ -16,7 +18,18 @@ export function Composer({ model }: { model: SessionModel }) {
     if (text.trim() === "" || closed) return;
     void model.send(text);
     setText("");
+    past.current = { back: 0, draft: "" };
     box.current?.focus();
+  };
+  /** Goes through what was sent, as a shell does. False: there is nothing that way. */
+  const recall = (by: 1 | -1): boolean => {
+    const sent = model.sentTexts();
+    const { back, draft } = past.current;
+    const next = back + by;
+    if (next < 0 || next > sent.length) return false;
+    past.current = { back: next, draft: back === 0 ? text : draft };
+    setText(next === 0 ? past.current.draft : sent.at(-next)!);
+    return true;
   };
   const stop = async () => {
     setStopping(true);
@@ -53,12 +66,19 @@ export function Composer({ model }: { model: SessionModel }) {
           value={text}
           disabled={closed}
           placeholder={closed ? "This session takes no more messages" : busy ? "Queue a message…" : "Write a message…"}
-          onInput={(event) => setText(event.currentTarget.value)}
+          onInput={(event) => {
+            past.current.back = 0;
+            setText(event.currentTarget.value);
+          }}
           onKeyDown={(event) => {
-            // While an input method composes a character, Enter belongs to it.
-            if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+            // While an input method composes a character, the keys belong to it.
+            if (event.isComposing || event.shiftKey || event.altKey) return;
+            const { selectionStart: at, selectionEnd: to, value } = event.currentTarget;
+            const up = event.key === "ArrowUp" && at === to && !value.slice(0, at).includes("\n");
+            const down = event.key === "ArrowDown" && at === to && !value.slice(at).includes("\n");
+            if (event.key === "Enter") send();
+            else if (!(up && recall(1)) && !(down && recall(-1))) return;
             event.preventDefault();
-            send();
           }}
           aria-describedby="composer-hint"
           data-testid="message-box"
@@ -75,7 +95,7 @@ export function Composer({ model }: { model: SessionModel }) {
         </div>
       </div>
       <small class="muted composer-hint" id="composer-hint">
-        Enter sends, Shift+Enter makes a new line
+        Enter sends, Shift+Enter makes a new line, ↑ brings back what you sent
       </small>
     </form>
   );

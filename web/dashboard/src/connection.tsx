@@ -3,6 +3,11 @@ import type { SessionModel } from "./session-model.js";
 
 const transportNames = { websocket: "WebSocket", sse: "SSE" };
 
+const transportTitles = {
+  websocket: "Connected by WebSocket",
+  sse: "Connected by server-sent events, since a WebSocket did not get through from here",
+};
+
 const closedTexts = {
   closed: "Closed",
   session_ended: "Session ended",
@@ -13,6 +18,7 @@ const closedTexts = {
 /** How the page hangs on the hub, always in sight. */
 export function ConnectionState({ model }: { model: SessionModel }) {
   const state = model.connection.value;
+  const transport = model.transport.value;
   const [now, setNow] = useState(Date.now());
   useEffect(() => {
     if (state.phase !== "offline") return;
@@ -42,10 +48,10 @@ export function ConnectionState({ model }: { model: SessionModel }) {
       break;
   }
   return (
-    <span class="connection" data-testid="connection" data-state={state.phase} data-transport={model.transport}>
+    <span class="connection" data-testid="connection" data-state={state.phase} data-transport={transport}>
       <span class="dot" aria-hidden="true" />
       <span>{text}</span>
-      <span class="muted transport">{transportNames[model.transport]}</span>
+      <span class="muted transport" title={transportTitles[transport]}>{transportNames[transport]}</span>
       {state.phase === "offline" && (
         <button type="button" class="quiet" onClick={() => model.retryNow()} title={state.reason}>
           Retry now

@@ -54,6 +54,17 @@ export function forgetToken(sessionId: string): void {
   sessionStorage.removeItem(tokenName(sessionId));
 }
 
+const sharedName = (sessionId: string) => `sessionhub.shared.${sessionId}`;
+
+/** A shared link's token lives apart: it must not be taken for the user's own, nor the other way round. */
+export function keepSharedToken(sessionId: string, token: string): void {
+  sessionStorage.setItem(sharedName(sessionId), token);
+}
+
+export function sharedToken(sessionId: string): string | undefined {
+  return sessionStorage.getItem(sharedName(sessionId)) ?? undefined;
+}
+
 /** The session's token: the one at hand, or a new one. */
 export async function tokenFor(sessionId: string): Promise<string> {
   return sessionStorage.getItem(tokenName(sessionId)) ?? freshToken(sessionId);

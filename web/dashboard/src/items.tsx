@@ -8,8 +8,16 @@ import { isSomething, ToolContents, Value } from "./tool-content.js";
 import { watch } from "./transcript.js";
 import type { CompleteItem, GapItem, Item, OutputItem, PlanItem, ToolItem, UpdatesItem } from "./transcript.js";
 
-/** One item of the transcript. */
+/** One item of the transcript. The search finds it by its key. */
 export function ItemView({ item, model }: { item: Item; model: SessionModel }) {
+  return (
+    <div class={`item item-${item.kind}`} data-item={item.key}>
+      <Inner item={item} model={model} />
+    </div>
+  );
+}
+
+function Inner({ item, model }: { item: Item; model: SessionModel }) {
   watch(item);
   switch (item.kind) {
     case "message":
@@ -27,7 +35,7 @@ export function ItemView({ item, model }: { item: Item; model: SessionModel }) {
       );
     case "thought":
       return (
-        <Fold class="thought" summary={item.done ? "Thought" : "Thinking…"} testId="thought">
+        <Fold item={item} class="thought" summary={item.done ? "Thought" : "Thinking…"} testId="thought">
           {() => <Markdown item={item} />}
         </Fold>
       );
@@ -52,17 +60,33 @@ export function ItemView({ item, model }: { item: Item; model: SessionModel }) {
   }
 }
 
+/** What is unfolded stays so when it was out of sight, where it is not drawn. */
+const unfolded = new WeakSet<Item>();
+
 /** A fold whose inside is made only once it is open. */
 function Fold(props: {
+  item: Item;
   class: string;
   summary: ComponentChildren;
   testId: string;
   data?: Record<string, string>;
   children: () => ComponentChildren;
 }) {
-  const [open, setOpen] = useState(false);
+  const { item } = props;
+  const [open, setOpen] = useState(unfolded.has(item));
+  const toggle = (now: boolean) => {
+    setOpen(now);
+    if (now) unfolded.add(item);
+    else unfolded.delete(item);
+  };
   return (
-    <details class={`fold ${props.class}`} data-testid={props.testId} {...props.data} onToggle={(event) => setOpen(event.currentTarget.open)}>
+    <details
+      class={`fold ${props.class}`}
+      data-testid={props.testId}
+      {...props.data}
+      open={open}
+      onToggle={(event) => toggle(event.currentTarget.open)}
+    >
       <summary>{props.summary}</summary>
       {open && <div class="fold-body">{props.children()}</div>}
     </details>
@@ -125,7 +149,7 @@ function Tool({ item }: { item: ToolItem }) {
     </>
   );
   return (
-    <Fold class="tool" summary={summary} testId="tool-call" data={{ "data-status": status, "data-tool-call-id": call.toolCallId }}>
+    <Fold item={item} class="tool" summary={summary} testId="tool-call" data={{ "data-status": status, "data-tool-call-id": call.toolCallId }}>
       {() => (
         <>
           {location && (
@@ -238,7 +262,7 @@ function Updates({ item }: { item: UpdatesItem }) {
     </>
   );
   return (
-    <Fold class="updates" summary={summary} testId="agent-update">
+    <Fold item={item} class="updates" summary={summary} testId="agent-update">
       {() => updates.map((update, index) => <pre class="block" key={index}>{asText(update.raw)}</pre>)}
     </Fold>
   );

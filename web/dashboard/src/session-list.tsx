@@ -3,9 +3,12 @@ import { signal } from "@preact/signals";
 import type { Session, SessionList as Page } from "@sessionhub/client";
 import { ago, errorText, sessionName, statusLabels } from "./format.js";
 import { asUser } from "./hub.js";
+import { notifyApproval, permission } from "./notify.js";
 import { sessionHref } from "./route.js";
 
 const refreshMs = 4_000;
+/** While nobody looks, and only to notify. */
+const hiddenRefreshMs = 15_000;
 
 /** Grows to ask for a refresh now: after a session was made or deleted. */
 const refreshAsked = signal(0);
@@ -29,10 +32,11 @@ export function SessionList({ current }: { current: string | undefined }) {
       clearTimeout(timer);
       if (reading) return;
       reading = true;
-      if (!document.hidden) {
+      if (!document.hidden || permission.peek() === "granted") {
         try {
           const page = await asUser((hub) => hub.listSessions());
           if (stopped) return;
+          notifyNew(page.sessions);
           setFirst(page);
           setProblem("");
         } catch (error) {
@@ -41,7 +45,7 @@ export function SessionList({ current }: { current: string | undefined }) {
         }
       }
       reading = false;
-      timer = setTimeout(refresh, refreshMs);
+      timer = setTimeout(refresh, document.hidden ? hiddenRefreshMs : refreshMs);
     };
     void refresh();
     window.addEventListener("focus", refresh);
@@ -87,6 +91,19 @@ export function SessionList({ current }: { current: string | undefined }) {
       )}
     </nav>
   );
+}
+
+/** How many approvals each session waited for, when it was last read. */
+const knownPending = new Map<string, number>();
+
+function notifyNew(sessions: Session[]): void {
+  for (const session of sessions) {
+    const known = knownPending.get(session.sessionId);
+    if (known !== undefined && session.pendingApprovals > known) {
+      notifyApproval(session.sessionId, sessionName(session), "It waits for your approval.");
+    }
+    knownPending.set(session.sessionId, session.pendingApprovals);
+  }
 }
 
 function Row({ session, current }: { session: Session; current: boolean }) {

@@ -8,8 +8,9 @@ import {
   type SessionStream,
   type StreamState,
 } from "@sessionhub/client";
-import { errorText } from "./format.js";
-import { api, asUser, baseUrl, forgetToken, freshToken, hasKey, tokenFor } from "./hub.js";
+import { errorText, sessionName } from "./format.js";
+import { api, asUser, baseUrl, forgetToken, freshToken, hasKey, sharedToken, tokenFor } from "./hub.js";
+import { notifyApproval } from "./notify.js";
 import { Transcript } from "./transcript.js";
 
 /** A message that is on its way, or was refused. */
@@ -29,9 +30,13 @@ export class SessionModel {
   readonly transcript = signal(new Transcript());
   readonly connection = signal<StreamState>({ phase: "connecting" });
   readonly outgoing = signal<readonly Outgoing[]>([]);
+  /** The index of an item that has to be drawn, wherever the view is. */
+  readonly revealed = signal<number | undefined>(undefined);
   /** Why the page cannot show the session at all. */
   readonly problem = signal<string | undefined>(undefined);
-  transport: SessionStream["transport"] = "websocket";
+  readonly transport = signal<SessionStream["transport"]>("websocket");
+  /** A shared link shows a session, and can do nothing to it. */
+  readonly readOnly: boolean;
 
   #stream: SessionStream | undefined;
   /** Something was applied that is not shown yet. */
@@ -44,17 +49,15 @@ export class SessionModel {
   #frame = 0;
   #marks: GapData[] = [];
   #disposed = false;
-  readonly #online = () => this.#stream?.reconnectNow();
 
-  constructor(sessionId: string) {
+  constructor(sessionId: string, options: { readOnly?: boolean } = {}) {
     this.sessionId = sessionId;
-    window.addEventListener("online", this.#online);
+    this.readOnly = options.readOnly ?? false;
     void this.#start();
   }
 
   dispose(): void {
     this.#disposed = true;
-    window.removeEventListener("online", this.#online);
     clearTimeout(this.#timer);
     cancelAnimationFrame(this.#frame);
     this.#stream?.close();
@@ -67,6 +70,12 @@ export class SessionModel {
   /** Sends a refused message again, with the same id: if it did get through, it is not doubled. */
   async sendAgain(outgoing: Outgoing): Promise<void> {
     await this.#transmit({ ...outgoing, error: undefined });
+  }
+
+  /** What was sent to this session, oldest first; one that was sent twice in a row is there once. */
+  sentTexts(): string[] {
+    const texts = this.transcript.peek().items.flatMap((item) => (item.kind === "message" ? [item.text] : []));
+    return texts.filter((text, index) => text !== texts[index - 1]);
   }
 
   discard(messageId: string): void {
@@ -118,10 +127,18 @@ export class SessionModel {
     }
   }
 
+  /** The token at hand, or a new one. */
+  async token(): Promise<string> {
+    if (!this.readOnly) return tokenFor(this.sessionId);
+    const token = sharedToken(this.sessionId);
+    if (token === undefined) throw new HubError("unauthorized", "This link is not whole: ask for it again.");
+    return token;
+  }
+
   async #start(): Promise<void> {
     let token: string;
     try {
-      token = await tokenFor(this.sessionId);
+      token = await this.token();
     } catch (error) {
       if (!this.#disposed) this.problem.value = notFound(error) ? gone : errorText(error);
       return;
@@ -134,7 +151,7 @@ export class SessionModel {
   /** Reads the session's own fields again; the stream has everything else. */
   async refreshInfo(): Promise<void> {
     try {
-      const token = await tokenFor(this.sessionId);
+      const token = await this.token();
       const session = await api.peek().getSession(this.sessionId, { token });
       if (!this.#disposed) this.session.value = session;
     } catch {
@@ -149,9 +166,14 @@ export class SessionModel {
       baseUrl,
       sessionId: this.sessionId,
       token,
+      storage: sessionStorage,
       onEvent: (event) => {
         transcript.apply(event);
         if (event.type === "message") this.discard(event.data.messageId);
+        if (event.type === "tool_approval" && stream.state.phase === "live" && !this.readOnly) {
+          const session = this.session.peek();
+          notifyApproval(this.sessionId, session ? sessionName(session) : "A session", event.data.title);
+        }
         this.#schedule();
       },
       onControl: (frame) => {
@@ -163,12 +185,19 @@ export class SessionModel {
       onState: (state) => {
         // Who says that the page is live has to show what came before.
         if (state.phase === "live") transcript.flush();
-        if (this.#stream === stream) this.connection.value = state;
+        if (this.#stream === stream) {
+          this.connection.value = state;
+          this.transport.value = stream.transport;
+        }
         if (state.phase === "closed" && state.reason === "not_found" && transcript.items.length === 0) {
           this.problem.value = gone;
         }
+        if (state.phase === "closed" && state.reason === "unauthorized" && this.readOnly && transcript.items.length === 0) {
+          this.problem.value = "This link opens nothing any more. It may have expired, or been withdrawn.";
+        }
       },
       renewToken: async () => {
+        if (this.readOnly) return undefined;
         try {
           return await freshToken(this.sessionId);
         } catch (error) {
@@ -179,7 +208,7 @@ export class SessionModel {
       },
     });
     this.#stream = stream;
-    this.transport = stream.transport;
+    this.transport.value = stream.transport;
     this.connection.value = stream.state;
   }
 

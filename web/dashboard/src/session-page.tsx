@@ -1,26 +1,49 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { useSignalEffect } from "@preact/signals";
 import { Composer } from "./composer.js";
-import { ConnectionState } from "./connection.js";
-import { errorText, sessionName, statusLabels } from "./format.js";
-import { go } from "./route.js";
-import { refreshSessions, StatusPill } from "./session-list.js";
+import { statusLabels } from "./format.js";
+import { keepSharedToken } from "./hub.js";
+import { hideToken } from "./route.js";
+import { SearchBar } from "./search-bar.js";
+import { SessionHeader } from "./session-header.js";
 import { SessionModel } from "./session-model.js";
 import { TranscriptView } from "./transcript-view.js";
 
 /** One session. The caller gives it a key by the session's id, so that another session is another page. */
-export function SessionPage({ sessionId }: { sessionId: string }) {
+export function SessionPage({ sessionId, readOnly = false }: { sessionId: string; readOnly?: boolean }) {
   const [model, setModel] = useState<SessionModel>();
   useEffect(() => {
-    const opened = new SessionModel(sessionId);
+    const opened = new SessionModel(sessionId, { readOnly });
     setModel(opened);
     return () => opened.dispose();
-  }, [sessionId]);
+  }, [sessionId, readOnly]);
   return model ? <OpenSession model={model} /> : null;
+}
+
+/** A session by a read-only link. Its token leaves the address bar at once, and stays in this tab. */
+export function SharedPage({ sessionId, token }: { sessionId: string; token: string | undefined }) {
+  useState(() => {
+    if (token === undefined) return;
+    keepSharedToken(sessionId, token);
+    hideToken(sessionId);
+  });
+  return <SessionPage sessionId={sessionId} readOnly />;
 }
 
 function OpenSession({ model }: { model: SessionModel }) {
   const problem = model.problem.value;
+  const [searching, setSearching] = useState(false);
+  useApprovalKeys(model);
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      const wanted = event.key === "/" && !event.ctrlKey && !event.metaKey && !event.altKey && !isTyping(event.target);
+      if (!wanted || document.querySelector("dialog[open]")) return;
+      event.preventDefault();
+      setSearching(true);
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, []);
   if (problem) {
     return (
       <div class="empty">
@@ -29,103 +52,59 @@ function OpenSession({ model }: { model: SessionModel }) {
           <button type="button" class="button" onClick={() => model.restart()}>
             Try again
           </button>
-          <a class="button" href="#/">
-            All sessions
-          </a>
+          {!model.readOnly && (
+            <a class="button" href="#/">
+              All sessions
+            </a>
+          )}
         </div>
       </div>
     );
   }
   return (
     <div class="session">
-      <Header model={model} />
-      <TranscriptView model={model}>
-        <Outbox model={model} />
-        <Activity model={model} />
-      </TranscriptView>
+      <SessionHeader model={model} onSearch={() => setSearching(true)} />
+      <div class="session-body">
+        {searching && <SearchBar model={model} onClose={() => setSearching(false)} />}
+        <TranscriptView model={model}>
+          <Outbox model={model} />
+          <Activity model={model} />
+        </TranscriptView>
+      </div>
       <PendingNotice model={model} />
-      <Composer model={model} />
+      {model.readOnly ? (
+        <p class="read-only muted" data-testid="read-only">
+          You are watching by a read-only link.
+        </p>
+      ) : (
+        <Composer model={model} />
+      )}
       <Announcer model={model} />
     </div>
   );
 }
 
-function Header({ model }: { model: SessionModel }) {
-  const session = model.session.value;
-  const status = model.transcript.value.status.value ?? session?.status;
-  const name = session ? sessionName(session) : model.sessionId;
-  const pending = model.transcript.value.pending.value.length;
+/** 1 to 9 give the nth answer of the oldest approval; with Alt also while a text is being typed. */
+function useApprovalKeys(model: SessionModel): void {
   useEffect(() => {
-    document.title = `${pending > 0 ? "(!) " : ""}${name} – sessionhub`;
-  }, [name, pending]);
-  // The list beside it should not say something else until its next reading.
-  useEffect(refreshSessions, [status, pending]);
-
-  return (
-    <header class="session-header">
-      <a class="back" href="#/" aria-label="All sessions">
-        <span aria-hidden="true">←</span>
-      </a>
-      <div class="session-title">
-        <h1>{name}</h1>
-        <p class="muted session-facts">
-          {session && <span>{session.provider}</span>}
-          {session?.workingDirectory && <code title={session.workingDirectory}>{session.workingDirectory}</code>}
-        </p>
-      </div>
-      <div class="session-state">
-        {status && <StatusPill status={status} testId="status" />}
-        <ConnectionState model={model} />
-        <Delete model={model} name={name} />
-      </div>
-    </header>
-  );
+    if (model.readOnly) return;
+    const onKey = (event: KeyboardEvent) => {
+      const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code)?.[1];
+      if (!digit || event.ctrlKey || event.metaKey || event.shiftKey || event.repeat) return;
+      if (!event.altKey && isTyping(event.target)) return;
+      if (document.querySelector("dialog[open]")) return;
+      const button = pendingCard()?.querySelectorAll<HTMLButtonElement>("button[data-option-id]")[Number(digit) - 1];
+      if (!button) return;
+      event.preventDefault();
+      button.click();
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, [model]);
 }
 
-function Delete({ model, name }: { model: SessionModel; name: string }) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState("");
-  const remove = async () => {
-    setBusy(true);
-    setProblem("");
-    try {
-      await model.delete();
-      dialog.current?.close();
-      refreshSessions();
-      go("#/");
-    } catch (error) {
-      setProblem(errorText(error));
-      setBusy(false);
-    }
-  };
-  return (
-    <>
-      <button type="button" class="quiet" onClick={() => dialog.current?.showModal()} data-testid="delete">
-        Delete
-      </button>
-      <dialog ref={dialog} class="card" aria-labelledby="delete-title">
-        <h2 id="delete-title">Delete this session?</h2>
-        <p>
-          <strong>{name}</strong> stops at once, with everything its agent started. Its transcript is gone for good; files
-          that the agent wrote stay.
-        </p>
-        {problem && (
-          <p class="problem" role="alert">
-            {problem}
-          </p>
-        )}
-        <div class="actions">
-          <button type="button" class="button danger-solid" disabled={busy} onClick={() => void remove()} data-testid="confirm-delete">
-            Delete
-          </button>
-          <button type="button" class="button" onClick={() => dialog.current?.close()}>
-            Keep it
-          </button>
-        </div>
-      </dialog>
-    </>
-  );
+function isTyping(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.matches("input, textarea, select, [contenteditable]");
 }
 
 /** What was sent and is not in the log yet. */
@@ -182,7 +161,7 @@ function PendingNotice({ model }: { model: SessionModel }) {
   const [inSight, setInSight] = useState(false);
   useEffect(() => {
     const card = pendingCard();
-    if (!card) return;
+    if (!card) return setInSight(false);
     const observer = new IntersectionObserver((entries) => setInSight(entries.at(-1)!.isIntersecting));
     observer.observe(card);
     return () => {
@@ -193,13 +172,23 @@ function PendingNotice({ model }: { model: SessionModel }) {
 
   if (pending.length === 0 || inSight) return null;
   const show = () => {
-    const card = pendingCard();
-    card?.scrollIntoView({ block: "center" });
-    card?.querySelector("button")?.focus();
+    // It may be far up, where nothing is drawn.
+    model.revealed.value = model.transcript.peek().items.indexOf(pending[0]!);
+    requestAnimationFrame(() => {
+      const card = pendingCard();
+      card?.scrollIntoView({ block: "center" });
+      card?.querySelector("button")?.focus();
+    });
   };
   return (
     <div class="pending-notice">
-      <span>{pending.length === 1 ? "The agent waits for your approval." : `${pending.length} approvals wait for you.`}</span>
+      <span>
+        {model.readOnly
+          ? "The agent waits for an approval."
+          : pending.length === 1
+            ? "The agent waits for your approval."
+            : `${pending.length} approvals wait for you.`}
+      </span>
       <button type="button" class="quiet" onClick={show}>
         Show
       </button>

@@ -1,0 +1,30 @@
+import { signal } from "@preact/signals";
+
+// Browser notifications for approvals. They are shown while the page is out of
+// sight only: who looks at it sees the badge.
+
+const supported = "Notification" in window;
+
+/** `default` is: not asked yet. Undefined where a page cannot notify at all. */
+export const permission = signal<NotificationPermission | undefined>(supported ? Notification.permission : undefined);
+
+/** Must be called from a click, or the browser refuses without asking. */
+export async function askPermission(): Promise<void> {
+  if (supported) permission.value = await Notification.requestPermission();
+}
+
+/** One for each session at a time: the next replaces it. */
+export function notifyApproval(sessionId: string, session: string, question: string): void {
+  if (permission.peek() !== "granted" || !document.hidden) return;
+  try {
+    const notification = new Notification(`${session} needs you`, { body: question, tag: `sessionhub.${sessionId}` });
+    notification.onclick = () => {
+      window.focus();
+      location.hash = `#/s/${encodeURIComponent(sessionId)}`;
+      notification.close();
+    };
+  } catch {
+    // Some phones have the class and refuse it to pages.
+    permission.value = undefined;
+  }
+}

@@ -11,12 +11,12 @@ import { WebSocket } from "ws";
 import { connect, HubApi } from "../client/src/index.ts";
 import { FaultyProxy } from "../client/test/proxy.ts";
 import { startHub } from "./hub.mjs";
+import { roomyHub } from "./page.mjs";
 
 let hub;
 let api;
 before(async () => {
-  const args = ["--log-max-events", "40000", "--log-max-bytes", "64MiB", "--worker-capacity", "32", "--rate-sessions", "1000/s:1000", "--rate-messages", "1000/s:1000"];
-  hub = await startHub({ args });
+  hub = await startHub({ args: roomyHub });
   api = new HubApi({ baseUrl: hub.url });
 });
 after(() => hub?.stop());

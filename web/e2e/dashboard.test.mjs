@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
 import { startBrowser, startHub } from "./hub.mjs";
+import { answers, assertPieces, live, newContext as openContext, newSession as openSession, roomyHub, say, status, turnEnds } from "./page.mjs";
 
 const screenshots = process.env.SCREENSHOTS;
 let hub;
@@ -21,10 +22,8 @@ let complaints;
 let allowed;
 
 before(async () => {
-  // The log keeps more than by default, so that a stream of 20,000 pieces can be
-  // read again; and an idle agent keeps its place, so each test needs one.
-  const args = ["--log-max-events", "40000", "--log-max-bytes", "64MiB", "--worker-capacity", "32", "--rate-sessions", "1000/s:1000", "--rate-messages", "1000/s:1000"];
-  [hub, browser] = await Promise.all([startHub({ args }), startBrowser()]);
+  // The log keeps more than by default, so that a stream of 20,000 pieces can be read again.
+  [hub, browser] = await Promise.all([startHub({ args: roomyHub }), startBrowser()]);
   if (screenshots) await mkdir(screenshots, { recursive: true });
 });
 after(async () => {
@@ -42,51 +41,8 @@ afterEach(async () => {
   assert.deepEqual(rest, [], "a page complained");
 });
 
-async function newContext(options = {}) {
-  const made = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...options });
-  made.setDefaultTimeout(15_000);
-  await made.addInitScript(() => {
-    document.addEventListener("securitypolicyviolation", (event) => {
-      console.error(`CSP violation: ${event.violatedDirective} ${event.blockedURI}`);
-    });
-  });
-  made.on("page", (page) => {
-    page.on("console", (message) => {
-      if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
-    });
-    page.on("pageerror", (error) => complaints.push(String(error)));
-  });
-  return made;
-}
-
-/** Makes a session by clicking, and waits until its stream is live. */
-async function newSession(page, { title } = {}) {
-  await page.goto(hub.url);
-  await page.getByTestId("new-session").click();
-  await page.getByTestId("provider").selectOption("demo");
-  await page.getByTestId("workdir").fill(hub.workspace);
-  if (title) await page.getByTestId("title").fill(title);
-  await page.getByTestId("create").click();
-  await live(page);
-}
-
-const live = (page) => page.locator('[data-testid="connection"][data-state="live"]').waitFor();
-const status = (page, name) => page.locator(`[data-testid="status"][data-status="${name}"]`).waitFor();
-
-async function say(page, text) {
-  await page.getByTestId("message-box").fill(text);
-  await page.getByTestId("message-box").press("Enter");
-}
-
-/** Waits for the nth turn's end. */
-async function turnEnds(page, count = 1) {
-  await page.getByTestId("complete").nth(count - 1).waitFor();
-  await status(page, "idle");
-}
-
-async function answers(page) {
-  return (await page.getByTestId("answer").allTextContents()).join("");
-}
+const newContext = (options) => openContext(browser, complaints, options);
+const newSession = (page, options) => openSession(page, hub, options);
 
 async function shot(page, name) {
   if (screenshots) await page.screenshot({ path: join(screenshots, `${name}.png`) });
@@ -183,14 +139,6 @@ test("Stop also works while an approval waits", async () => {
   await page.locator('[data-testid="approval"][data-state="cancelled"]').waitFor();
   assert.equal(await page.getByTestId("approval-option").count(), 0);
 });
-
-/** Asserts that the stream's pieces are there, each once, in order. */
-function assertPieces(text, count) {
-  const indices = [...text.matchAll(/(\d+) (?=\D)/g)].map(([, index]) => Number(index));
-  const first = indices[0];
-  assert.ok(first === 0 || first === 1, `the stream begins with ${text.slice(0, 80)}`);
-  assert.deepEqual(indices, Array.from({ length: count }, (_, index) => first + index));
-}
 
 test("a reload in mid-stream keeps the session, and nothing is missing or repeated", async () => {
   const page = await context.newPage();

@@ -9,16 +9,16 @@ const startMs = 20_000;
 const stopMs = 15_000;
 
 /**
- * A hub of its own, with the demo agent and a fresh workspace. `stop` ends it
+ * A hub of its own, on a free port unless `listen` names one, with the demo agent and a fresh workspace. `stop` ends it
  * and removes the workspace; it rejects when the hub does not end by itself.
  */
-export async function startHub({ env = {}, args = [] } = {}) {
+export async function startHub({ env = {}, args = [], listen = "127.0.0.1:0" } = {}) {
   const binary = process.env.SESSIONHUB_BIN;
   if (!binary) throw new Error("SESSIONHUB_BIN has to name the built sessionhub binary");
   const workspace = await mkdtemp(join(tmpdir(), "sessionhub-e2e-"));
   const child = spawn(
     binary,
-    ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", workspace, ...args],
+    ["serve", "--listen", listen, "--admin-listen", "127.0.0.1:0", "--workspace-root", workspace, ...args],
     { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] },
   );
   let output = "";
@@ -41,6 +41,12 @@ export async function startHub({ env = {}, args = [] } = {}) {
   return {
     url,
     workspace,
+    /** Ends it as a crash does. */
+    async kill() {
+      child.kill("SIGKILL");
+      await ended;
+      await rm(workspace, { recursive: true, force: true });
+    },
     async stop() {
       child.kill("SIGTERM");
       const timer = setTimeout(() => child.kill("SIGKILL"), stopMs);

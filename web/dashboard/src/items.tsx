@@ -4,7 +4,7 @@ import { Approval } from "./approval.js";
 import { asText, clockTime } from "./format.js";
 import { MarkdownView } from "./markdown.js";
 import type { SessionModel } from "./session-model.js";
-import { isSomething, ToolContents, Value } from "./tool-content.js";
+import { Block, isSomething, ToolContents, Value } from "./tool-content.js";
 import { watch } from "./transcript.js";
 import type { CompleteItem, GapItem, Item, OutputItem, PlanItem, ToolItem, UpdatesItem } from "./transcript.js";
 
@@ -263,7 +263,7 @@ function Updates({ item }: { item: UpdatesItem }) {
   );
   return (
     <Fold item={item} class="updates" summary={summary} testId="agent-update">
-      {() => updates.map((update, index) => <pre class="block" key={index}>{asText(update.raw)}</pre>)}
+      {() => updates.map((update, index) => <Block key={index} text={asText(update.raw)} />)}
     </Fold>
   );
 }

@@ -91,6 +91,8 @@ function draw(block: Block, links: Links, element: HTMLElement): void {
   }
   const tokens = lexer.lex(block.source);
   element.replaceChildren(sanitize(marked.parser(tokens)));
+  // What scrolls has to be reached by the keyboard.
+  for (const pre of element.querySelectorAll("pre")) pre.tabIndex = 0;
   if (block.type === "code") element.append(copyButton(String((tokens[0] as { text?: string }).text ?? "")));
 }
 

@@ -196,16 +196,8 @@ export class SessionModel {
           this.problem.value = "This link opens nothing any more. It may have expired, or been withdrawn.";
         }
       },
-      renewToken: async () => {
-        if (this.readOnly) return undefined;
-        try {
-          return await freshToken(this.sessionId);
-        } catch (error) {
-          // Only a plain no ends the stream: it asks again if there was no answer.
-          if (error instanceof HubError && error.status !== undefined && error.status < 500) return undefined;
-          throw error;
-        }
-      },
+      // A refusal ends the stream; without an answer it asks again.
+      renewToken: async () => (this.readOnly ? undefined : freshToken(this.sessionId)),
     });
     this.#stream = stream;
     this.transport.value = stream.transport;

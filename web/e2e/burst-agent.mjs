@@ -1,0 +1,54 @@
+// An ACP agent for the browser tests: it says much, in many kinds, at a steady
+// rate. A prompt is "<events> <per second>"; 0 per second is as fast as it can.
+import { createInterface } from "node:readline";
+
+const send = (message) => process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
+const cancelled = new Set();
+let sessions = 0;
+
+/** The nth update: prose, tool calls that begin and end, thoughts. Each kind of item is its own. */
+function update(n) {
+  const toolCallId = `call-${n - (n % 4)}`;
+  switch (n % 4) {
+    case 0:
+      return { sessionUpdate: "tool_call", toolCallId, title: `Read part ${n}`, kind: "read", status: "in_progress", rawInput: { path: `src/part-${n}.ts` } };
+    case 1:
+      return { sessionUpdate: "tool_call_update", toolCallId, status: "completed", rawOutput: { lines: n } };
+    case 2:
+      return { sessionUpdate: "agent_thought_chunk", content: { type: "text", text: `Thinking about part ${n}.` } };
+    default:
+      return { sessionUpdate: "agent_message_chunk", content: { type: "text", text: `Part ${n} is **fine**, see \`src/part-${n}.ts\`.\n\n` } };
+  }
+}
+
+async function prompt(sessionId, text) {
+  const [count, perSecond] = text.split(" ").map(Number);
+  cancelled.delete(sessionId);
+  const began = Date.now();
+  for (let n = 0; n < count; n++) {
+    if (cancelled.has(sessionId)) return "cancelled";
+    send({ method: "session/update", params: { sessionId, update: update(n) } });
+    const due = perSecond > 0 ? began + (1000 * n) / perSecond : 0;
+    // Now and then others get their turn, and a full pipe its time.
+    if (due > Date.now()) await new Promise((resolve) => setTimeout(resolve, due - Date.now()));
+    else if (n % 200 === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (process.stdout.writableNeedDrain) await new Promise((resolve) => process.stdout.once("drain", resolve));
+  }
+  return "end_turn";
+}
+
+createInterface({ input: process.stdin }).on("line", async (line) => {
+  const { id, method, params } = JSON.parse(line);
+  switch (method) {
+    case "initialize":
+      return send({ id, result: { protocolVersion: 1, agentCapabilities: {}, authMethods: [] } });
+    case "session/new":
+      return send({ id, result: { sessionId: `burst-${++sessions}` } });
+    case "session/prompt":
+      return send({ id, result: { stopReason: await prompt(params.sessionId, params.prompt[0].text) } });
+    case "session/cancel":
+      return cancelled.add(params.sessionId);
+    default:
+      if (id !== undefined) send({ id, error: { code: -32601, message: `no ${method} here` } });
+  }
+});

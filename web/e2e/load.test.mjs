@@ -1,0 +1,85 @@
+// Much at once: 20,000 events in many kinds, and 200 a second on top. How long
+// the page is busy without a break is measured by the browser (long tasks).
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { after, before, test } from "node:test";
+
+import { startBrowser, startHub } from "./hub.mjs";
+import { live, newContext, newSession, roomyHub, say, status, turnEnds } from "./page.mjs";
+
+let hub;
+let browser;
+let folder;
+const complaints = [];
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "sessionhub-load-"));
+  const providers = join(folder, "providers.yaml");
+  const agent = fileURLToPath(new URL("./burst-agent.mjs", import.meta.url));
+  await writeFile(providers, `burst:\n  command: ${JSON.stringify(process.execPath)}\n  args: [${JSON.stringify(agent)}]\n`);
+  hub = await startHub({ args: [...roomyHub, "--providers-file", providers] });
+  browser = await startBrowser();
+});
+after(async () => {
+  await browser?.close();
+  await hub?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+test("20,000 events, and then 200 a second, leave the page smooth", async (t) => {
+  const context = await newContext(browser, complaints);
+  await context.addInitScript(() => {
+    window.longTasks = [];
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) window.longTasks.push(Math.round(entry.duration));
+    }).observe({ entryTypes: ["longtask"] });
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
+  await newSession(page, hub, { provider: "burst" });
+  await say(page, "20000 0");
+  await turnEnds(page);
+  const measure = async (name) => {
+    const tasks = (await page.evaluate(() => window.longTasks.splice(0))).sort((a, b) => b - a);
+    const sum = tasks.reduce((total, ms) => total + ms, 0);
+    t.diagnostic(`${name}: ${tasks.length} long tasks, ${sum} ms in all, the longest ${tasks.slice(0, 3).join(", ")} ms`);
+    return { longest: tasks[0] ?? 0, sum };
+  };
+  const first = await measure("20,000 events as fast as they come");
+  // On a machine with nothing else to do, about 100 ms each. The bounds leave room for one that has.
+  assert.ok(first.longest < 2_000, `the page hung for ${first.longest} ms while they came`);
+
+  await page.reload();
+  await live(page);
+  await page.getByTestId("complete").waitFor();
+  const replay = await measure("their replay");
+  assert.ok(replay.longest < 2_000, `the page hung for ${replay.longest} ms while they were replayed`);
+  // Most of the transcript is not in the page.
+  const drawn = await page.locator("[data-item]").count();
+  assert.ok(drawn < 1_000, `${drawn} items are drawn`);
+
+  const began = Date.now();
+  await say(page, "1000 200");
+  await status(page, "running");
+  await status(page, "idle");
+  const seconds = (Date.now() - began) / 1000;
+  const streaming = await measure(`1,000 events in ${seconds.toFixed(1)} s on top`);
+  assert.ok(streaming.longest < 1_000, `the page hung for ${streaming.longest} ms in mid-stream`);
+  assert.ok(streaming.sum < 0.4 * 1000 * seconds, `long tasks took ${streaming.sum} ms of ${seconds} s`);
+
+  // From end to end of it, and back: what comes into sight is drawn, and in order.
+  const scroll = (top) => page.getByTestId("transcript").evaluate((view, to) => view.scrollTo(0, to < 0 ? view.scrollHeight : to), top);
+  await scroll(0);
+  await page.getByText("Read part 0", { exact: true }).waitFor();
+  await scroll(-1);
+  await page.getByText("Part 999 is").waitFor();
+  await page.getByTestId("search").click();
+  await page.getByTestId("search-box").fill("Read part 10004");
+  await page.getByText("Read part 10004", { exact: true }).waitFor();
+  await measure("scrolling and searching");
+  assert.deepEqual(complaints, []);
+  await context.close();
+});

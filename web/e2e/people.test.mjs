@@ -1,0 +1,263 @@
+// What people do with the dashboard beyond talking: answer by key, look for
+// something, take it along, show it to somebody, hear that they are needed.
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+
+import { startBrowser, startHub } from "./hub.mjs";
+import { assertAccessible, live, newContext, newSession, roomyHub, say, status, turnEnds } from "./page.mjs";
+
+let hub;
+let browser;
+let context;
+let complaints;
+let allowed;
+
+before(async () => {
+  [hub, browser] = await Promise.all([startHub({ args: roomyHub }), startBrowser()]);
+});
+after(async () => {
+  await browser?.close();
+  await hub?.stop();
+});
+beforeEach(async () => {
+  complaints = [];
+  allowed = undefined;
+  context = await newContext(browser, complaints);
+});
+afterEach(async () => {
+  await context.close();
+  const rest = complaints.filter((complaint) => !allowed?.test(complaint));
+  assert.deepEqual(rest, [], "a page complained");
+});
+
+test("keys answer an approval, but not what is being typed, unless with Alt", async () => {
+  const page = await context.newPage();
+  await newSession(page, hub);
+  await say(page, "/write by-key.txt hi");
+  const option = page.locator('[data-testid="approval-option"][data-kind="allow_once"]');
+  await option.waitFor();
+  const key = (await option.getAttribute("aria-keyshortcuts")).split(" ")[0];
+  await page.getByTestId("message-box").pressSequentially(key);
+  assert.equal(await page.getByTestId("message-box").inputValue(), key);
+  assert.equal(await page.locator('[data-testid="approval"][data-state="pending"]').count(), 1);
+  await page.getByTestId("transcript").focus();
+  await page.keyboard.press(key);
+  await turnEnds(page);
+  assert.equal((await readFile(join(hub.workspace, "by-key.txt"), "utf8")).trim(), "hi");
+
+  await say(page, "/write by-alt.txt hi");
+  const refusal = page.locator('[data-testid="approval-option"][data-kind="reject_once"]');
+  await refusal.waitFor();
+  const alt = (await refusal.getAttribute("aria-keyshortcuts")).split(" ")[1];
+  await page.getByTestId("message-box").focus();
+  await page.keyboard.press(alt);
+  await turnEnds(page, 2);
+  assert.equal(existsSync(join(hub.workspace, "by-alt.txt")), false);
+});
+
+test("the arrow up brings back what was sent, and down the draft", async () => {
+  const page = await context.newPage();
+  await newSession(page, hub);
+  for (const [index, text] of ["first", "second"].entries()) {
+    await say(page, text);
+    await turnEnds(page, index + 1);
+  }
+  const box = page.getByTestId("message-box");
+  await box.fill("draft");
+  const seen = [];
+  for (const key of ["ArrowUp", "ArrowUp", "ArrowUp", "ArrowDown", "ArrowDown"]) {
+    await box.press(key);
+    seen.push(await box.inputValue());
+  }
+  // At the oldest there is nothing further up; with the cursor at the end, each way goes on.
+  assert.deepEqual(seen, ["second", "first", "first", "second", "draft"]);
+  await box.fill("two\nlines");
+  await box.press("ArrowUp");
+  assert.equal(await box.inputValue(), "two\nlines", "there the key moves in the text");
+});
+
+test("the search finds text in what is folded, and walks through it", async () => {
+  const page = await context.newPage();
+  await newSession(page, hub);
+  await say(page, "/think the needle is in a haystack");
+  await turnEnds(page);
+  await say(page, "where is the Needle?");
+  await turnEnds(page, 2);
+  await page.getByTestId("transcript").focus();
+  await page.keyboard.press("/");
+  const box = page.getByTestId("search-box");
+  await box.fill("needle");
+  const count = page.getByTestId("search-count");
+  await page.waitForFunction(() => /^1 of [2-9]/.test(document.querySelector('[data-testid="search-count"]').textContent));
+  const total = Number((await count.textContent()).split(" ").at(-1));
+  // The highlight follows, and opens the fold in which a match is.
+  await page.waitForFunction(() => [...(CSS.highlights.get("found") ?? [])].some((range) => /needle/i.test(range.toString())));
+  let opened = false;
+  for (let step = 2; step <= total; step++) {
+    await box.press("Enter");
+    await page.waitForFunction((text) => document.querySelector('[data-testid="search-count"]').textContent === text, `${step} of ${total}`);
+    await page.waitForFunction(() => [...CSS.highlights.get("found")].every((range) => range.startContainer.isConnected));
+    opened ||= (await page.locator('[data-testid="thought"][open]').count()) > 0;
+  }
+  await page.locator('[data-testid="thought"][open]').waitFor();
+  await box.fill("not to be found");
+  await page.waitForFunction(() => document.querySelector('[data-testid="search-count"]').textContent === "Nothing found");
+  await box.press("Escape");
+  assert.equal(await box.count(), 0);
+});
+
+test("the transcript is exported as Markdown and as the log itself", async () => {
+  const page = await context.newPage();
+  await newSession(page, hub, { title: "Export: me/now" });
+  await say(page, "/write exported.txt ```");
+  await page.locator('[data-testid="approval-option"][data-kind="allow_once"]').click();
+  await turnEnds(page);
+  const download = async (testId) => {
+    if (!(await page.getByTestId(testId).isVisible())) await page.getByTestId("export").click();
+    const [file] = await Promise.all([page.waitForEvent("download"), page.getByTestId(testId).click()]);
+    return { name: file.suggestedFilename(), text: await readFile(await file.path(), "utf8") };
+  };
+  const markdown = await download("export-markdown");
+  assert.equal(markdown.name, "Export-me-now.md");
+  assert.match(markdown.text, /^# Export: me\/now\n/);
+  assert.match(markdown.text, /\/write exported\.txt/);
+  assert.match(markdown.text, /\*\*Approval\*\*: .*exported\.txt/);
+  const json = JSON.parse((await download("export-json")).text);
+  assert.equal(json.session.title, "Export: me/now");
+  assert.deepEqual(json.events.map((event) => event.seq), json.events.map((_, index) => index + 1));
+  assert.equal(json.events.length, json.session.lastSeq);
+});
+
+test("a shared link shows the session live, changes nothing, and hides its token", async () => {
+  allowed = /403/;
+  const page = await context.newPage();
+  await newSession(page, hub, { title: "Shared" });
+  await page.getByTestId("share").click();
+  await page.getByTestId("make-link").click();
+  const link = await page.getByTestId("share-link").inputValue();
+  await page.keyboard.press("Escape");
+  assert.equal(new URL(link).search, "", "no token in the query");
+
+  const guests = await newContext(browser, complaints);
+  const guest = await guests.newPage();
+  const requests = [];
+  guest.on("request", (request) => requests.push(request.url()));
+  await guest.goto(link);
+  await live(guest);
+  const token = /[^/]+$/.exec(new URL(link).hash)[0];
+  assert.equal(guest.url().includes(token), false, "the token left the address bar");
+  assert.equal(requests.some((url) => url.includes(token)), false, "the token is in no address");
+  for (const name of ["message-box", "delete", "share", "new-session", "session-row"]) {
+    assert.equal(await guest.getByTestId(name).count(), 0, name);
+  }
+
+  await say(page, "/approve Paint the shed");
+  const card = guest.locator('[data-testid="approval"][data-state="pending"]');
+  await card.waitFor();
+  for (const option of await card.getByTestId("approval-option").all()) assert.equal(await option.isDisabled(), true);
+  await guest.getByTestId("transcript").focus();
+  await guest.keyboard.press("1");
+
+  // What the page does not offer, the hub refuses.
+  const sessionId = decodeURIComponent(/view\/([^/]+)/.exec(guest.url())[1]);
+  for (const [route, body] of [
+    ["messages", { content: "hi" }],
+    ["approve", { interactionId: await card.getAttribute("data-interaction-id"), decision: "allow_once" }],
+    ["cancel", {}],
+    ["token", { scope: "read write" }],
+  ]) {
+    const refused = await guest.evaluate(
+      async ([url, bearer, data]) => {
+        const answer = await fetch(url, { method: "POST", headers: { authorization: `Bearer ${bearer}`, "content-type": "application/json" }, body: JSON.stringify(data) });
+        return [answer.status, (await answer.json()).code];
+      },
+      [`${hub.url}/api/sessions/${sessionId}/${route}`, token, body],
+    );
+    assert.deepEqual(refused, [403, "insufficient_scope"], route);
+  }
+  assert.equal(await guest.locator('[data-testid="approval"][data-state="pending"]').count(), 1);
+  await guest.reload();
+  await live(guest);
+  await page.locator('[data-testid="approval-option"][data-kind="allow_once"]').click();
+  await guest.locator('[data-testid="approval"][data-state="selected"]').waitFor();
+  await turnEnds(page);
+  await turnEnds(guest);
+  await guests.close();
+});
+
+test("a page out of sight notifies of an approval, once somebody allowed it", async () => {
+  await context.grantPermissions(["notifications"], { origin: hub.url });
+  await context.addInitScript(() => {
+    window.notified = [];
+    window.Notification = class {
+      static permission = "granted";
+      constructor(title, options) {
+        window.notified.push({ title, ...options });
+      }
+    };
+    Object.defineProperty(document, "hidden", { get: () => window.unseen === true });
+  });
+  const page = await context.newPage();
+  await newSession(page, hub, { title: "Shed" });
+  await say(page, "/approve Paint the shed");
+  await status(page, "requires_action");
+  assert.deepEqual(await page.evaluate(() => window.notified), [], "who looks needs no notification");
+  await page.getByTestId("stop").click();
+  await turnEnds(page);
+  await page.evaluate(() => (window.unseen = true));
+  await say(page, "/approve Paint it twice");
+  await page.waitForFunction(() => window.notified.length === 1);
+  const [{ title, body }] = await page.evaluate(() => window.notified);
+  assert.match(title, /Shed needs you/);
+  assert.match(body, /Paint it twice/);
+  assert.match(await page.title(), /^\(!\)/);
+  await page.evaluate(() => (window.unseen = false));
+  await page.getByTestId("stop").click();
+});
+
+test("axe finds nothing serious on any page, light or dark, wide or narrow", async () => {
+  const page = await context.newPage();
+  await newSession(page, hub, { title: "Everything at once" });
+  let turn = 0;
+  for (const text of ["# Hello\n\n`code`", "/think about it", "/plan", "/fail the printer is on fire"]) {
+    await say(page, text);
+    await turnEnds(page, ++turn);
+  }
+  await say(page, "/write axe.txt hi");
+  await status(page, "requires_action");
+  for (const [name, options] of [
+    ["light", {}],
+    ["dark", { colorScheme: "dark" }],
+    ["phone", { viewport: { width: 390, height: 780 }, hasTouch: true }],
+  ]) {
+    const dressed = await newContext(browser, complaints, options);
+    const view = await dressed.newPage();
+    await view.goto(page.url());
+    await live(view);
+    for (const summary of await view.locator("details.fold > summary").all()) await summary.click();
+    await view.getByTestId("search").click();
+    await view.getByTestId("search-box").fill("hello");
+    await view.getByTestId("export").click();
+    // On a phone the list is a page of its own; elsewhere it is beside the session.
+    await assertAccessible(view, `a session with search and menu, ${name}`);
+    await view.getByTestId("export").click();
+    await view.getByTestId("share").click();
+    await view.getByTestId("make-link").click();
+    await view.getByTestId("share-link").waitFor();
+    await assertAccessible(view, `the share dialog, ${name}`);
+    await view.keyboard.press("Escape");
+    await view.goto(`${hub.url}/#/new`);
+    await view.getByTestId("provider").locator("option").first().waitFor({ state: "attached" });
+    await assertAccessible(view, `a new session, ${name}`);
+    if (name === "phone") {
+      await view.goto(`${hub.url}/#/`);
+      await view.getByTestId("session-row").first().waitFor();
+      await assertAccessible(view, `the list, ${name}`);
+    }
+    await dressed.close();
+  }
+  await page.getByTestId("stop").click();
+});

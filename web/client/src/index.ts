@@ -25,7 +25,7 @@ export interface ConnectOptions
    * `auto`: WebSocket, and SSE where that does not get through or does not
    * last. SSE alone where there is no WebSocket, as in Node 20 without one.
    */
-  transport?: "auto" | "websocket" | "sse";
+  transport?: "auto" | "websocket" | "sse" | undefined;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { computed, signal } from "@preact/signals";
-import { HubApi, HubError } from "@sessionhub/client";
+import { HubApi, HubError, type ConnectOptions } from "@sessionhub/client";
 
 // How the page reaches its hub, and as whom. The API key and the sessions'
 // tokens live in sessionStorage: they outlast a reload, not the tab.
@@ -7,9 +7,18 @@ import { HubApi, HubError } from "@sessionhub/client";
 const keyName = "sessionhub.apiKey";
 const tokenName = (sessionId: string) => `sessionhub.token.${sessionId}`;
 
-export const baseUrl = new URL(".", document.baseURI);
+/** The hub is where the page came from, unless `setHub` says otherwise. */
+export let baseUrl = new URL(".", document.baseURI);
+export let transport: ConnectOptions["transport"] = "auto";
 
 const apiKey = signal(sessionStorage.getItem(keyName) ?? "");
+
+/** For a page that comes from elsewhere, such as an extension's. To be called before anything is shown. */
+export function setHub(hub: { baseUrl: URL; apiKey: string; transport: ConnectOptions["transport"] }): void {
+  baseUrl = hub.baseUrl;
+  transport = hub.transport;
+  if (hub.apiKey !== "") apiKey.value = hub.apiKey;
+}
 
 /** The hub wants a key, or does not want this one. */
 export const signInNeeded = signal(false);

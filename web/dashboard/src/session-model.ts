@@ -9,7 +9,7 @@ import {
   type StreamState,
 } from "@sessionhub/client";
 import { errorText, sessionName } from "./format.js";
-import { api, asUser, baseUrl, forgetToken, freshToken, hasKey, sharedToken, tokenFor } from "./hub.js";
+import { api, asUser, baseUrl, forgetToken, freshToken, hasKey, sharedToken, tokenFor, transport } from "./hub.js";
 import { notifyApproval } from "./notify.js";
 import { Transcript } from "./transcript.js";
 
@@ -166,6 +166,7 @@ export class SessionModel {
       baseUrl,
       sessionId: this.sessionId,
       token,
+      transport,
       storage: sessionStorage,
       onEvent: (event) => {
         transcript.apply(event);

@@ -1,6 +1,6 @@
 import { useRef, useState } from "preact/hooks";
 import { clockTime, errorText } from "./format.js";
-import { asUser } from "./hub.js";
+import { asUser, baseUrl } from "./hub.js";
 import { sharedHref } from "./route.js";
 import type { SessionModel } from "./session-model.js";
 
@@ -23,7 +23,7 @@ export function Share({ model }: { model: SessionModel }) {
     setCopied("");
     try {
       const { token, expiresAt } = await asUser((hub) => hub.mintToken(model.sessionId, { scope: "read", ttlSeconds: seconds }));
-      const url = new URL(document.baseURI);
+      const url = new URL(baseUrl);
       url.hash = sharedHref(model.sessionId, token);
       setLink({ href: url.href, until: expiresAt });
     } catch (error) {

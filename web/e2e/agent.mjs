@@ -1,5 +1,6 @@
-// An ACP agent for the browser tests: it says much, in many kinds, at a steady
-// rate. A prompt is "<events> <per second>"; 0 per second is as fast as it can.
+// An ACP agent for the browser tests. "<events> <per second>" makes it say much,
+// in many kinds, at a steady rate; 0 per second is as fast as it can. "attack"
+// makes it put HTML and scripts wherever an agent has a word.
 import { createInterface } from "node:readline";
 
 const send = (message) => process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
@@ -21,7 +22,55 @@ function update(n) {
   }
 }
 
+const html = `<img src=x onerror="window.hit='image'"><script>window.hit='script'</script><svg onload="window.hit='svg'">`;
+const link = "javascript:window.hit='link'";
+let asked = 0;
+
+async function attack(sessionId) {
+  const updates = [
+    { sessionUpdate: "agent_message_chunk", content: { type: "text", text: `${html}\n\n[click](${link}) <a href="${link}">here</a> ![x](http://127.0.0.1:9/seen.png)\n\n` } },
+    { sessionUpdate: "agent_thought_chunk", content: { type: "text", text: html } },
+    { sessionUpdate: "plan", entries: [{ content: html, priority: html, status: html }] },
+    {
+      sessionUpdate: "tool_call",
+      toolCallId: html,
+      title: html,
+      kind: "edit",
+      status: "completed",
+      locations: [{ path: `/tmp/${html}` }],
+      rawInput: { [html]: html },
+      rawOutput: html,
+      content: [
+        { type: "diff", path: `/tmp/${html}`, oldText: html, newText: `${html}!` },
+        { type: "content", content: { type: "text", text: html } },
+        { type: "content", content: { type: "resource_link", uri: link, name: html } },
+      ],
+    },
+    { sessionUpdate: html, [html]: html },
+  ];
+  for (const update of updates) send({ method: "session/update", params: { sessionId, update } });
+  const id = `ask-${++asked}`;
+  const answered = new Promise((resolve) => answers.set(id, resolve));
+  send({
+    id,
+    method: "session/request_permission",
+    params: {
+      sessionId,
+      toolCall: { toolCallId: "asks", title: html, kind: "edit", rawInput: { path: html } },
+      options: [
+        { optionId: html, name: html, kind: "allow_once" },
+        { optionId: "no", name: "No", kind: "reject_once" },
+      ],
+    },
+  });
+  await answered;
+  return "end_turn";
+}
+
+const answers = new Map();
+
 async function prompt(sessionId, text) {
+  if (text === "attack") return attack(sessionId);
   const [count, perSecond] = text.split(" ").map(Number);
   cancelled.delete(sessionId);
   const began = Date.now();
@@ -39,6 +88,7 @@ async function prompt(sessionId, text) {
 
 createInterface({ input: process.stdin }).on("line", async (line) => {
   const { id, method, params } = JSON.parse(line);
+  if (method === undefined) return answers.get(id)?.();
   switch (method) {
     case "initialize":
       return send({ id, result: { protocolVersion: 1, agentCapabilities: {}, authMethods: [] } });

@@ -1,5 +1,4 @@
-// Much at once: 20,000 events in many kinds, and 200 a second on top. How long
-// the page is busy without a break is measured by the browser (long tasks).
+// Agents that say much, and agents that mean harm.
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,10 +15,10 @@ let folder;
 const complaints = [];
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), "sessionhub-load-"));
+  folder = await mkdtemp(join(tmpdir(), "sessionhub-agents-"));
   const providers = join(folder, "providers.yaml");
-  const agent = fileURLToPath(new URL("./burst-agent.mjs", import.meta.url));
-  await writeFile(providers, `burst:\n  command: ${JSON.stringify(process.execPath)}\n  args: [${JSON.stringify(agent)}]\n`);
+  const agent = fileURLToPath(new URL("./agent.mjs", import.meta.url));
+  await writeFile(providers, `scripted:\n  command: ${JSON.stringify(process.execPath)}\n  args: [${JSON.stringify(agent)}]\n`);
   hub = await startHub({ args: [...roomyHub, "--providers-file", providers] });
   browser = await startBrowser();
 });
@@ -29,6 +28,38 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+test("HTML and scripts in all that an agent can name are shown as text, and do nothing", async () => {
+  const context = await newContext(browser, complaints);
+  const page = await context.newPage();
+  const asked = [];
+  page.on("request", (request) => asked.push(request.url()));
+  await newSession(page, hub, { provider: "scripted", title: "<img src=x onerror=window.hit='title'>" });
+  await say(page, "attack");
+  const card = page.locator('[data-testid="approval"][data-state="pending"]');
+  await card.waitFor();
+  for (const summary of await page.locator("details > summary").all()) await summary.click();
+  const inert = async () => {
+    assert.equal(await page.evaluate(() => window.hit), undefined);
+    const transcript = page.getByTestId("transcript");
+    assert.equal(await transcript.locator("img, script, iframe, svg, [onerror], [onload], [href^='javascript:' i]").count(), 0);
+    assert.equal(await page.locator(".sidebar img").count(), 0);
+  };
+  await inert();
+  for (const testId of ["answer", "thought", "plan", "tool-call"]) {
+    assert.match(await page.getByTestId(testId).first().textContent(), /<img src=x/, testId);
+  }
+  await page.getByTestId("search").click();
+  await page.getByTestId("search-box").fill("<img");
+  await page.waitForFunction(() => /^1 of/.test(document.querySelector('[data-testid="search-count"]').textContent));
+  await card.locator('[data-kind="allow_once"]').click();
+  await turnEnds(page);
+  await inert();
+  assert.deepEqual(asked.filter((url) => !url.startsWith(hub.url)), [], "nothing was loaded from elsewhere");
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+// How long the page is busy without a break is measured by the browser (long tasks).
 test("20,000 events, and then 200 a second, leave the page smooth", async (t) => {
   const context = await newContext(browser, complaints);
   await context.addInitScript(() => {
@@ -39,7 +70,7 @@ test("20,000 events, and then 200 a second, leave the page smooth", async (t) =>
   });
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);
-  await newSession(page, hub, { provider: "burst" });
+  await newSession(page, hub, { provider: "scripted" });
   await say(page, "20000 0");
   await turnEnds(page);
   const measure = async (name) => {

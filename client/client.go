@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"sessionhub/protocol"
 )
@@ -27,6 +28,10 @@ type Client struct {
 	// HTTPClient is http.DefaultClient unless given. Its Timeout must be 0 for
 	// streams over SSE.
 	HTTPClient *http.Client
+
+	// socketAfter is when a WebSocket may be tried again after it did not get
+	// through, in Unix nanoseconds.
+	socketAfter atomic.Int64
 }
 
 func (c *Client) http() *http.Client {

@@ -7,13 +7,15 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"sessionhub/protocol"
 )
 
-// Error is a refusal of the hub: an HTTP problem (RFC 9457), or the close code
-// of a WebSocket. What never reached the hub is another error.
+// Error is a refusal of the hub: an HTTP problem (RFC 9457), a refused command on
+// a WebSocket (only Code and what follows it are set), or a WebSocket's close
+// code. What never reached the hub is another error.
 type Error struct {
 	Op         string        // what was attempted
 	Status     int           // HTTP status; 0 when a WebSocket was closed
@@ -26,12 +28,15 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	what := "close code " + strconv.Itoa(e.CloseCode)
-	if e.Status != 0 {
+	var what string
+	switch {
+	case e.Status != 0:
 		what = strconv.Itoa(e.Status)
+	case e.CloseCode != 0:
+		what = "close code " + strconv.Itoa(e.CloseCode)
 	}
 	if e.Code != "" {
-		what += " " + string(e.Code)
+		what = strings.TrimLeft(what+" "+string(e.Code), " ")
 	}
 	if e.Detail != "" {
 		what += ": " + e.Detail
@@ -45,13 +50,23 @@ func (e *Error) Temporary() bool {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	case 0:
-		return !finalClose(e.CloseCode)
+		if e.CloseCode != 0 {
+			return !finalClose(e.CloseCode)
+		}
+		switch e.Code {
+		case protocol.CodeRateLimited, protocol.CodeQueueFull, protocol.CodeUnavailable:
+			return true
+		}
 	}
 	return false
 }
 
 // unauthorized reports that another token may help.
 func (e *Error) unauthorized() bool {
+	switch e.Code {
+	case protocol.CodeUnauthorized, protocol.CodeTokenExpired, protocol.CodeTokenRevoked:
+		return true
+	}
 	return e.Status == http.StatusUnauthorized || e.CloseCode == protocol.CloseToken
 }
 

@@ -3,11 +3,14 @@ package client
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -27,6 +30,8 @@ type scripted struct {
 	parts  []part
 	afters []string // of the connections so far
 	tokens []string
+	vias   []string                                       // their transports
+	post   func(w http.ResponseWriter, path, body string) // requests that are no streams; called one at a time
 }
 
 // part is what one connection gets.
@@ -57,11 +62,18 @@ func (h *scripted) serve(w http.ResponseWriter, r *http.Request) {
 	h.wg.Add(1)
 	defer h.wg.Done()
 	h.mu.Lock()
+	if r.Method == http.MethodPost {
+		defer h.mu.Unlock()
+		body, _ := io.ReadAll(r.Body)
+		h.post(w, r.URL.Path, string(body))
+		return
+	}
 	after := r.URL.Query().Get("after")
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		after = last
 	}
 	h.afters = append(h.afters, after)
+	h.vias = append(h.vias, strings.TrimPrefix(r.URL.Path, "/api/sessions/s1/"))
 	h.tokens = append(h.tokens, r.Header.Get("Authorization"))
 	if len(h.parts) == 0 {
 		h.mu.Unlock()
@@ -114,6 +126,17 @@ func (h *scripted) serveSSE(w http.ResponseWriter, p part) {
 // closeWith closes with a code.
 func closeWith(code int) func(context.Context, *websocket.Conn) {
 	return func(_ context.Context, c *websocket.Conn) { _ = c.Close(websocket.StatusCode(code), "scripted") }
+}
+
+// linger says nothing for so long, then cuts.
+func linger(d time.Duration) func(context.Context, *websocket.Conn) {
+	return func(ctx context.Context, c *websocket.Conn) {
+		ctx = c.CloseRead(ctx)
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // hang says nothing until the client goes.

@@ -137,6 +137,8 @@ func (c *sseConnection) line() ([]byte, error) {
 
 func (c *sseConnection) heartbeat(every time.Duration) { c.watch.every(every) }
 
+func (c *sseConnection) patience(d time.Duration) { c.watch.first(d) }
+
 func (c *sseConnection) close() {
 	c.cancel()
 	_ = c.body.Close()

@@ -7,17 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"sessionhub/protocol"
-)
-
-// Transport is how a stream reaches the hub.
-type Transport int
-
-const (
-	WebSocket Transport = iota
-	SSE
 )
 
 // stableAfter is how long a connection must have lasted for the back-off to
@@ -25,13 +18,14 @@ const (
 const stableAfter = 10 * time.Second
 
 // StreamOptions are a stream's settings. The zero value reads everything that
-// is kept, over WebSocket, and never gives up.
+// is kept, by whatever transport gets through, and never gives up.
 type StreamOptions struct {
 	// After is where to start: a cursor, a seq, "latest", or empty for all.
 	After     string
 	Transport Transport
 	// Renew is asked for another token a minute before the present one expires,
-	// and when it is refused. Without it, a refused token ends the stream.
+	// and when it is refused; by Next and by the commands, never by two at once.
+	// Without it, a refused token ends the stream.
 	Renew func(context.Context) (string, error)
 	// MaxAttempts is how many connections may fail in a row before Next returns
 	// the reason. 0: no bound; the context ends it.
@@ -68,17 +62,25 @@ func (f Frame) Control() protocol.ControlType {
 //
 // A stream belongs to one goroutine and has none itself: nothing is read ahead
 // while Next is not called, and a hub that waits for longer than its time limits
-// cuts the connection, which loses nothing.
+// cuts the connection, which loses nothing. Only Message, Approve and Cancel may
+// be called from elsewhere.
 type Stream struct {
-	session *Session
-	opts    StreamOptions
+	session  *Session
+	opts     StreamOptions
+	socket   socket     // what the commands go out on
+	renewing sync.Mutex // held while a token is replaced
 
+	// Owned by the goroutine of Next.
+	route    route
+	via      Transport  // of the present connection, or of the last one
 	conn     connection // nil: none
 	openedAt time.Time
+	heardAt  time.Time // when the hub said its first word on this connection
 	pos      position
 	failures int // in a row
 	retryAt  time.Time
 	comeBack time.Time // a draining hub asked for it
+	dialled  string    // the token that the connection has
 	renewed  bool      // the token is new since a connection was accepted
 	err      error     // why there is no more
 }
@@ -90,6 +92,8 @@ type connection interface {
 	// heartbeat sets how often the hub is to be heard; a connection on which it
 	// is not heard for longer ends.
 	heartbeat(every time.Duration)
+	// patience bounds the wait for the hub's first word.
+	patience(d time.Duration)
 	close()
 }
 
@@ -100,7 +104,7 @@ func (s *Session) Stream(o StreamOptions) *Stream {
 		o.MaxFrameBytes = 16 << 20
 	}
 	o.Backoff = o.Backoff.withDefaults()
-	st := &Stream{session: s, opts: o}
+	st := &Stream{session: s, opts: o, route: route{client: s.client, fixed: o.Transport}}
 	st.pos.cursor, st.err = protocol.ParseCursor(o.After)
 	return st
 }
@@ -108,9 +112,14 @@ func (s *Session) Stream(o StreamOptions) *Stream {
 // Cursor is where a new stream would have to start to go on after this one.
 func (s *Stream) Cursor() protocol.Cursor { return s.pos.cursor }
 
+// Transport is that of the present connection, or of the last one: Auto before
+// there was one.
+func (s *Stream) Transport() Transport { return s.via }
+
 // Close ends the connection. A later Next would begin another.
 func (s *Stream) Close() {
 	if s.conn != nil {
+		s.socket.detach()
 		s.conn.close()
 		s.conn = nil
 	}
@@ -164,20 +173,35 @@ func (s *Stream) connect(ctx context.Context) error {
 		s.lost(ctx, err)
 		return nil
 	}
-	s.conn, s.openedAt, s.renewed, s.comeBack = conn, time.Now(), false, time.Time{}
+	s.conn, s.openedAt, s.heardAt, s.renewed, s.comeBack = conn, time.Now(), time.Time{}, false, time.Time{}
 	return nil
 }
 
 func (s *Stream) dial(ctx context.Context) (connection, error) {
-	if s.opts.Transport == SSE {
+	s.via, s.dialled = s.route.next(), s.session.bearer()
+	if s.via == SSE {
 		return s.session.dialSSE(ctx, s.pos.cursor, s.opts.MaxFrameBytes)
 	}
-	return s.session.dialWebSocket(ctx, s.pos.cursor, s.opts.MaxFrameBytes)
+	if s.opts.Transport != Auto {
+		return s.session.dialWebSocket(ctx, s.pos.cursor, s.opts.MaxFrameBytes, dialTimeout)
+	}
+	began := time.Now()
+	conn, err := s.session.dialWebSocket(ctx, s.pos.cursor, s.opts.MaxFrameBytes, socketPatience)
+	if err == nil {
+		conn.patience(max(time.Second, socketPatience-time.Since(began)))
+	}
+	return conn, err
 }
 
 // lost decides what follows the end of a connection, or one that did not come
 // about.
 func (s *Stream) lost(ctx context.Context, reason error) {
+	var lasted time.Duration
+	if !s.heardAt.IsZero() {
+		lasted = max(1, time.Since(s.heardAt))
+		s.heardAt = time.Time{}
+	}
+	another := s.route.lost(s.via, reason, lasted)
 	if s.conn == nil && !s.openedAt.IsZero() {
 		if time.Since(s.openedAt) >= stableAfter {
 			s.failures = 0
@@ -195,7 +219,7 @@ func (s *Stream) lost(ctx context.Context, reason error) {
 			if !s.renew(ctx, reason) {
 				return
 			}
-		case !refused.Temporary():
+		case !refused.Temporary() && !another:
 			s.err = reason
 			return
 		}
@@ -208,6 +232,9 @@ func (s *Stream) lost(ctx context.Context, reason error) {
 	wait := s.opts.Backoff.wait(s.failures)
 	if refused != nil {
 		wait = max(wait, refused.RetryAfter)
+	}
+	if another {
+		wait = 0
 	}
 	if !s.comeBack.IsZero() {
 		// The hub spreads its clients itself: more jitter would only delay them.
@@ -227,7 +254,7 @@ func (s *Stream) renew(ctx context.Context, reason error) bool {
 		s.err = reason
 		return false
 	}
-	token, err := s.opts.Renew(ctx)
+	err := s.renewToken(ctx, s.dialled)
 	if ctx.Err() != nil {
 		return true // the next call asks again
 	}
@@ -235,7 +262,6 @@ func (s *Stream) renew(ctx context.Context, reason error) bool {
 		s.err = fmt.Errorf("renew the token: %w (it was refused: %w)", err, reason)
 		return false
 	}
-	s.session.SetToken(token)
 	s.renewed = true
 	return true
 }
@@ -247,7 +273,12 @@ func (s *Stream) take(ctx context.Context, raw []byte) (Frame, bool) {
 		s.breakOff(ctx, fmt.Errorf("read a frame: %w", err))
 		return Frame{}, false
 	}
-	if e.Seq == 0 {
+	switch {
+	case e.Seq != 0:
+	case e.Type == frameAck || e.Type == frameError:
+		s.takeAnswer(e.Type, raw)
+		return Frame{}, false
+	default:
 		return s.takeControl(ctx, e)
 	}
 	switch s.pos.event(e) {
@@ -268,6 +299,9 @@ func (s *Stream) takeControl(ctx context.Context, e protocol.Event) (Frame, bool
 		if err = json.Unmarshal(e.Data, &c); err == nil {
 			s.pos.announce(c)
 			s.conn.heartbeat(time.Duration(c.HeartbeatSeconds) * time.Second)
+			s.heardAt = time.Now()
+			s.route.opened(s.via)
+			s.socket.attach(s.conn)
 		}
 	case protocol.ControlCaughtUp:
 		var c protocol.CaughtUp
@@ -296,19 +330,40 @@ func (s *Stream) takeControl(ctx context.Context, e protocol.Event) (Frame, bool
 	return Frame{Event: e, Cursor: s.pos.cursor}, true
 }
 
-// renewAhead gets another token while the present one still holds and resumes
-// with it. Failing is harmless here: the end of the token asks again.
+// renewAhead gets another token while the present one still holds. A WebSocket
+// is told; an event stream is begun again with it. Failing is harmless here: the
+// end of the token asks again.
 func (s *Stream) renewAhead(ctx context.Context) {
-	if s.opts.Renew == nil {
+	if s.opts.Renew == nil || s.renewToken(ctx, s.dialled) != nil {
 		return
 	}
-	token, err := s.opts.Renew(ctx)
-	if err != nil {
+	if ws, ok := s.conn.(*wsConnection); ok && s.tell(ctx, ws) == nil {
 		return
 	}
-	s.session.SetToken(token)
 	s.Close()
 	s.lost(ctx, errRenewed)
+}
+
+// tell gives the connection's end at the hub the new token. The answer is not
+// waited for: if the hub refuses it, it ends the connection in a minute as it
+// would have done without.
+func (s *Stream) tell(ctx context.Context, ws *wsConnection) error {
+	token := s.session.bearer()
+	data, err := json.Marshal(protocol.AuthRequest{Token: token})
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(protocol.Command{Type: protocol.CommandAuth, ID: "auth", Data: data})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
+	if err := ws.write(ctx, raw); err != nil {
+		return err
+	}
+	s.dialled = token
+	return nil
 }
 
 // breakOff gives up a connection that cannot be trusted any more.

@@ -23,6 +23,13 @@ func newWatchdog(bite func()) *watchdog {
 	return &watchdog{bite: bite, limit: silence(firstHeartbeat)}
 }
 
+// first sets the limit for what has not been heard of yet.
+func (w *watchdog) first(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limit = d
+}
+
 func (w *watchdog) every(d time.Duration) {
 	if d <= 0 {
 		return

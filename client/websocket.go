@@ -18,9 +18,9 @@ type wsConnection struct {
 	watch *watchdog
 }
 
-func (s *Session) dialWebSocket(ctx context.Context, after protocol.Cursor, maxFrame int64) (connection, error) {
+func (s *Session) dialWebSocket(ctx context.Context, after protocol.Cursor, maxFrame int64, most time.Duration) (connection, error) {
 	const op = "open stream"
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	c := &wsConnection{}
 	// http and https are dialled as ws and wss.
@@ -60,5 +60,12 @@ func (c *wsConnection) read(ctx context.Context) ([]byte, error) {
 }
 
 func (c *wsConnection) heartbeat(every time.Duration) { c.watch.every(every) }
+
+func (c *wsConnection) patience(d time.Duration) { c.watch.first(d) }
+
+// write sends a command. It may be called concurrently with read and close.
+func (c *wsConnection) write(ctx context.Context, raw []byte) error {
+	return c.conn.Write(ctx, websocket.MessageText, raw)
+}
 
 func (c *wsConnection) close() { _ = c.conn.CloseNow() }

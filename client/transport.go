@@ -113,6 +113,9 @@ func theHubs(reason error) bool {
 	if !errors.As(reason, &e) {
 		return false
 	}
+	if e.Code == protocol.CodeUpgradeRequired {
+		return false // something between has dropped the Upgrade header
+	}
 	switch e.CloseCode {
 	case 0:
 		return e.Code != "" || e.Temporary() // a proxy's 502 or 503 is about the hub

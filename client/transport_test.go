@@ -28,6 +28,7 @@ func TestAutoFallsToSSEAndComesBack(t *testing.T) {
 	}{
 		"it begins with a WebSocket":              {parts: []part{end}, vias: "ws", most: 0},
 		"blocked: SSE at once":                    {parts: []part{blocked, end}, vias: "ws events", most: 0},
+		"a proxy drops the Upgrade":               {parts: []part{{status: 426, code: protocol.CodeUpgradeRequired}, end}, vias: "ws events", most: 0},
 		"swallowed: SSE within 5 s":               {parts: []part{swallowed, end}, vias: "ws events", most: 5 * time.Second},
 		"breaks at once, three times":             {parts: []part{short, short, short, end}, vias: "ws ws ws events", most: 6 * time.Second},
 		"a long one between":                      {parts: []part{short, short, long, short, end}, vias: "ws ws ws ws ws", most: time.Minute},

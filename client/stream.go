@@ -44,6 +44,8 @@ type Frame struct {
 	// Cursor is where a new stream would have to start to go on after this
 	// frame.
 	Cursor protocol.Cursor
+	// Raw is the frame's JSON as it came.
+	Raw json.RawMessage
 }
 
 // Control is the type of a control frame; empty for an event.
@@ -279,7 +281,7 @@ func (s *Stream) take(ctx context.Context, raw []byte) (Frame, bool) {
 		s.takeAnswer(e.Type, raw)
 		return Frame{}, false
 	default:
-		return s.takeControl(ctx, e)
+		return s.takeControl(ctx, e, raw)
 	}
 	switch s.pos.event(e) {
 	case repeat:
@@ -288,10 +290,10 @@ func (s *Stream) take(ctx context.Context, raw []byte) (Frame, bool) {
 		s.breakOff(ctx, fmt.Errorf("%w: after %s came %d", ErrHole, s.pos.cursor, e.First()))
 		return Frame{}, false
 	}
-	return Frame{Event: e, Cursor: s.pos.cursor}, true
+	return Frame{Event: e, Cursor: s.pos.cursor, Raw: raw}, true
 }
 
-func (s *Stream) takeControl(ctx context.Context, e protocol.Event) (Frame, bool) {
+func (s *Stream) takeControl(ctx context.Context, e protocol.Event, raw []byte) (Frame, bool) {
 	var err error
 	switch protocol.ControlType(e.Type) {
 	case protocol.ControlConnected:
@@ -327,7 +329,7 @@ func (s *Stream) takeControl(ctx context.Context, e protocol.Event) (Frame, bool
 		s.breakOff(ctx, fmt.Errorf("read a frame: %w", err))
 		return Frame{}, false
 	}
-	return Frame{Event: e, Cursor: s.pos.cursor}, true
+	return Frame{Event: e, Cursor: s.pos.cursor, Raw: raw}, true
 }
 
 // renewAhead gets another token while the present one still holds. A WebSocket

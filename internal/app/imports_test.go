@@ -11,8 +11,9 @@ import (
 // of ours: whoever adds one writes it down here, with the reason.
 var mayImport = map[string][]string{
 	"sessionhub/cmd/sessionhub": {
-		"sessionhub/internal/app",         // runs the parts
-		"sessionhub/internal/auth",        // the token command
+		"sessionhub/internal/app",                                              // runs the parts
+		"sessionhub/internal/auth",                                             // the token command
+		"sessionhub/client", "sessionhub/internal/chat", "sessionhub/protocol", // the chat command
 		"sessionhub/internal/bench",       // the bench command
 		"sessionhub/internal/config",      // flags
 		"sessionhub/internal/demoagent",   // the demo-agent command
@@ -44,6 +45,7 @@ var mayImport = map[string][]string{
 	"sessionhub/client":          {"sessionhub/protocol"},                                                        // what others build on: nothing of the hub's inside
 	"sessionhub/internal/soak":   {"sessionhub/client", "sessionhub/internal/faultproxy", "sessionhub/protocol"}, // breaks and judges from outside
 	"sessionhub/internal/bench":  {"sessionhub/client", "sessionhub/protocol"},                                   // measures from outside
+	"sessionhub/internal/chat":   {"sessionhub/client", "sessionhub/protocol"},                                   // a person's end of the wire
 }
 
 func TestImportsGoOneWay(t *testing.T) {

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"sessionhub/client"
+	"sessionhub/internal/chat"
+	"sessionhub/internal/config"
+	"sessionhub/protocol"
+)
+
+func runChat(ctx context.Context, args []string) int {
+	cfg, err := config.ParseChat(args, os.LookupEnv)
+	if errors.Is(err, config.ErrHelp) {
+		return help(os.Stdout, "chat")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sessionhub chat:", err)
+		return exitUsage
+	}
+	dir := cfg.Dir
+	if dir != "" { // what the person sees from here
+		if dir, err = filepath.Abs(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "sessionhub chat: --dir:", err)
+			return exitUsage
+		}
+	}
+	err = chat.Run(ctx, chat.Options{
+		Client:  &client.Client{BaseURL: cfg.Hub, APIKey: cfg.APIKey.Reveal(), HTTPClient: &http.Client{}},
+		Session: cfg.Session, Token: cfg.Token.Reveal(),
+		Create: protocol.CreateRequest{
+			Provider: cfg.Provider, WorkingDirectory: dir, Title: cfg.Title,
+			AgentOptions: protocol.AgentOptions{Model: cfg.Model, Mode: cfg.Mode},
+		},
+		Transport: transports[cfg.Transport], Approve: cfg.Approve, JSON: cfg.JSON, Remove: cfg.Remove,
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv,
+	})
+	if err != nil {
+		// What the hub says can come from an agent.
+		fmt.Fprintln(os.Stderr, "sessionhub chat:", chat.Neutral(err.Error()))
+		return exitFailed
+	}
+	return exitOK
+}
+
+var transports = map[string]client.Transport{
+	config.ChatAuto: client.Auto, config.ChatWebSocket: client.WebSocket, config.ChatSSE: client.SSE,
+}

@@ -1,0 +1,122 @@
+package config
+
+import (
+	"io"
+	"net/url"
+	"strings"
+)
+
+// Chat is what `sessionhub chat` obeys.
+type Chat struct {
+	Hub     string // http:// or https://
+	KeyFile string // of the API key
+
+	Session  string // to attach to; empty: a new one
+	Provider string
+	Dir      string // working directory of a new session
+	Model    string
+	Mode     string
+	Title    string
+
+	Transport string // ChatAuto, ChatWebSocket or ChatSSE
+	Approve   string // ChatAllow, ChatReject, or empty: nobody was asked
+	JSON      bool
+	Remove    bool
+
+	// From the environment alone.
+	APIKey Secret // or from KeyFile
+	Token  Secret // of Session
+}
+
+// The values of Transport and Approve.
+const (
+	ChatAuto      = "auto"
+	ChatWebSocket = "websocket"
+	ChatSSE       = "sse"
+
+	ChatAllow  = "allow"
+	ChatReject = "reject"
+)
+
+// DefaultChat is what holds where nothing is set.
+func DefaultChat() Chat { return Chat{Hub: "http://127.0.0.1:8080", Transport: ChatAuto} }
+
+// The groups of its help.
+const (
+	groupHub     = "The hub"
+	groupSession = "The session"
+	groupPipe    = "Without a terminal"
+)
+
+func (c *Chat) settings() []setting {
+	session := name(&c.Session).(*simple)
+	session.holder = "ID"
+	return []setting{
+		{"hub", groupHub, "the hub's address", chatHub(&c.Hub)},
+		{"key-file", groupHub, "holds the API key, if SESSIONHUB_API_KEY does not", text(&c.KeyFile, "a file")},
+		{"transport", groupHub, "auto: a WebSocket, and SSE where that does not get through", choice(&c.Transport, ChatAuto, ChatWebSocket, ChatSSE)},
+
+		{"session", groupSession, "one to come back to; empty: a new one", session},
+		{"provider", groupSession, "kind of agent of a new one; empty: the hub's default", name(&c.Provider)},
+		{"dir", groupSession, "working directory of a new one, on the agent's machine; empty: the workspace's root", text(&c.Dir, "a directory")},
+		{"model", groupSession, "for the agent of a new one; empty: its own choice", name(&c.Model)},
+		{"mode", groupSession, "for the agent of a new one; empty: its own choice", name(&c.Mode)},
+		{"title", groupSession, "of a new one", name(&c.Title)},
+		{"remove", groupSession, "delete a new one in the end", onOff(&c.Remove)},
+
+		{"approve", groupPipe, "allow or reject what the agent asks for; empty: reject, and say so", optional(choice(&c.Approve, ChatAllow, ChatReject), &c.Approve)},
+		{"json", groupPipe, "print events instead of the answer, each on a line", onOff(&c.JSON)},
+	}
+}
+
+func (c *Chat) secrets() []secretSetting {
+	return []secretSetting{
+		{name: "api-key", help: "the key that may create sessions; a hub in local mode wants none", secret: &c.APIKey, check: checkKey},
+		{name: "token", help: "a token of --session, in place of the key", secret: &c.Token, check: checkKey},
+	}
+}
+
+// ParseChat reads the settings of `sessionhub chat` as Parse does those of serve.
+func ParseChat(args []string, environ func(string) (string, bool)) (Chat, error) {
+	c := DefaultChat()
+	p := parser{rows: c.settings(), secrets: c.secrets(), environ: environ}
+	if err := p.parse(args); err != nil {
+		return c, err
+	}
+	if c.KeyFile != "" && p.right("key-file") {
+		switch key, err := readSecretFile(c.KeyFile); {
+		case c.APIKey.IsSet():
+			p.problem("--key-file", "SESSIONHUB_API_KEY or its _FILE is set too: want one of them")
+		case err != nil:
+			p.problem("--key-file", "%w", err)
+		default:
+			if err := checkKey(key); err != nil {
+				p.problem("--key-file", "%w", err)
+			}
+			c.APIKey = NewSecret(key)
+		}
+	}
+	return c, p.err()
+}
+
+// ChatUsage prints every setting of `sessionhub chat` with its default.
+func ChatUsage(w io.Writer) error {
+	c := DefaultChat()
+	return usage(w, c.settings(), c.secrets())
+}
+
+// chatHub is a hub's address. Those of its streams are taken, too.
+func chatHub(p *string) value {
+	v := webURL(p).(*simple)
+	parse := v.parse
+	v.parse = func(t string) error {
+		if t == "" {
+			return wrong(t, "is empty", v.wanted)
+		}
+		if u, err := url.Parse(t); err == nil && (u.Scheme == "ws" || u.Scheme == "wss") {
+			t = "http" + strings.TrimPrefix(t, "ws")
+		}
+		return parse(t)
+	}
+	return v
+}

@@ -104,13 +104,18 @@ provision: need-node ## install what the tests need
 	@scripts/need.sh claude >/dev/null
 	@scripts/need.sh valkey >/dev/null
 	@scripts/need.sh redis >/dev/null
+	@scripts/need.sh nginx >/dev/null
+	@scripts/need.sh haproxy >/dev/null
+	@scripts/need.sh caddy >/dev/null
 
 .PHONY: test-go
 test-go: build provision ## Go tests (PACKAGES=./hub/... TEST_FLAGS="-run Name -v")
 	@echo "make: go test -race; compiling with the race detector takes minutes the first time"
 	codex="$$(scripts/need.sh codex)"; claude="$$(scripts/need.sh claude)"; \
 	valkey="$$(scripts/need.sh valkey)"; redis="$$(scripts/need.sh redis)"; \
-	SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_CLAUDE_ACP="$$claude" \
+	nginx="$$(scripts/need.sh nginx)"; haproxy="$$(scripts/need.sh haproxy)"; caddy="$$(scripts/need.sh caddy)"; \
+	SESSIONHUB_TEST_NGINX="$$nginx" SESSIONHUB_TEST_HAPROXY="$$haproxy" SESSIONHUB_TEST_CADDY="$$caddy" \
+	CHROMIUM="$$(scripts/need.sh chromium)" SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_CLAUDE_ACP="$$claude" \
 	SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_TEST_REDIS="$$redis" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
 		scripts/test-go.sh -race -p $(TEST_PROCS) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
 

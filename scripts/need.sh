@@ -14,6 +14,9 @@
 #                              SESSIONHUB_TEST_VALKEY names another
 #   scripts/need.sh redis      redis-server 7 or newer; prints its path.
 #                              SESSIONHUB_TEST_REDIS names another
+#   scripts/need.sh nginx|haproxy|caddy
+#                              these proxies; prints the path. SESSIONHUB_TEST_NGINX,
+#                              SESSIONHUB_TEST_HAPROXY, SESSIONHUB_TEST_CADDY name others
 #
 # Only paths go to stdout, so that a caller can take them. Running it again does
 # nothing when all is there.
@@ -162,12 +165,14 @@ on_bookworm() {
 		-o Dir::Cache="$dir/cache" -o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none "$@" >&2 </dev/null
 }
 
-# unpack_server NAME PACKAGE... unpacks Debian 12 packages into .tools/NAME, with a
-# script that starts the server with the libraries that came along. Installing
-# them would start a service on this machine, which nobody asked for.
+# unpack_server NAME PROGRAM PACKAGE... unpacks Debian 12 packages into .tools/NAME,
+# with a script beside them, of the program's name, that starts it with the libraries
+# that came along. Installing them would start a service on this machine, which
+# nobody asked for.
 unpack_server() {
-	local name=$1 dir=$tools/$1 libraries package
-	shift
+	local dir=$tools/$1 program=$2 name libraries package
+	name=$(basename "$program")
+	shift 2
 	command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 1
 	say "unpacking Debian packages into .tools: $*"
 	rm -rf "$dir"
@@ -180,9 +185,9 @@ unpack_server() {
 	rm -rf "$dir/packages"
 	libraries=$(echo "$dir"/root/usr/lib/*-linux-gnu*)
 	# The last step, so that what was cut short is done again.
-	printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$libraries" "$dir/root/usr/bin/$name-server" >"$dir/$name-server.new"
-	chmod +x "$dir/$name-server.new"
-	mv "$dir/$name-server.new" "$dir/$name-server"
+	printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$libraries" "$dir/root/$program" >"$dir/$name.new"
+	chmod +x "$dir/$name.new"
+	mv "$dir/$name.new" "$dir/$name"
 }
 
 # need_server NAME MAJOR PACKAGE... prints the path of a server of that version at
@@ -192,7 +197,7 @@ need_server() {
 	shift 2
 	path=$(command -v "$name-server") && have=$(server_major "$path") && [ "$have" -ge "$major" ] && printf '%s\n' "$path" && return
 	path=$tools/$name/$name-server
-	server_major "$path" >/dev/null || unpack_server "$name" "$@" || true
+	server_major "$path" >/dev/null || unpack_server "$name" "usr/bin/$name-server" "$@" || true
 	have=$(server_major "$path") && [ "$have" -ge "$major" ] && printf '%s\n' "$path" && return
 	return 1
 }
@@ -210,6 +215,22 @@ need_redis() {
 		die "redis-server 7 or newer is missing: apt-get install redis-server, or set SESSIONHUB_TEST_REDIS to the path of one"
 }
 
+# need_proxy NAME PROGRAM VERSION_FLAG PACKAGE... prints the path of a proxy: the one
+# of the system, or one that is unpacked here.
+need_proxy() {
+	local name=$1 program=$2 flag=$3 path
+	shift 3
+	named_program "SESSIONHUB_TEST_${name^^}" && return
+	for path in "$(command -v "$name" || true)" "/usr/sbin/$name" "$tools/$name/$name"; do
+		[ -x "$path" ] && "$path" "$flag" >/dev/null 2>&1 </dev/null && printf '%s\n' "$path" && return
+	done
+	unpack_server "$name" "$program" "$@" || true
+	path=$tools/$name/$name
+	"$path" "$flag" >/dev/null 2>&1 </dev/null ||
+		die "$name is missing: apt-get install $name, or set SESSIONHUB_TEST_${name^^} to the path of one"
+	printf '%s\n' "$path"
+}
+
 case "${1:-}" in
 node) need_node ;;
 gcc) need_gcc ;;
@@ -219,5 +240,8 @@ claude) need_claude ;;
 more) need_more ;;
 valkey) need_valkey ;;
 redis) need_redis ;;
-*) die "usage: scripts/need.sh node|gcc|chromium|codex|claude|more|valkey|redis" ;;
+nginx) need_proxy nginx usr/sbin/nginx -v nginx ;;
+haproxy) need_proxy haproxy usr/sbin/haproxy -v haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 ;;
+caddy) need_proxy caddy usr/bin/caddy version caddy ;;
+*) die "usage: scripts/need.sh node|gcc|chromium|codex|claude|more|valkey|redis|nginx|haproxy|caddy" ;;
 esac

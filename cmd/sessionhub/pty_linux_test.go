@@ -62,7 +62,7 @@ func sit(t *testing.T, env []string, args ...string) *person {
 	t.Helper()
 	master, terminal := openPTY(t, 100, 30)
 	p := &person{t: t, master: master, cmd: exec.Command(binary, args...)}
-	p.cmd.Env = append(append(os.Environ(), "XDG_STATE_HOME="+t.TempDir()), env...)
+	p.cmd.Env = append(append(os.Environ(), "XDG_STATE_HOME="+t.TempDir(), "TERM=xterm-256color"), env...)
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = terminal, terminal, terminal
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := p.cmd.Start(); err != nil {

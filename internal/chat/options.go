@@ -42,7 +42,7 @@ var ErrUnfinished = errors.New("the turn did not come to its end")
 // Run chats until it is over. On a terminal it returns nil when the person
 // leaves; elsewhere it returns nil when the answer came to its end.
 func Run(ctx context.Context, o Options) error {
-	interactive := !o.JSON && term.IsTerminal(int(o.In.Fd())) && term.IsTerminal(int(o.Out.Fd()))
+	interactive := !o.JSON && o.Getenv("TERM") != "dumb" && term.IsTerminal(int(o.In.Fd())) && term.IsTerminal(int(o.Out.Fd()))
 	if interactive {
 		return converse(ctx, o)
 	}

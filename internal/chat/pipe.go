@@ -35,6 +35,7 @@ type piped struct {
 
 	wg       sync.WaitGroup // commands
 	newline  bool           // the answer ended with one, or is empty
+	text     textRun
 	titles   map[string]string
 	result   error
 	complete bool
@@ -160,7 +161,7 @@ func (p *piped) frame(ctx context.Context, cancel context.CancelCauseFunc, f cli
 	switch f.Type {
 	case protocol.EventOutput:
 		if d, ok := decode[protocol.OutputData](f.Data); ok && d.MessageID == p.message && d.Kind != protocol.OutputThought {
-			return p.print(Neutral(d.Text))
+			return p.print(Neutral(p.text.unseen(f.Event, d)))
 		}
 	case protocol.EventToolCall:
 		if d, ok := decode[protocol.ToolCallData](f.Data); ok && d.MessageID == p.message {

@@ -31,6 +31,7 @@ type transcript struct {
 
 	rows  []string
 	last  block
+	run   textRun
 	text  markdown
 	think wrapper
 	tools map[string]*protocol.ToolCallData
@@ -105,6 +106,9 @@ func decode[T any](raw json.RawMessage) (v T, ok bool) { return v, json.Unmarsha
 // event takes the next event of the log. One that cannot be read, or is of a
 // later version, is passed over.
 func (t *transcript) event(e protocol.Event) {
+	if e.Type != protocol.EventOutput {
+		t.run.other()
+	}
 	switch e.Type {
 	case protocol.EventStatus:
 		if d, ok := decode[protocol.StatusData](e.Data); ok {
@@ -116,6 +120,7 @@ func (t *transcript) event(e protocol.Event) {
 		}
 	case protocol.EventOutput:
 		if d, ok := decode[protocol.OutputData](e.Data); ok {
+			d.Text = t.run.unseen(e, d)
 			t.onOutput(d)
 		}
 	case protocol.EventToolCall:

@@ -200,9 +200,7 @@ func (c *conversation) loop(ctx context.Context) {
 		case o := <-c.outcomes:
 			c.settle(o)
 		case <-resized:
-			columns, rows := c.tty.size()
-			c.screen.resize(columns, rows)
-			c.transcript.resize(columns)
+			c.measure()
 		case <-tick.C:
 		case <-arm.C:
 		case <-ctx.Done():

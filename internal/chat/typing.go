@@ -105,14 +105,19 @@ func (c *conversation) suspend() {
 		c.err, c.over = err, true
 		return
 	}
-	c.redraw()
+	c.measure()
+}
+
+// measure takes the terminal's size.
+func (c *conversation) measure() {
+	columns, rows := c.tty.size()
+	c.screen.resize(columns, rows)
+	c.transcript.resize(columns)
 }
 
 // redraw begins on an empty screen.
 func (c *conversation) redraw() {
-	columns, rows := c.tty.size()
-	c.screen.resize(columns, rows)
-	c.transcript.resize(columns)
-	c.screen.cursor = 0
+	c.measure()
+	c.screen.drawn, c.screen.cursor = nil, 0
 	_, _ = c.o.Out.WriteString("\x1b[H\x1b[2J")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sessionhub/internal/faultproxy"
 )
 
 // piped runs a chat without a terminal.
@@ -157,4 +160,42 @@ func TestChatInterruptedInAPipe(t *testing.T) {
 		sessions := s.get(t, "/api/sessions")["sessions"].([]any)
 		return len(sessions) == 1 && sessions[0].(map[string]any)["status"] == "idle"
 	})
+}
+
+// A network that breaks over and over costs nothing of the answer, and is told of.
+func TestChatInAPipeOverABrokenConnection(t *testing.T) {
+	s := startServer(t)
+	for _, transport := range []string{"auto", "websocket", "sse"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			proxy, err := faultproxy.New(strings.TrimPrefix(s.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer proxy.Close()
+			cmd := exec.Command(binary, "chat", "--hub", "http://"+proxy.Addr(), "--transport", transport)
+			cmd.Stdin = strings.NewReader("/stream 60 8 30")
+			out, errs := &logBuffer{}, &logBuffer{}
+			cmd.Stdout, cmd.Stderr = out, errs
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = cmd.Process.Kill() })
+			for _, piece := range []string{"10 ", "20 ", "30 "} {
+				within(t, 20*time.Second, "piece "+piece, func() bool { return strings.Contains(out.String(), "\n"+piece) })
+				proxy.Cut()
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("it ended with %v: %s", err, errs)
+			}
+			var want strings.Builder
+			for i := range 60 {
+				head := fmt.Sprintf("%d ", i+1)
+				want.WriteString(head + strings.Repeat("x", 8-len(head)-1) + "\n")
+			}
+			if out.String() != want.String() || strings.Count(errs.String(), "connection lost") < 3 {
+				t.Errorf("it printed %q and said %s", out, errs)
+			}
+		})
+	}
 }

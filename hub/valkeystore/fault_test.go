@@ -408,3 +408,39 @@ func TestFailover(t *testing.T) {
 		return len(r.texts) > 0 && strings.HasSuffix(r.texts[len(r.texts)-1], fmt.Sprintf("/%d", w.n))
 	})
 }
+
+// A planned failover leaves the old primary running: connections to it stay open,
+// and nothing that is appended is announced on them any more. The heartbeat shows
+// it.
+func TestPlannedFailover(t *testing.T) {
+	set := valkeytest.StartSentinels(t, valkeytest.Valkey(t))
+	s := open(t, set.URL(), space(), func(o *Options) { o.CallTimeout = time.Second })
+	w := &worker{t: t, store: s, id: "s1", assignment: benchSession(t, s, "s1")}
+	r := newReader(t, s, "s1")
+	for range 20 {
+		w.append(time.Now().Add(10 * time.Second))
+	}
+	r.await(t, 20, time.Now().Add(10*time.Second))
+	old, next := set.Primary(), set.Replica()
+	do(t, set.Watch[0], "SENTINEL", "FAILOVER", set.Name)
+	set.AwaitPrimary(next)
+	// Nobody appends meanwhile, so nothing is lost.
+	within(t, "end of the old primary", 30*time.Second, func() bool {
+		role, err := old.Do("ROLE")
+		return err == nil && strings.HasPrefix(role, "slave")
+	})
+	for range 20 {
+		w.append(time.Now().Add(20 * time.Second))
+	}
+	if got := r.await(t, 40, time.Now().Add(15*time.Second)); !slices.Equal(got, w.stored) {
+		t.Errorf("a watcher saw %d events of %d", len(got), len(w.stored))
+	}
+	within(t, "word that the new primary is there", 20*time.Second, func() bool { return s.Available() == nil })
+	snap, err := s.Load(t.Context(), "s1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := do(t, next, "XLEN", s.channel("s1")+":events"); n != fmt.Sprint(snap.Last) || len(snap.Epochs) != 2 {
+		t.Errorf("the new primary has %s of %d events, epochs %+v", n, snap.Last, snap.Epochs)
+	}
+}

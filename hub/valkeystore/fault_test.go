@@ -293,6 +293,7 @@ func within(t *testing.T, what string, most time.Duration, ok func() bool) {
 
 // One primary of a cluster is killed, and comes back.
 func TestPrimaryOfAClusterIsKilled(t *testing.T) {
+	t.Parallel()
 	cluster := valkeytest.StartCluster(t, valkeytest.Valkey(t))
 	under(t, cluster.URL(), func(s *Store) {
 		pass(400 * time.Millisecond)
@@ -307,6 +308,7 @@ func TestPrimaryOfAClusterIsKilled(t *testing.T) {
 
 // Slots move from one primary to another while their sessions are used and watched.
 func TestSlotsMove(t *testing.T) {
+	t.Parallel()
 	cluster := valkeytest.StartCluster(t, valkeytest.Valkey(t))
 	under(t, cluster.URL(), func(s *Store) {
 		pass(300 * time.Millisecond)
@@ -351,6 +353,7 @@ func move(t *testing.T, c *valkeytest.Cluster, slot uint16) {
 // A planned failover loses what had not reached the replica, and the store says so
 // with a new epoch: no number stands for two events in one.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	set := valkeytest.StartSentinels(t, valkeytest.Valkey(t))
 	s := open(t, set.URL(), space(), func(o *Options) { o.CallTimeout = time.Second })
 	w := &worker{t: t, store: s, id: "s1", assignment: benchSession(t, s, "s1")}
@@ -413,6 +416,7 @@ func TestFailover(t *testing.T) {
 // and nothing that is appended is announced on them any more. The heartbeat shows
 // it.
 func TestPlannedFailover(t *testing.T) {
+	t.Parallel()
 	set := valkeytest.StartSentinels(t, valkeytest.Valkey(t))
 	s := open(t, set.URL(), space(), func(o *Options) { o.CallTimeout = time.Second })
 	w := &worker{t: t, store: s, id: "s1", assignment: benchSession(t, s, "s1")}

@@ -93,6 +93,7 @@ func TestLeftoversOfDeadNodes(t *testing.T) {
 // What a dead node has counted is forgotten; a node that was only thought to be
 // dead tells it again.
 func TestStreamsOfDeadNodes(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	prefix := space()
 	s, other := open(t, server.URL(), prefix), open(t, server.URL(), prefix)
@@ -197,6 +198,7 @@ func TestInboxOverflows(t *testing.T) {
 
 // The slot of a key is the cluster's own.
 func TestHashSlots(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.StartCluster(t, valkeytest.Valkey(t)).Servers[0]
 	for _, key := range []string{"", "a", "123456789", "{a}b", "x{a}b", "{}a", "{a", "a}", "{{a}}", "p:{u:x}y}:open", "sessionhub:beat:ABC:17", "ü€"} {
 		if got := do(t, server, "CLUSTER", "KEYSLOT", key); got != fmt.Sprint(slotOf(key)) {

@@ -63,15 +63,26 @@ func conform(t *testing.T, url string) {
 }
 
 func TestConformanceOnValkey(t *testing.T) {
+	t.Parallel()
 	conform(t, valkeytest.Start(t, valkeytest.Valkey(t)).URL())
 }
-func TestConformanceOnRedis(t *testing.T) { conform(t, valkeytest.Start(t, valkeytest.Redis(t)).URL()) }
+
+func TestConformanceOnRedis(t *testing.T) {
+	t.Parallel()
+	conform(t, valkeytest.Start(t, valkeytest.Redis(t)).URL())
+}
+
 func TestConformanceOnCluster(t *testing.T) {
+	t.Parallel()
 	conform(t, valkeytest.StartCluster(t, valkeytest.Valkey(t)).URL())
 }
+
 func TestConformanceOnRedisCluster(t *testing.T) {
+	t.Parallel()
 	conform(t, valkeytest.StartCluster(t, valkeytest.Redis(t)).URL())
 }
+
 func TestConformanceOnSentinels(t *testing.T) {
+	t.Parallel()
 	conform(t, valkeytest.StartSentinels(t, valkeytest.Valkey(t)).URL())
 }

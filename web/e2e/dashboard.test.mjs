@@ -258,6 +258,7 @@ test("a session is deleted after a question, for every page that shows it", asyn
   const other = await context.newPage();
   await other.goto(page.url());
   await live(other);
+  await page.getByTestId("more").click();
   await page.getByTestId("delete").click();
   await page.getByTestId("confirm-delete").click();
   await page.locator('[data-testid="session-row"]', { hasText: "Short-lived" }).waitFor({ state: "detached" });
@@ -322,6 +323,18 @@ test("pictures: light, dark and on a phone", { skip: !screenshots && "SCREENSHOT
     await view.getByTestId("tool-call").first().locator("summary").click({ force: true });
     await scroll(0);
     await shot(view, `session-top-${name}`);
+    await view.getByTestId("search").click();
+    await view.getByTestId("search-box").fill("line");
+    await view.waitForFunction(() => CSS.highlights.has("found"));
+    await view.getByTestId("more").click();
+    await shot(view, `search-${name}`);
+    await view.getByTestId("share").click();
+    await view.getByTestId("make-link").click();
+    const link = await view.getByTestId("share-link").inputValue();
+    await shot(view, `share-${name}`);
+    await view.goto(link);
+    await live(view);
+    await shot(view, `shared-${name}`);
     await view.goto(`${hub.url}/#/new`);
     await view.getByTestId("provider").locator("option").first().waitFor({ state: "attached" });
     await shot(view, `new-${name}`);

@@ -128,6 +128,7 @@ test("the extension is set up, follows and steers a session over SSE, and sends 
   assert.match(await page.getByTestId("user-message").nth(3).textContent(), /> The shed is red\.[^]*> It should be blue\./);
   assert.deepEqual(sockets, [], "no WebSocket was opened");
   assert.deepEqual(complaints, []);
+  if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, "extension-panel.png") });
   await read.close();
   await page.close();
 });

@@ -1,11 +1,13 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import type { ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import { ConnectionState } from "./connection.js";
 import { fileName, save, toJson, toMarkdown } from "./export.js";
 import { errorText, sessionName } from "./format.js";
+import { Dialog, Menu } from "./menu.js";
 import { go } from "./route.js";
 import { refreshSessions, StatusPill } from "./session-list.js";
 import type { SessionModel } from "./session-model.js";
-import { Share } from "./share.js";
+import { ShareDialog } from "./share.js";
 
 /** What session this is, how it does, how the page hangs on it, and what can be done to it as a whole. */
 export function SessionHeader({ model, onSearch }: { model: SessionModel; onSearch: () => void }) {
@@ -18,6 +20,21 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
   }, [name, pending]);
   // The list beside it should not say something else until its next reading.
   useEffect(refreshSessions, [status, pending]);
+
+  const [asked, setAsked] = useState<"share" | "delete">();
+  const [problem, setProblem] = useState("");
+  const run = async (make: () => Promise<void> | void) => {
+    setProblem("");
+    try {
+      await make();
+    } catch (error) {
+      setProblem(errorText(error));
+    }
+  };
+  const markdown = () =>
+    save(fileName(session, model.sessionId, "md"), "text/markdown", toMarkdown(model.transcript.peek().items, session));
+  const json = async () =>
+    save(fileName(session, model.sessionId, "json"), "application/json", await toJson(model.sessionId, await model.token()));
 
   return (
     <header class="session-header">
@@ -41,63 +58,45 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
         <button type="button" class="quiet" onClick={onSearch} aria-keyshortcuts="/" title="Search (/)" data-testid="search">
           Search
         </button>
-        <Export model={model} />
-        {!model.readOnly && <Share model={model} />}
-        {!model.readOnly && <Delete model={model} name={name} />}
+        <Menu name="More" testId="more">
+          <MenuItem onClick={() => void run(markdown)} testId="export-markdown">
+            Export as Markdown
+          </MenuItem>
+          <MenuItem onClick={() => void run(json)} testId="export-json">
+            Export as JSON
+          </MenuItem>
+          {!model.readOnly && (
+            <>
+              <MenuItem onClick={() => setAsked("share")} testId="share">
+                Share a link…
+              </MenuItem>
+              <MenuItem onClick={() => setAsked("delete")} testId="delete">
+                Delete…
+              </MenuItem>
+            </>
+          )}
+        </Menu>
       </div>
+      {problem && (
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      {asked === "share" && <ShareDialog model={model} onClose={() => setAsked(undefined)} />}
+      {asked === "delete" && <DeleteDialog model={model} name={name} onClose={() => setAsked(undefined)} />}
     </header>
   );
 }
 
-function Export({ model }: { model: SessionModel }) {
-  const [problem, setProblem] = useState("");
-  const menu = useRef<HTMLDetailsElement>(null);
-  const session = model.session.value;
-  const run = async (make: () => Promise<void> | void) => {
-    setProblem("");
-    try {
-      await make();
-      if (menu.current) menu.current.open = false;
-    } catch (error) {
-      setProblem(errorText(error));
-    }
-  };
-  const markdown = () =>
-    save(fileName(session, model.sessionId, "md"), "text/markdown", toMarkdown(model.transcript.peek().items, session));
-  const json = async () =>
-    save(fileName(session, model.sessionId, "json"), "application/json", await toJson(model.sessionId, await model.token()));
+function MenuItem({ onClick, testId, children }: { onClick: () => void; testId: string; children: ComponentChildren }) {
   return (
-    <details
-      class="menu"
-      ref={menu}
-      onKeyDown={(event) => {
-        if (event.key !== "Escape" || !menu.current?.open) return;
-        menu.current.open = false;
-        menu.current.querySelector("summary")?.focus();
-      }}
-    >
-      <summary class="quiet" data-testid="export">
-        Export
-      </summary>
-      <div class="menu-body">
-        <button type="button" class="quiet" onClick={() => void run(markdown)} data-testid="export-markdown">
-          Markdown
-        </button>
-        <button type="button" class="quiet" onClick={() => void run(json)} data-testid="export-json">
-          JSON
-        </button>
-        {problem && (
-          <p class="problem" role="alert">
-            {problem}
-          </p>
-        )}
-      </div>
-    </details>
+    <button type="button" class="quiet" onClick={onClick} data-testid={testId}>
+      {children}
+    </button>
   );
 }
 
-function Delete({ model, name }: { model: SessionModel; name: string }) {
-  const dialog = useRef<HTMLDialogElement>(null);
+function DeleteDialog({ model, name, onClose }: { model: SessionModel; name: string; onClose: () => void }) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
   const remove = async () => {
@@ -105,7 +104,7 @@ function Delete({ model, name }: { model: SessionModel; name: string }) {
     setProblem("");
     try {
       await model.delete();
-      dialog.current?.close();
+      onClose();
       refreshSessions();
       go("#/");
     } catch (error) {
@@ -114,30 +113,25 @@ function Delete({ model, name }: { model: SessionModel; name: string }) {
     }
   };
   return (
-    <>
-      <button type="button" class="quiet" onClick={() => dialog.current?.showModal()} data-testid="delete">
-        Delete
-      </button>
-      <dialog ref={dialog} class="card" aria-labelledby="delete-title">
-        <h2 id="delete-title">Delete this session?</h2>
-        <p>
-          <strong>{name}</strong> stops at once, with everything its agent started. Its transcript is gone for good; files
-          that the agent wrote stay.
+    <Dialog labelledBy="delete-title" onClose={onClose}>
+      <h2 id="delete-title">Delete this session?</h2>
+      <p>
+        <strong>{name}</strong> stops at once, with everything its agent started. Its transcript is gone for good; files that the
+        agent wrote stay.
+      </p>
+      {problem && (
+        <p class="problem" role="alert">
+          {problem}
         </p>
-        {problem && (
-          <p class="problem" role="alert">
-            {problem}
-          </p>
-        )}
-        <div class="actions">
-          <button type="button" class="button danger-solid" disabled={busy} onClick={() => void remove()} data-testid="confirm-delete">
-            Delete
-          </button>
-          <button type="button" class="button" onClick={() => dialog.current?.close()}>
-            Keep it
-          </button>
-        </div>
-      </dialog>
-    </>
+      )}
+      <div class="actions">
+        <button type="button" class="button danger-solid" disabled={busy} onClick={() => void remove()} data-testid="confirm-delete">
+          Delete
+        </button>
+        <button type="button" class="button" onClick={onClose}>
+          Keep it
+        </button>
+      </div>
+    </Dialog>
   );
 }

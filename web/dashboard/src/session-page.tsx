@@ -150,7 +150,7 @@ function Activity({ model }: { model: SessionModel }) {
   }
   return (
     <p class="activity" data-status={transcript.status.value}>
-      <span class="dot" aria-hidden="true" /> {text}
+      <span class="dot" aria-hidden="true" /> {model.readOnly ? text.replace("your", "an") : text}
     </p>
   );
 }

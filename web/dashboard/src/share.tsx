@@ -1,6 +1,7 @@
-import { useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { clockTime, errorText } from "./format.js";
 import { asUser, baseUrl } from "./hub.js";
+import { Dialog } from "./menu.js";
 import { sharedHref } from "./route.js";
 import type { SessionModel } from "./session-model.js";
 
@@ -11,8 +12,7 @@ const lifetimes = [
 ] as const;
 
 /** Makes a link with which somebody can watch the session, and do nothing else. */
-export function Share({ model }: { model: SessionModel }) {
-  const dialog = useRef<HTMLDialogElement>(null);
+export function ShareDialog({ model, onClose }: { model: SessionModel; onClose: () => void }) {
   const [seconds, setSeconds] = useState<number>(3_600);
   const [link, setLink] = useState<{ href: string; until: string }>();
   const [copied, setCopied] = useState("");
@@ -36,65 +36,55 @@ export function Share({ model }: { model: SessionModel }) {
       () => setCopied("Select the link and copy it"),
     );
   };
-  const close = () => {
-    dialog.current?.close();
-    setLink(undefined);
-    setCopied("");
-  };
 
   return (
-    <>
-      <button type="button" class="quiet" onClick={() => dialog.current?.showModal()} data-testid="share">
-        Share
-      </button>
-      <dialog ref={dialog} class="card" aria-labelledby="share-title" onClose={close}>
-        <h2 id="share-title">Share a read-only link</h2>
-        <p class="muted">Whoever has the link sees this session live, with everything the agent reads and writes, and can change nothing.</p>
+    <Dialog labelledBy="share-title" onClose={onClose}>
+      <h2 id="share-title">Share a read-only link</h2>
+      <p class="muted">Whoever has the link sees this session live, with everything the agent reads and writes, and can change nothing.</p>
+      <label class="field">
+        <span>It works for</span>
+        <select
+          value={seconds}
+          onChange={(event) => {
+            setSeconds(Number(event.currentTarget.value));
+            setLink(undefined);
+          }}
+        >
+          {lifetimes.map(([name, value]) => (
+            <option key={value} value={value}>
+              {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      {link && (
         <label class="field">
-          <span>It works for</span>
-          <select
-            value={seconds}
-            onChange={(event) => {
-              setSeconds(Number(event.currentTarget.value));
-              setLink(undefined);
-            }}
-          >
-            {lifetimes.map(([name, value]) => (
-              <option key={value} value={value}>
-                {name}
-              </option>
-            ))}
-          </select>
+          <span>Link, until {clockTime(link.until)}</span>
+          <input type="text" readOnly value={link.href} onFocus={(event) => event.currentTarget.select()} data-testid="share-link" />
         </label>
-        {link && (
-          <label class="field">
-            <span>Link, until {clockTime(link.until)}</span>
-            <input type="text" readOnly value={link.href} onFocus={(event) => event.currentTarget.select()} data-testid="share-link" />
-          </label>
-        )}
-        {problem && (
-          <p class="problem" role="alert">
-            {problem}
-          </p>
-        )}
-        <div class="actions">
-          {link ? (
-            // There is no clipboard on pages over plain HTTP that are not local.
-            navigator.clipboard && (
-              <button type="button" class="button primary" onClick={copy}>
-                {copied || "Copy"}
-              </button>
-            )
-          ) : (
-            <button type="button" class="button primary" onClick={() => void make()} data-testid="make-link">
-              Make a link
+      )}
+      {problem && (
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      <div class="actions">
+        {link ? (
+          // There is no clipboard on pages over plain HTTP that are not local.
+          navigator.clipboard && (
+            <button type="button" class="button primary" onClick={copy}>
+              {copied || "Copy"}
             </button>
-          )}
-          <button type="button" class="button" onClick={close}>
-            Close
+          )
+        ) : (
+          <button type="button" class="button primary" onClick={() => void make()} data-testid="make-link">
+            Make a link
           </button>
-        </div>
-      </dialog>
-    </>
+        )}
+        <button type="button" class="button" onClick={onClose}>
+          Close
+        </button>
+      </div>
+    </Dialog>
   );
 }

@@ -341,6 +341,9 @@ test("pictures: light, dark and on a phone", { skip: !screenshots && "SCREENSHOT
     await view.goto(`${hub.url}/#/`);
     await view.getByTestId("session-row").first().waitFor();
     await shot(view, `list-${name}`);
+    await view.goto(`${hub.url}/#/operations`);
+    await view.waitForFunction(() => /(\d+\.\d,\S+ ){3}/.test(document.querySelector("polyline")?.getAttribute("points") ?? ""));
+    await shot(view, `operations-${name}`);
     await dressed.close();
   }
   await page.getByTestId("stop").click();

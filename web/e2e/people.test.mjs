@@ -219,6 +219,29 @@ test("a page out of sight notifies of an approval, once somebody allowed it", as
   await page.getByTestId("stop").click();
 });
 
+test("the operations page shows connections by transport, events, sessions by status and workers, live", async () => {
+  const page = await context.newPage();
+  await newSession(page, hub);
+  const other = await context.newPage();
+  await other.goto(hub.url);
+  await other.getByTestId("operations").click();
+  const plot = (title) => other.locator(`[data-testid="plot"][data-title="${title}"] svg`);
+  const shows = async (title, wanted) => {
+    const deadline = Date.now() + 15_000;
+    let label;
+    do label = await plot(title).getAttribute("aria-label");
+    while (!wanted.test(label) && Date.now() < deadline && (await new Promise((resolve) => setTimeout(resolve, 100, true))));
+    assert.match(label, wanted);
+  };
+  await shows("Connections", /WebSocket [1-9]/);
+  await say(page, "/stream 5000 20 80");
+  await shows("Events", /Events ([1-9]\d)/);
+  await shows("Sessions at work", /Working 1/);
+  assert.equal(await other.getByTestId("workers").locator('[data-name="demo"] td').textContent(), "1");
+  await page.getByTestId("stop").click();
+  await turnEnds(page);
+});
+
 test("axe finds nothing serious on any page, light or dark, wide or narrow", async () => {
   const page = await context.newPage();
   await newSession(page, hub, { title: "Everything at once" });
@@ -252,6 +275,9 @@ test("axe finds nothing serious on any page, light or dark, wide or narrow", asy
     await view.goto(`${hub.url}/#/new`);
     await view.getByTestId("provider").locator("option").first().waitFor({ state: "attached" });
     await assertAccessible(view, `a new session, ${name}`);
+    await view.goto(`${hub.url}/#/operations`);
+    await view.getByTestId("plot").first().waitFor();
+    await assertAccessible(view, `operations, ${name}`);
     if (name === "phone") {
       await view.goto(`${hub.url}/#/`);
       await view.getByTestId("session-row").first().waitFor();

@@ -2,6 +2,7 @@ import { useEffect } from "preact/hooks";
 import { hasKey, signInNeeded, signOut } from "./hub.js";
 import { NewSession } from "./new-session.js";
 import { askPermission, permission } from "./notify.js";
+import { OperationsPage } from "./operations-page.js";
 import { route } from "./route.js";
 import { SessionList } from "./session-list.js";
 import { SessionPage, SharedPage } from "./session-page.js";
@@ -39,15 +40,21 @@ export function App() {
           New session
         </a>
         <SessionList current={at.page === "session" ? at.sessionId : undefined} />
-        {permission.value === "default" && (
-          <button type="button" class="quiet sidebar-foot" onClick={() => void askPermission()} data-testid="notify">
-            Notify me when an agent needs me
-          </button>
-        )}
+        <footer class="sidebar-foot">
+          <a class="quiet" href="#/operations" aria-current={at.page === "operations" ? "page" : undefined} data-testid="operations">
+            Operations
+          </a>
+          {permission.value === "default" && (
+            <button type="button" class="quiet" onClick={() => void askPermission()} title="When an agent needs you and the page is out of sight" data-testid="notify">
+              Notify me
+            </button>
+          )}
+        </footer>
       </aside>
       <main class="main">
         {at.page === "session" && <SessionPage key={at.sessionId} sessionId={at.sessionId} />}
         {at.page === "new" && <NewSession />}
+        {at.page === "operations" && <OperationsPage />}
         {at.page === "home" && (
           <div class="empty">
             <p>Choose a session, or start a new one.</p>

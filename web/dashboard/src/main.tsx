@@ -4,6 +4,7 @@ import "./style/layout.css";
 import "./style/session.css";
 import "./style/items.css";
 import "./style/markdown.css";
+import "./style/operations.css";
 import { App } from "./app.js";
 
 render(<App />, document.getElementById("app")!);

@@ -3,6 +3,7 @@ import { computed, signal } from "@preact/signals";
 export type Route =
   | { page: "home" }
   | { page: "new" }
+  | { page: "operations" }
   | { page: "session"; sessionId: string }
   /** A read-only link of somebody's: nothing but this session. */
   | { page: "shared"; sessionId: string; token: string | undefined };
@@ -21,6 +22,7 @@ export const route = computed<Route>(() => {
       return { page: "home" }; // a broken escape
     }
   }
+  if (hash.value === "#/operations") return { page: "operations" };
   return hash.value === "#/new" ? { page: "new" } : { page: "home" };
 });
 

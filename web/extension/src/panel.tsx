@@ -10,6 +10,7 @@ import "../../dashboard/src/style/layout.css";
 import "../../dashboard/src/style/session.css";
 import "../../dashboard/src/style/items.css";
 import "../../dashboard/src/style/markdown.css";
+import "../../dashboard/src/style/operations.css";
 import "./panel.css";
 import { capture, captureMessage } from "./capture.js";
 import { originPattern, readCurrent, readSettings, writeCurrent, type Settings } from "./settings.js";

@@ -30,10 +30,10 @@ const (
 // goes through.
 type Proxy struct {
 	listener net.Listener
-	target   string
 	wg       sync.WaitGroup
 
 	mu      sync.Mutex
+	target  string
 	fault   fault
 	changed chan struct{} // closed and replaced with each change of fault
 	conns   map[*link]struct{}
@@ -89,6 +89,14 @@ func (p *Proxy) Close() error {
 		return nil
 	}
 	return err
+}
+
+// Retarget passes the connections that come on to another address, such as that
+// of a server which was started anew. Those that are there stay as they are.
+func (p *Proxy) Retarget(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
 }
 
 // Cut resets every connection. New ones are let through.
@@ -186,7 +194,10 @@ func (p *Proxy) accept() {
 
 // serve is the life of one connection.
 func (p *Proxy) serve(client net.Conn) {
-	server, err := net.DialTimeout("tcp", p.target, dialTimeout)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.DialTimeout("tcp", target, dialTimeout)
 	if err != nil {
 		reset(client)
 		return

@@ -130,10 +130,7 @@ func (f *follower) readSSE(ctx context.Context, url string) error {
 		field, value, _ := bytes.Cut(lines.Bytes(), []byte(": "))
 		switch {
 		case len(lines.Bytes()) == 0 && data != nil:
-			f.record.Frame(data)
-			if id != "" && id != f.record.Cursor() {
-				f.record.Find("the event with the id %s is %s", id, f.record.Cursor())
-			}
+			f.record.FrameWithID(data, id)
 			id, data = "", nil
 		case string(field) == "id":
 			id = string(value)

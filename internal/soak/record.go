@@ -20,11 +20,21 @@ var crcTable = crc64.MakeTable(crc64.ECMA)
 // Record is what one client has seen of one session's log. Every frame that a
 // stream gives goes in by Frame, in the order of arrival; what is wrong comes
 // out by Findings. All methods may be called concurrently.
+//
+// A store that was restarted may have lost the end of its log, and says so with a
+// new epoch: a cursor that counts in the old one is answered by a gap, and what
+// lies behind it is given again. With restarts, such a gap is counted and no
+// finding; but the store of these tests loses nothing, so what is given again must
+// have the bytes that it had before.
 type Record struct {
-	name string
+	name     string
+	restarts bool
 
 	mu        sync.Mutex
-	epoch     string
+	announced string // the epoch of the connection, until something follows it
+	epoch     string // that the cursor counts in
+	next      uint64 // seq that comes next: behind all that is known, but for a gap
+	gaps      int
 	sums      []uint64 // of the events' bytes; that of seq n is sums[n-1]
 	turns     map[string]*Turn
 	questions map[string]*question
@@ -50,7 +60,7 @@ type question struct {
 // NewRecord is an empty record; the name is for its findings.
 func NewRecord(name string) *Record {
 	return &Record{
-		name: name, turns: make(map[string]*Turn), questions: make(map[string]*question), changed: make(chan struct{}),
+		name: name, next: 1, turns: make(map[string]*Turn), questions: make(map[string]*question), changed: make(chan struct{}),
 	}
 }
 
@@ -61,14 +71,21 @@ func (r *Record) Cursor() string {
 	if r.epoch == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s-%d", r.epoch, len(r.sums))
+	return fmt.Sprintf("%s-%d", r.epoch, r.next-1)
 }
 
-// Last is the highest seq.
+// Gaps counts the gaps that a restart of the store explains.
+func (r *Record) Gaps() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gaps
+}
+
+// Last is the highest seq that the stream has reached.
 func (r *Record) Last() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return uint64(len(r.sums))
+	return r.next - 1
 }
 
 // Status is that of the last status event.
@@ -117,7 +134,11 @@ func (r *Record) Findings() []string {
 }
 
 // Frame takes the JSON of one frame.
-func (r *Record) Frame(raw []byte) {
+func (r *Record) Frame(raw []byte) { r.FrameWithID(raw, "") }
+
+// FrameWithID takes a frame whose transport gives it an id (SSE): the cursor
+// behind it, which also tells that the log has gone on to another epoch.
+func (r *Record) FrameWithID(raw []byte, id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var e protocol.Event
@@ -133,11 +154,30 @@ func (r *Record) Frame(raw []byte) {
 		r.findLocked("%d is a compacted event: this record keeps account of single ones", e.Seq)
 		return
 	}
-	if next := uint64(len(r.sums)) + 1; e.Seq != next {
-		r.findLocked("%d (%s) came where %d was next", e.Seq, e.Type, next)
+	r.adoptLocked()
+	if e.Seq != r.next {
+		r.findLocked("%d (%s) came where %d was next", e.Seq, e.Type, r.next)
 		return
 	}
-	r.sums = append(r.sums, crc64.Checksum(raw, crcTable))
+	if id != "" {
+		epoch, seq, _ := strings.Cut(id, "-")
+		if seq != fmt.Sprint(e.Seq) {
+			r.findLocked("the event %d has the id %s", e.Seq, id)
+		}
+		if epoch != r.epoch && !r.restarts {
+			r.findLocked("the event with the id %s is of another epoch than %s", id, r.epoch)
+		}
+		r.epoch = epoch
+	}
+	r.next++
+	sum := crc64.Checksum(raw, crcTable)
+	if e.Seq <= uint64(len(r.sums)) { // given again
+		if sum != r.sums[e.Seq-1] {
+			r.findLocked("the event %d (%s) has other bytes than it had before the gap", e.Seq, e.Type)
+		}
+		return
+	}
+	r.sums = append(r.sums, sum)
 	r.eventLocked(e)
 	close(r.changed)
 	r.changed = make(chan struct{})
@@ -148,15 +188,34 @@ func (r *Record) controlLocked(e protocol.Event) {
 	case protocol.ControlConnected:
 		var c protocol.Connected
 		if read(e, &c) {
-			r.epoch = c.Epoch
+			r.announced = c.Epoch
 		}
 	case protocol.ControlCaughtUp:
 		var c protocol.CaughtUp
-		if read(e, &c) && c.Seq != uint64(len(r.sums)) {
-			r.findLocked("caught up with %d at %d", c.Seq, len(r.sums))
+		if read(e, &c) && c.Seq != r.next-1 {
+			r.findLocked("caught up with %d at %d", c.Seq, r.next-1)
 		}
+		r.adoptLocked()
 	case protocol.ControlGap:
-		r.findLocked("a gap: %s", e.Data)
+		var g protocol.Gap
+		read(e, &g)
+		if !r.restarts || g.Reason != protocol.GapEpochChanged || g.FromSeq < 1 || g.FromSeq > g.ToSeq || g.ToSeq != r.next-1 {
+			r.findLocked("a gap at %s-%d: %s", r.epoch, r.next-1, e.Data)
+			return
+		}
+		r.adoptLocked()
+		r.gaps++
+		r.next = g.FromSeq
+		r.epoch = g.Epoch
+	}
+}
+
+// adoptLocked has the cursor count in the epoch of the connection. Not as soon as
+// that is told: a connection that broke before the gap that follows would take the
+// reason for the gap with it.
+func (r *Record) adoptLocked() {
+	if r.announced != "" {
+		r.epoch, r.announced = r.announced, ""
 	}
 }
 

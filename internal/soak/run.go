@@ -27,6 +27,11 @@ type Options struct {
 	Settle time.Duration
 	Seed   uint64
 	Faults []Fault
+	// StoreRestarts says that some faults restart a store that loses nothing.
+	StoreRestarts bool
+	// MaxSessions is the limit of each user's sessions, for a user who wants more;
+	// 0: there is no such user. It needs an APIKey that may act for all.
+	MaxSessions int
 	// Heal takes back every fault that still holds. It is called when Duration is
 	// over and the faults' contexts have ended.
 	Heal func() error
@@ -46,6 +51,8 @@ type Fault struct {
 type Report struct {
 	Seed     uint64
 	Events   uint64         // of all sessions
+	Hoarded  int            // sessions that the user who wants too many was given
+	Gaps     map[string]int // that a restart of the store explains, by transport
 	Turns    map[string]int // ends, by stop reason or error code
 	Faults   map[string]int
 	Findings []string // empty: all was well
@@ -61,6 +68,10 @@ func (r Report) String() string {
 	for _, k := range slices.Sorted(maps.Keys(r.Faults)) {
 		fmt.Fprintf(&b, " %s=%d", k, r.Faults[k])
 	}
+	for _, k := range slices.Sorted(maps.Keys(r.Gaps)) {
+		fmt.Fprintf(&b, "; %d gaps on %s", r.Gaps[k], k)
+	}
+	fmt.Fprintf(&b, "; %d sessions hoarded", r.Hoarded)
 	fmt.Fprintf(&b, "; %d findings", len(r.Findings))
 	for _, f := range r.Findings {
 		b.WriteString("\n  " + f)
@@ -125,12 +136,21 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	for _, s := range all {
 		talkers.Go(func() { s.talker.run(work, stop) })
 	}
+	hoarder := newHoarder(o)
+	var hoarding sync.WaitGroup
+	hoard, endHoard := context.WithCancel(ctx)
+	defer endHoard()
+	if o.MaxSessions > 0 {
+		hoarding.Go(func() { hoarder.run(hoard) })
+	}
 	err := o.breakThings(ctx, count)
 	if o.Heal != nil {
 		err = errors.Join(err, o.Heal())
 	}
 	o.Logf("the faults are over")
 	close(stop)
+	endHoard()
+	hoarding.Wait()
 	if !waitFor(ctx, &talkers, o.Settle) {
 		for _, s := range all {
 			s.findStuck("its last turn")
@@ -140,13 +160,21 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	talkers.Wait()
 
 	settle(ctx, o, all)
-	report := Report{Seed: o.Seed, Turns: count.turns, Faults: count.faults}
+	report := Report{Seed: o.Seed, Turns: count.turns, Faults: count.faults, Gaps: map[string]int{}}
+	if o.MaxSessions > 0 {
+		limit, cancel := context.WithTimeout(ctx, o.Settle)
+		report.Findings = hoarder.settle(limit)
+		report.Hoarded = hoarder.made
+		cancel()
+	}
 	for _, s := range all {
 		report.Events += s.ws.Last()
+		report.Gaps["WebSocket"] += s.ws.Gaps()
+		report.Gaps["SSE"] += s.sse.Gaps()
 		report.Findings = append(report.Findings, s.check(ctx)...)
 	}
 	for _, s := range all {
-		if err := s.talker.session.Delete(ctx); err != nil {
+		if err := s.talker.session().Delete(ctx); err != nil {
 			report.Findings = append(report.Findings, err.Error())
 		}
 	}
@@ -163,8 +191,13 @@ func start(ctx context.Context, o Options, g Group, i int, count *counts, reader
 	}
 	name := fmt.Sprintf("session %d (%s)", i, made.SessionID)
 	s := &one{ws: NewRecord(name + " on WebSocket"), sse: NewRecord(name + " on SSE")}
-	s.talker = &talker{session: c.Session(made.SessionID, made.Token), record: s.ws, rng: rng, count: count, group: g}
+	s.talker = &talker{record: s.ws, rng: rng, count: count, group: g}
+	for _, u := range o.URLs {
+		node := &client.Client{BaseURL: u, APIKey: o.APIKey}
+		s.talker.nodes = append(s.talker.nodes, node.Session(made.SessionID, made.Token))
+	}
 	for k, r := range []*Record{s.ws, s.sse} {
+		r.restarts = o.StoreRestarts
 		rng := rand.New(rand.NewPCG(o.Seed, uint64(1000+2*i+k)))
 		f := &follower{
 			base:    func() string { return o.URLs[rng.IntN(len(o.URLs))] },
@@ -239,15 +272,23 @@ func settle(ctx context.Context, o Options, all []*one) {
 	wg.Wait()
 }
 
-// catchUp waits until the session is idle and both readers have all of it.
+// catchUp waits until the session is idle, both readers have all of it, and they
+// alone are counted as its streams.
 func (s *one) catchUp(ctx context.Context) {
+	var now protocol.Session
 	for {
-		now, err := s.talker.session.Get(ctx)
-		if err == nil && now.Status == protocol.StatusIdle && s.ws.Last() == now.LastSeq && s.sse.Last() == now.LastSeq {
+		call, cancel := context.WithTimeout(ctx, 10*time.Second)
+		view, err := s.talker.session().Get(call)
+		cancel()
+		if err == nil {
+			now = view
+		}
+		if err == nil && now.Status == protocol.StatusIdle && s.ws.Last() == now.LastSeq && s.sse.Last() == now.LastSeq &&
+			now.Connections == (protocol.Connections{WebSocket: 1, SSE: 1}) {
 			return
 		}
 		if ctx.Err() != nil {
-			s.findStuck("catching up")
+			s.findStuck(fmt.Sprintf("catching up with %+v (%v)", now, err))
 			return
 		}
 		sleep(ctx, 50*time.Millisecond)
@@ -264,7 +305,7 @@ func (s *one) check(ctx context.Context) []string {
 	kept := NewRecord("its history")
 	after := ""
 	for {
-		page, err := s.talker.session.History(ctx, after, 0)
+		page, err := s.talker.session().History(ctx, after, 0)
 		if err != nil {
 			return append(found, err.Error())
 		}

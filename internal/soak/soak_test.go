@@ -76,16 +76,7 @@ func build(to string) error {
 //
 // SOAK is how long (1m; `make soak` takes 5m), SOAK_SEED repeats a run's choices.
 func TestSoak(t *testing.T) {
-	duration, lease := time.Minute, 5*time.Second
-	if text := os.Getenv("SOAK"); text != "" {
-		var err error
-		if duration, err = time.ParseDuration(text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if duration >= 3*time.Minute {
-		lease = 15 * time.Second // the default
-	}
+	duration, lease := length(t)
 	seed := seed(t)
 	t.Logf("seed %d: SOAK=%s SOAK_SEED=%d repeats the choices of this run", seed, duration, seed)
 
@@ -151,6 +142,22 @@ func TestSoak(t *testing.T) {
 	if t.Failed() {
 		t.Logf("the hub's log ends with:\n%s", tail(hub.Said(), 30_000))
 	}
+}
+
+// length is how long the faults go on, and the lease of workers that goes with it.
+func length(t *testing.T) (duration, lease time.Duration) {
+	t.Helper()
+	duration, lease = time.Minute, 5*time.Second
+	if text := os.Getenv("SOAK"); text != "" {
+		var err error
+		if duration, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if duration >= 3*time.Minute {
+		lease = 15 * time.Second // the default
+	}
+	return duration, lease
 }
 
 // writeProviders makes the file with both agents, marked: the demo agent, and

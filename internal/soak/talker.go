@@ -14,13 +14,17 @@ import (
 // talker is the person of one session: sends messages one after the other, answers
 // questions, cancels now and then, and judges each turn.
 type talker struct {
-	session *client.Session
-	record  *Record
-	rng     *rand.Rand // owned by run
-	count   *counts
-	group   Group
-	sent    int
+	nodes  []*client.Session // the session through each node
+	record *Record
+	rng    *rand.Rand // owned by run
+	count  *counts
+	group  Group
+	sent   int
 }
+
+// session is the session through any of the nodes: another one each time, as a
+// balancer does it. It is for whoever owns rng.
+func (t *talker) session() *client.Session { return t.nodes[t.rng.IntN(len(t.nodes))] }
 
 // run talks until stop is closed, then finishes the message under way. ctx ends
 // everything.
@@ -66,7 +70,7 @@ func (t *talker) turn(ctx context.Context, p Plan) (protocol.CompleteData, bool)
 		case <-changed:
 		case <-cancel:
 			cancel = nil
-			_ = t.session.Cancel(ctx, id) // it may be over, or the hub away
+			t.cancel(ctx, id)
 		case <-time.After(time.Second): // an answer may have been refused
 		case <-ctx.Done():
 			return protocol.CompleteData{}, false
@@ -79,7 +83,7 @@ func (t *talker) turn(ctx context.Context, p Plan) (protocol.CompleteData, bool)
 func (t *talker) send(ctx context.Context, text, id string) bool {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
-		_, err := t.session.Message(attempt, text, id)
+		_, err := t.session().Message(attempt, text, id)
 		cancel()
 		var refused *client.Error
 		switch {
@@ -95,10 +99,17 @@ func (t *talker) send(ctx context.Context, text, id string) bool {
 	}
 }
 
+// cancel tries once: the turn may be over, or the hub away.
+func (t *talker) cancel(ctx context.Context, id string) {
+	attempt, end := context.WithTimeout(ctx, 10*time.Second)
+	defer end()
+	_ = t.session().Cancel(attempt, id)
+}
+
 func (t *talker) answer(ctx context.Context, q protocol.ToolApprovalData) {
 	attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	_, err := t.session.Approve(attempt, protocol.ApproveRequest{InteractionID: q.InteractionID, Decision: protocol.AllowOnce})
+	_, err := t.session().Approve(attempt, protocol.ApproveRequest{InteractionID: q.InteractionID, Decision: protocol.AllowOnce})
 	var refused *client.Error
 	if errors.As(err, &refused) && !refused.Temporary() && refused.Code != protocol.CodeApprovalResolved {
 		t.record.Find("the answer to %s was refused: %v", q.InteractionID, err)

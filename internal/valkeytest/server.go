@@ -194,6 +194,15 @@ func (s *Server) Stop() { s.signal(syscall.SIGSTOP) }
 // Cont lets a frozen process go on (SIGCONT).
 func (s *Server) Cont() { s.signal(syscall.SIGCONT) }
 
+// Start starts the server again, with what it kept, after a Kill. Unlike Restart
+// it may be called by any goroutine.
+func (s *Server) Start() error {
+	if err := s.start(); err != nil {
+		return fmt.Errorf("start %s again: %w", s.Addr(), err)
+	}
+	return nil
+}
+
 // Restart kills the process if it runs, and starts it again with what it kept.
 func (s *Server) Restart() {
 	s.tb.Helper()

@@ -218,7 +218,7 @@ func (l *link) serve(ctx context.Context) error {
 func (l *link) begin(ctx context.Context, conn valkey.DedicatedClient) error {
 	call, cancel := l.relay.store.deadline(ctx)
 	defer cancel()
-	answers := conn.DoMulti(call, conn.B().Role().Build(), l.subscribe(conn, l.channel))
+	answers := doMulti(call, conn, conn.B().Role().Build(), l.subscribe(conn, l.channel))
 	role, err := answers[0].ToArray()
 	if err != nil {
 		return err
@@ -239,6 +239,17 @@ func (l *link) begin(ctx context.Context, conn valkey.DedicatedClient) error {
 		l.change(id)
 	}
 	return l.reconcile(ctx, conn)
+}
+
+// doMulti sends commands over a dedicated connection. They are pinned: without that
+// the client gives those that were answered to others, and then sends all of them
+// again when a later one is to be repeated (a server that is loading takes a
+// SUBSCRIBE and refuses the HGET behind it), which panics or sends another's.
+func doMulti(ctx context.Context, conn valkey.DedicatedClient, commands ...valkey.Completed) []valkey.ValkeyResult {
+	for i := range commands {
+		commands[i] = commands[i].Pin()
+	}
+	return conn.DoMulti(ctx, commands...)
 }
 
 func (l *link) subscribe(conn valkey.DedicatedClient, channels ...string) valkey.Completed {
@@ -316,7 +327,7 @@ func (l *link) reconcilePage(ctx context.Context, conn valkey.DedicatedClient, i
 	}
 	call, cancel := r.store.deadline(ctx)
 	defer cancel()
-	answers := conn.DoMulti(call, commands...)
+	answers := doMulti(call, conn, commands...)
 	for _, a := range answers[:reads] {
 		if err := a.Error(); err != nil {
 			return fmt.Errorf("subscribe: %w", err)

@@ -70,6 +70,10 @@ run: build ## build and serve; agents work in ./workspace (RUN_FLAGS="--listen 1
 	@mkdir -p $(WORKSPACE)
 	@exec $(BIN) serve --workspace-root $(WORKSPACE) $(RUN_FLAGS)
 
+.PHONY: run-cluster
+run-cluster: build ## build and run Valkey, three nodes and two workers as plain processes (PORT=8080)
+	@exec scripts/run-cluster.sh $(WORKSPACE)
+
 .PHONY: check
 check: check-files check-go check-web ## format, vet, staticcheck, generated files, go.mod, lock files, types
 
@@ -142,10 +146,16 @@ bench: ## benchmarks of the hot paths (PACKAGES=./hub/... BENCH=Append)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -p 1 $(PACKAGES)
 
 .PHONY: soak
-soak: build ## real workers, links and agents broken at random for SOAK (5m); SOAK_SEED repeats a run's choices
-	codex="$$(scripts/need.sh codex)"; \
-	SOAK=$(SOAK) SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
-		go test -count 1 -timeout 24h -v -run 'TestSoak$$' ./internal/soak
+soak: build ## one node, then a cluster, broken at random for SOAK (5m) each; SOAK_SEED repeats a run's choices
+	codex="$$(scripts/need.sh codex)"; valkey="$$(scripts/need.sh valkey)"; \
+	SOAK=$(SOAK) SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
+		go test -count 1 -timeout 24h -v -run 'TestSoak(Cluster)?$$' ./internal/soak
+
+.PHONY: soak-cluster
+soak-cluster: build ## of these the cluster alone
+	valkey="$$(scripts/need.sh valkey)"; \
+	SOAK=$(SOAK) SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
+		go test -count 1 -timeout 24h -v -run 'TestSoakCluster$$' ./internal/soak
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (2m)

@@ -55,7 +55,14 @@ func (l *link) frame(ctx context.Context, f protocol.Frame) error {
 	case protocol.FrameDone:
 		var done protocol.Done
 		if err = protocol.DecodePart(f.Data, &done); err == nil {
-			err := l.input(ctx, done.SessionID, done.Assignment, InDone{Message: done.Message})
+			s := l.session(done.SessionID, done.Assignment)
+			if s == nil {
+				return nil
+			}
+			err := l.input(ctx, s.id, s.assignment, InDone{Message: done.Message})
+			l.hub.workers.mu.Lock()
+			s.finished = max(s.finished, done.Message)
+			l.hub.workers.mu.Unlock()
 			l.hub.workers.kick() // an idle agent's place may be wanted
 			return err
 		}

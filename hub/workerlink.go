@@ -66,6 +66,7 @@ type linkSession struct {
 	command  uint64                // last other command that was sent
 	stored   uint64                // last event that is in the log
 	acked    uint64                // last event that was acknowledged
+	finished uint64                // last message whose done is in the state
 	alive    uint64                // the message command whose turn has shown a sign of life
 	event    time.Time             // when the last event or message went by
 	silent   bool                  // that there was none for a while has been said
@@ -383,7 +384,7 @@ func (l *link) flush(ctx context.Context) error {
 func (l *link) flushSession(ctx context.Context, s *linkSession) error {
 	d := l.hub.workers
 	d.mu.Lock()
-	stored, ack, assigned, look := s.stored, s.stored > s.acked, s.assigned, s.look && !s.released
+	stored, finished, ack, assigned, look := s.stored, s.finished, s.stored > s.acked, s.assigned, s.look && !s.released
 	after := min(s.message, s.command)
 	s.acked, s.look = s.stored, false
 	d.mu.Unlock()
@@ -402,6 +403,13 @@ func (l *link) flushSession(ctx context.Context, s *linkSession) error {
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) {
 		l.drop(ctx, s, true)
 		return nil
+	}
+	if err == nil && snap.N < stored && snap.State.Closed == "" { // behind closed, what is acknowledged is not stored
+		return l.lostByStore(ctx, s)
+	}
+	if err == nil && snap.State.Running != 0 && snap.State.Running == finished {
+		// The store has lost the done, and the worker has no reason to say it again.
+		return l.input(ctx, s.id, s.assignment, InDone{Message: finished})
 	}
 	var commands []Command
 	if err == nil {
@@ -422,6 +430,16 @@ func (l *link) flushSession(ctx context.Context, s *linkSession) error {
 		}
 	}
 	return nil
+}
+
+// lostByStore gives a session up whose store has lost events that it had
+// acknowledged to the worker (a failover): what the worker knows of the session,
+// the numbers of events and commands among it, is not what the hub knows any more.
+func (l *link) lostByStore(ctx context.Context, s *linkSession) error {
+	l.hub.cfg.Log.Warn("the store has lost what a worker said", "session", s.id, "worker", l.hello.Worker)
+	err := l.input(ctx, s.id, s.assignment, InLost{})
+	l.drop(ctx, s, true)
+	return err
 }
 
 // storeRetry is how long a link waits before it asks a store again that was

@@ -12,7 +12,7 @@ import { chromium } from "playwright-core";
 import { build } from "vite";
 
 import { startHub } from "./hub.mjs";
-import { answers, assertPieces, live, roomyHub, say, status, turnEnds } from "./page.mjs";
+import { answers, assertAccessible, assertPieces, live, roomyHub, say, status, turnEnds } from "./page.mjs";
 
 const web = fileURLToPath(new URL("..", import.meta.url));
 const folder = join(web, "extension/dist");
@@ -83,6 +83,7 @@ test("the extension is set up, follows and steers a session over SSE, and sends 
   await page.goto(`${origin}/options.html`);
   assert.match(await page.locator("code").first().textContent(), new RegExp(id), "the options name the origin that has to be allowed");
   await page.getByTestId("hub-url").fill(hub.url);
+  await assertAccessible(page, "the options");
   await page.getByTestId("hub-key").fill("wrong");
   await page.getByTestId("save").click();
   await page.getByRole("alert").waitFor();

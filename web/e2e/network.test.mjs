@@ -113,6 +113,26 @@ test("a hub that is killed and started again: the page says so, comes back, and 
   }
 });
 
+test("what the hub no longer has is marked where it is missing", async () => {
+  const forgetful = await startHub({ args: [...roomyHub, "--log-max-events", "100"] });
+  const page = await context.newPage();
+  await newSession(page, forgetful);
+  await say(page, "/stream 300 20");
+  await turnEnds(page);
+  const late = await context.newPage();
+  await late.goto(page.url());
+  await live(late);
+  const gap = late.locator('[data-testid="gap"][data-reason="trimmed"]');
+  await gap.waitFor();
+  const missing = Number(await gap.getAttribute("data-to"));
+  assert.match(await gap.textContent(), new RegExp(`Events 1 to ${missing} are not kept any more`));
+  const pieces = [...(await answers(late)).matchAll(/(\d+) (?=\D)/g)].map(([, index]) => Number(index));
+  assert.deepEqual(pieces, Array.from({ length: pieces.length }, (_, index) => 301 - pieces.length + index), "the rest is whole");
+  await page.close();
+  await late.close();
+  await forgetful.stop();
+});
+
 test("a hub that drains says when to come back, and the page waits for that", async () => {
   const draining = await startHub({ args: [...roomyHub, "--drain-timeout", "3s"] });
   const page = await context.newPage();

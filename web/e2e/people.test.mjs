@@ -199,7 +199,10 @@ test("a page out of sight notifies of an approval, once somebody allowed it", as
         window.notified.push({ title, ...options });
       }
     };
+    // A page out of sight gets no frames either.
     Object.defineProperty(document, "hidden", { get: () => window.unseen === true });
+    const frame = window.requestAnimationFrame.bind(window);
+    window.requestAnimationFrame = (call) => (window.unseen ? 0 : frame(call));
   });
   const page = await context.newPage();
   await newSession(page, hub, { title: "Shed" });
@@ -210,11 +213,11 @@ test("a page out of sight notifies of an approval, once somebody allowed it", as
   await turnEnds(page);
   await page.evaluate(() => (window.unseen = true));
   await say(page, "/approve Paint it twice");
-  await page.waitForFunction(() => window.notified.length === 1);
+  await page.waitForFunction(() => window.notified.length === 1, undefined, { polling: 100 });
   const [{ title, body }] = await page.evaluate(() => window.notified);
   assert.match(title, /Shed needs you/);
   assert.match(body, /Paint it twice/);
-  assert.match(await page.title(), /^\(!\)/);
+  await page.waitForFunction(() => document.title.startsWith("(!)"), undefined, { polling: 100 });
   await page.evaluate(() => (window.unseen = false));
   await page.getByTestId("stop").click();
 });

@@ -356,10 +356,12 @@ test("draining says when to come back, and it is kept to", async () => {
   });
   const follower = follow(hub);
   await until("offline", () => follower.stream.state.phase === "offline");
+  const { state } = follower.stream;
   const offlineAt = Date.now();
+  assert.ok(state.phase === "offline" && state.retryAt - offlineAt <= 300, "the hub spreads its clients: nothing is added");
   await until("second connection", () => hub.peers.length === 2);
   const waited = Date.now() - offlineAt;
-  assert.ok(waited >= 250 && waited < 2_000, `came back after ${waited} ms`);
+  assert.ok(waited >= 250, `came back after ${waited} ms`);
 });
 
 test("reconnectNow ends a wait", async () => {

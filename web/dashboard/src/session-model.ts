@@ -50,14 +50,23 @@ export class SessionModel {
   #marks: GapData[] = [];
   #disposed = false;
 
+  readonly #visibility = () => {
+    // A frame that was asked for in sight does not come out of it.
+    if (!document.hidden || this.#frame === 0) return;
+    cancelAnimationFrame(this.#frame);
+    this.#flush();
+  };
+
   constructor(sessionId: string, options: { readOnly?: boolean } = {}) {
     this.sessionId = sessionId;
+    document.addEventListener("visibilitychange", this.#visibility);
     this.readOnly = options.readOnly ?? false;
     void this.#start();
   }
 
   dispose(): void {
     this.#disposed = true;
+    document.removeEventListener("visibilitychange", this.#visibility);
     clearTimeout(this.#timer);
     cancelAnimationFrame(this.#frame);
     this.#stream?.close();
@@ -236,17 +245,22 @@ export class SessionModel {
   }
 
   #requestFlush(): void {
-    this.#frame = requestAnimationFrame(() => {
-      if (this.#disposed) return;
-      const begin = performance.now();
-      this.#arrived = false;
-      this.transcript.peek().flush();
-      // Comes after the frame's drawing, layout and painting.
-      this.#timer = setTimeout(() => {
-        this.#frameCost = performance.now() - begin;
-        this.#flushing = false;
-        if (this.#arrived) this.#schedule();
-      });
+    // A page out of sight is given no frames, but its title has to say that somebody is needed.
+    if (document.hidden) this.#flush();
+    else this.#frame = requestAnimationFrame(() => this.#flush());
+  }
+
+  #flush(): void {
+    if (this.#disposed) return;
+    this.#frame = 0;
+    const begin = performance.now();
+    this.#arrived = false;
+    this.transcript.peek().flush();
+    // Comes after the frame's drawing, layout and painting.
+    this.#timer = setTimeout(() => {
+      this.#frameCost = performance.now() - begin;
+      this.#flushing = false;
+      if (this.#arrived) this.#schedule();
     });
   }
 }

@@ -1,8 +1,9 @@
 import { HubApi, type HubApiOptions } from "./api.js";
 import { transportChoice, type ChoiceOptions } from "./choice.js";
 import type { HubError } from "./errors.js";
-import { SessionStream, type SessionStreamOptions } from "./session-stream.js";
+import { SessionStream } from "./session-stream.js";
 import { sseTransport } from "./sse.js";
+import type { SessionStreamOptions } from "./stream-options.js";
 import { globalWebSocket, webSocketTransport, type WebSocketOptions } from "./websocket.js";
 
 export * from "./api.js";
@@ -10,7 +11,7 @@ export * from "./errors.js";
 export type * from "./events.js";
 export type { ChoiceStorage } from "./choice.js";
 export { SessionStream } from "./session-stream.js";
-export type * from "./session-stream.js";
+export type * from "./stream-options.js";
 export type * from "./transport.js";
 export { uuid } from "./uuid.js";
 export type { WebSocketConstructor, WebSocketLike } from "./websocket.js";

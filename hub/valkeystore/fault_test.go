@@ -282,7 +282,7 @@ func TestFrozenServer(t *testing.T) {
 }
 
 // within waits for something, at most so long.
-func within(t *testing.T, what string, most time.Duration, ok func() bool) {
+func within(t testing.TB, what string, most time.Duration, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(most); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,9 +26,9 @@ type dispatcher struct {
 	hub  *Hub
 	wake chan struct{}
 
-	// Assignments that the store did not answer: they may have been made. Owned
-	// by run.
-	doubts map[string]*link
+	// Owned by run.
+	doubts map[string]*link // assignments that the store did not answer: they may have been made
+	served queue            // the one that got the last place
 
 	mu    sync.Mutex
 	links map[*link]struct{}
@@ -67,7 +68,7 @@ func (d *dispatcher) run(ctx context.Context) {
 			return
 		case <-d.wake:
 		}
-		err := d.assignAll(ctx)
+		deep, err := d.assignAll(ctx)
 		if err != nil && ctx.Err() == nil {
 			if !failing { // once, not four times a second for as long as it lasts
 				d.hub.cfg.Log.Error("give sessions to workers", "error", err)
@@ -75,37 +76,81 @@ func (d *dispatcher) run(ctx context.Context) {
 			time.AfterFunc(storeRetry, d.kick)
 		}
 		failing = err != nil
+		if deep {
+			select {
+			case <-ctx.Done():
+			case <-time.After(deepPause):
+			}
+		}
 	}
 }
 
-// queuePage is how many waiting sessions of a kind are looked at in one go. A
-// worker that may serve one user alone can find its user's behind them.
-const queuePage = 256
+const (
+	// queuePage is how many sessions of a queue are read at first. When none of
+	// them can run here, twice as many are, to the end of the queue: a session
+	// can wait behind any number of others whose workers are away.
+	queuePage = 256
+	// deepPause bounds how often that is done.
+	deepPause = 250 * time.Millisecond
+)
 
-// assignAll offers the waiting sessions to the workers of this node, in order.
-func (d *dispatcher) assignAll(ctx context.Context) error {
+// assignAll offers the waiting sessions to the workers of this node. Queues take
+// turns: the one behind that which got the last place comes first. deep says that
+// more than a page of one was read.
+func (d *dispatcher) assignAll(ctx context.Context) (deep bool, err error) {
 	if err := d.settleDoubts(ctx); err != nil {
-		return err
+		return false, err
 	}
 	if d.hub.Ready() != nil {
-		return nil
+		return false, nil
 	}
-	for _, q := range d.wanted() {
-		queued, err := d.hub.store.Queued(ctx, q.provider, q.workspace, queuePage)
+	wanted := d.wanted()
+	queues := slices.SortedFunc(maps.Keys(wanted), queue.compare)
+	next, found := slices.BinarySearchFunc(queues, d.served, queue.compare)
+	if found {
+		next++
+	}
+	passed := make(map[*link]bool)
+	for _, q := range slices.Concat(queues[next:], queues[:next]) {
+		more, err := d.offer(ctx, q, wanted[q], passed)
 		if err != nil {
-			return err
+			return false, err
+		}
+		deep = deep || more
+	}
+	return deep, nil
+}
+
+// offer gives the sessions of one queue away, in order, until no worker in open
+// has a place. A session that has to wait holds up only those that the same
+// workers could run. passed are the workers that had no place for one: a place of
+// theirs that becomes free meanwhile is not for those behind it.
+func (d *dispatcher) offer(ctx context.Context, q queue, open keys, passed map[*link]bool) (deep bool, err error) {
+	seen := make(map[string]bool)
+	for n := queuePage; ; n *= 2 {
+		queued, err := d.hub.store.Queued(ctx, q.provider, q.workspace, n)
+		if err != nil {
+			return deep, err
 		}
 		for _, w := range queued {
-			full, err := d.assign(ctx, w)
+			whose := open.of(w.User)
+			if seen[w.ID] || open[whose] != hasPlaces {
+				continue
+			}
+			seen[w.ID] = true
+			full, err := d.assign(ctx, w, passed)
 			if err != nil {
-				return err
+				return deep, err
 			}
 			if full {
-				break
+				open[whose] = isFull
 			}
 		}
+		if len(queued) < n || !open.any() {
+			return deep, nil
+		}
+		deep = true
 	}
-	return nil
 }
 
 // settleDoubts finds out which of the assignments without an answer were made.
@@ -132,31 +177,69 @@ func (d *dispatcher) settleDoubts(ctx context.Context) error {
 // queue names the sessions that some workers could serve.
 type queue struct{ provider, workspace string }
 
-// wanted lists the queues that this node's workers could take from. Sessions
-// that can run here alone come first.
-func (d *dispatcher) wanted() []queue {
+func (q queue) compare(o queue) int {
+	return cmp.Or(strings.Compare(q.provider, o.provider), strings.Compare(q.workspace, o.workspace))
+}
+
+// keys tells of which users there are workers, "" being everybody, and whether
+// those that may have a user's sessions can have a place.
+type keys map[string]places
+
+type places int
+
+const (
+	noWorker places = iota
+	hasPlaces
+	isFull
+)
+
+// of finds the entry of those who may have a user's sessions: the user's own
+// workers and everybody's, or only the latter.
+func (k keys) of(user string) string {
+	if k[user] != noWorker {
+		return user
+	}
+	return ""
+}
+
+func (k keys) any() bool {
+	for _, p := range k {
+		if p == hasPlaces {
+			return true
+		}
+	}
+	return false
+}
+
+// wanted lists the queues that this node's workers could take from.
+func (d *dispatcher) wanted() map[queue]keys {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	bound, free := make(map[queue]bool), make(map[queue]bool)
+	out := make(map[queue]keys)
 	for l := range d.links {
 		if l.draining {
 			continue
 		}
+		user := l.key.User
+		if l.key.all() {
+			user = ""
+		}
 		for _, p := range l.hello.Providers {
-			bound[queue{p, l.hello.Workspace}] = true
-			free[queue{p, ""}] = true
+			for _, q := range []queue{{p, l.hello.Workspace}, {p, ""}} {
+				if out[q] == nil {
+					out[q] = make(keys)
+				}
+				out[q][user] = hasPlaces
+			}
 		}
 	}
-	order := func(a, b queue) int {
-		return strings.Compare(a.provider+"\x00"+a.workspace, b.provider+"\x00"+b.workspace)
-	}
-	return append(slices.SortedFunc(maps.Keys(bound), order), slices.SortedFunc(maps.Keys(free), order)...)
+	return out
 }
 
-// assign tries to give one session away. full says that no worker here has a
-// place for any session of this kind.
-func (d *dispatcher) assign(ctx context.Context, w Waiting) (full bool, err error) {
-	l, fits := d.reserve(w)
+// assign tries to give one session away. full says that the workers here that may
+// have it have no place.
+func (d *dispatcher) assign(ctx context.Context, w Waiting, passed map[*link]bool) (full bool, err error) {
+	l, fits := d.reserve(w, passed)
 	if l == nil {
 		if fits {
 			return true, d.evict(ctx, w)
@@ -188,6 +271,7 @@ func (d *dispatcher) assign(ctx context.Context, w Waiting) (full bool, err erro
 		return false, err
 	}
 	l.add(&linkSession{id: w.ID, provider: w.Provider, assignment: after.State.Assignment})
+	d.served = queue{w.Provider, w.Workspace}
 	return false, d.dequeue(ctx, w)
 }
 
@@ -226,24 +310,30 @@ func (l *link) serves(w Waiting) bool {
 		(w.Workspace == "" || w.Workspace == l.hello.Workspace) && l.key.serves(w.User)
 }
 
-// reserve finds the worker with the most free places and takes one. fits says
-// that there is a worker for such a session, if it had a place.
-func (d *dispatcher) reserve(w Waiting) (best *link, fits bool) {
+// reserve finds the worker with the most free places and takes one. Without one,
+// fits says that there are workers for such a session, if they had a place; they
+// are passed.
+func (d *dispatcher) reserve(w Waiting, passed map[*link]bool) (best *link, fits bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	var serving []*link
 	for l := range d.links {
 		if !l.serves(w) {
 			continue
 		}
-		fits = true
-		if free := l.freeLocked(); free > 0 && (best == nil || free > best.freeLocked()) {
+		serving = append(serving, l)
+		if free := l.freeLocked(); free > 0 && !passed[l] && (best == nil || free > best.freeLocked()) {
 			best = l
 		}
 	}
 	if best != nil {
 		best.reserved++
+		return best, true
 	}
-	return best, fits
+	for _, l := range serving {
+		passed[l] = true
+	}
+	return nil, len(serving) > 0
 }
 
 func (d *dispatcher) unreserve(l *link) {

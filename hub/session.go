@@ -233,7 +233,7 @@ func (h *Hub) Message(ctx context.Context, id, user string, r protocol.MessageRe
 	for range maxDecide {
 		// The state before the note: whoever accepts the same message in
 		// between changes the state, and this change is refused.
-		snap, err := h.store.Load(ctx, id)
+		snap, err := h.Load(ctx, id)
 		if err != nil {
 			return protocol.MessageResponse{}, err
 		}

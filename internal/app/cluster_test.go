@@ -217,6 +217,7 @@ func TestValkeyAwayForAWhile(t *testing.T) {
 	if old, _, _ := strings.Cut(r.ids[0], "-"); strings.HasPrefix(id, old) {
 		t.Errorf("%s and %s are of one epoch: the restart began none", r.ids[0], id)
 	}
+	waitFor(t, 10*time.Second, "ready", func() bool { return a.call("GET", "/readyz", nil, nil).StatusCode == http.StatusOK })
 	// A cursor of the new epoch goes on without a mark.
 	stream, err := a.sse(t.Context(), s, id)
 	if err != nil {

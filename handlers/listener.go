@@ -4,8 +4,11 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
 	"syscall"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // patientListener goes on when the process or the system is out of descriptors
@@ -31,6 +34,47 @@ func (l patientListener) Accept() (net.Conn, error) {
 		}
 		l.log.Warn("accept failed, trying again", "error", err, "pause", pause.String())
 		time.Sleep(pause)
+	}
+}
+
+// freshConns are the connections that have not sent a whole header yet. Browsers
+// hold some in reserve and send nothing over them; fasthttp waits 5 s for each when
+// it shuts down, and looks too late then. All methods may be called concurrently.
+type freshConns struct {
+	mu  sync.Mutex
+	all map[net.Conn]struct{}
+}
+
+// note is fasthttp's ConnState hook.
+func (f *freshConns) note(c net.Conn, state fasthttp.ConnState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if state == fasthttp.StateNew {
+		if f.all == nil {
+			f.all = make(map[net.Conn]struct{})
+		}
+		f.all[c] = struct{}{}
+		return
+	}
+	delete(f.all, c)
+}
+
+// closeUntil closes them now and again until done is closed: one can have been
+// accepted in the listener's last moment.
+func (f *freshConns) closeUntil(done <-chan struct{}) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		f.mu.Lock()
+		for c := range f.all {
+			_ = c.Close()
+		}
+		f.mu.Unlock()
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -49,6 +50,7 @@ type Server struct {
 	app    *fiber.App
 	bridge *wsconn.Bridge
 
+	fresh     freshConns
 	lingers   chan struct{}   // a place for each connection that closeLingering holds
 	links     context.Context // the life of the worker links
 	stopLinks context.CancelCauseFunc
@@ -91,6 +93,7 @@ func New(cfg Config) (*Server, error) {
 		EnableTrustedProxyCheck: true,
 		ErrorHandler:            s.onError,
 	})
+	s.app.Server().ConnState = s.fresh.note
 	s.app.Server().HeaderReceived = func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
 		return fasthttp.RequestConfig{ReadTimeout: bodyTimeout}
 	}
@@ -143,7 +146,12 @@ func (s *Server) Serve(l net.Listener) error {
 // streams to end. The streams must have been told to end: see hub.Drain.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.EndWorkerLinks()
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { s.fresh.closeUntil(done) })
 	err := s.app.ShutdownWithContext(ctx)
+	close(done)
+	wg.Wait()
 	return errors.Join(err, s.bridge.Wait(ctx))
 }
 

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,5 +41,29 @@ func TestDrainWithALongTurnEndsStreamsInOrder(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("the node did not stop")
+	}
+}
+
+// Browsers hold connections in reserve over which they send nothing. A stop waited
+// for them until its time was over, and failed.
+func TestStopDoesNotWaitForSilentConnections(t *testing.T) {
+	h := startHub(t)
+	for _, text := range []string{"", "GET /healthz HTTP/1.1\r\nHost: x"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.call("GET", "/healthz", nil, nil) // they were accepted before it
+	began := time.Now()
+	if err := h.node.Stop(t.Context()); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if d := time.Since(began); d > 4*time.Second {
+		t.Errorf("it took %s", d)
 	}
 }

@@ -167,7 +167,7 @@ image: ## container image (IMAGE=name:tag); needs a Docker engine
 
 .PHONY: clean
 clean: ## remove what was built and installed here; ./workspace stays
-	rm -rf bin .tools web/node_modules agents/node_modules agents/more/node_modules
+	rm -rf bin .tools web/node_modules web/client/dist web/extension/dist agents/node_modules agents/more/node_modules
 	find web/dist -mindepth 1 ! -name .keep -delete
 
 .PHONY: help

@@ -216,7 +216,7 @@ const seeds = process.env.FAULT_SEED
   : Array.from({ length: 6 }, () => 1 + Math.floor(Math.random() * 2 ** 31));
 
 for (const seed of seeds) {
-  test(`random faults, FAULT_SEED=${seed}: every event once, in order, and every message once`, async () => {
+  test(`random faults, FAULT_SEED=${seed}: every event once, in order, and every message once`, { timeout: 60_000 }, async () => {
     const random = randomFrom(seed);
     const between = (low, high) => low + Math.floor(random() * (high - low));
     const proxy = await proxied();

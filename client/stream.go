@@ -300,6 +300,9 @@ func (s *Stream) takeControl(ctx context.Context, e protocol.Event, raw []byte) 
 		var c protocol.Connected
 		if err = json.Unmarshal(e.Data, &c); err == nil {
 			s.pos.announce(c)
+			if !s.heardAt.IsZero() {
+				break // the log has gone on to another epoch; the connection is the same
+			}
 			s.conn.heartbeat(time.Duration(c.HeartbeatSeconds) * time.Second)
 			s.heardAt = time.Now()
 			s.route.opened(s.via)

@@ -12,6 +12,10 @@ import (
 // failover, a restart). Then the cursors of those who read live are in the same
 // place as the cursors of those who resume: what they have seen of the lost end is
 // named by a gap, and they read on where the new epoch begins.
+//
+// Only an SSE id names the epoch of its event, so they are told by another
+// connected: a reader who went on to count in the old epoch would be told of a loss
+// that was none when it resumes.
 
 // moveLocked has the tail's subscribers find their places in a new epoch before
 // they read on.
@@ -27,6 +31,7 @@ func (t *tail) moveLocked() {
 func (t *tail) adoptLocked(snap Snapshot) {
 	for _, s := range t.subs {
 		if s.started {
+			s.connectedLocked(snap)
 			s.placeLocked(t.epoch, snap)
 		}
 	}

@@ -165,10 +165,7 @@ func (s *Subscriber) begin(snap Snapshot, from start) {
 	s.target = max(snap.Last, s.cursor)
 	early := s.control // what the sweeper or a drain had to say since join
 	s.control = nil
-	s.controlLocked(protocol.ControlConnected, protocol.Connected{
-		SessionID: t.session, Epoch: snap.Epoch(), FirstSeq: snap.First, LastSeq: snap.Last, Status: snap.State.Status.Status,
-		Node: h.cfg.Node, HeartbeatSeconds: int(h.cfg.Timers.Heartbeat / time.Second),
-	})
+	s.connectedLocked(snap)
 	for _, g := range from.gaps {
 		s.controlLocked(protocol.ControlGap, g)
 		h.cfg.Metrics.Gap(g.Reason)
@@ -187,6 +184,15 @@ func (s *Subscriber) begin(snap Snapshot, from start) {
 		s.endLocked(protocol.CloseGoingAway, "the node is draining", metrics.CloseDraining)
 	default:
 	}
+}
+
+// connectedLocked tells where the log stands.
+func (s *Subscriber) connectedLocked(snap Snapshot) {
+	cfg := &s.tail.hub.cfg
+	s.controlLocked(protocol.ControlConnected, protocol.Connected{
+		SessionID: s.tail.session, Epoch: snap.Epoch(), FirstSeq: snap.First, LastSeq: snap.Last, Status: snap.State.Status.Status,
+		Node: cfg.Node, HeartbeatSeconds: int(cfg.Timers.Heartbeat / time.Second),
+	})
 }
 
 func (s *Subscriber) transport() metrics.Transport {

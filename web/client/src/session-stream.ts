@@ -210,9 +210,10 @@ export class SessionStream implements AsyncIterable<StreamItem> {
     const control = frame as ControlFrame;
     switch (control.type) {
       case "connected":
+        this.#cursor.announce(control.data.epoch);
+        if (link.openedAt !== undefined) break; // the log has gone on to another epoch; the connection is the same
         clearTimeout(link.timer);
         link.openedAt = Date.now();
-        this.#cursor.announce(control.data.epoch);
         choice.connected(kind);
         this.#planUpgrade(kind);
         if (this.#state.phase !== "live") this.#setState({ phase: "replaying", transport: kind });

@@ -46,6 +46,7 @@ export function sseTransport(api: HubApi, sessionId: string): Transport {
       const receive = (frame: StreamFrame) => {
         if (frame.type === "connected") {
           silenceMs = 2_500 * ((frame.data as { heartbeatSeconds?: number }).heartbeatSeconds || 15);
+          clearInterval(watch); // of the frame before, when the log went on to another epoch
           watch = setInterval(check, silenceMs / 4);
         }
         onFrame(frame);

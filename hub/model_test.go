@@ -26,6 +26,24 @@ type model struct {
 	commands  map[uint64]Command // not dropped
 	lastSeq   uint64             // of the commands
 	next      int                // for names
+	seen      map[string]int     // by situation: see modellease_test.go
+}
+
+func newModel(t *testing.T, rt *rapid.T) *model {
+	m := &model{
+		t: rt, r: &stepper{t: t, policy: Policy{MaxQueuedMessages: 3, ApprovalTimeout: time.Hour}, now: time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)},
+		completed: map[string]int{}, asked: map[string]int{}, resolved: map[string]int{}, commands: map[uint64]Command{},
+		seen: map[string]int{},
+	}
+	c, err := NewState(Info{SessionID: "s1", UserID: "u1", Provider: "demo"}, m.r.policy, m.r.now)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	m.r.s = c.State
+	for _, e := range c.Events {
+		m.event(e)
+	}
+	return m
 }
 
 // step takes one input through the rules and holds the change to the
@@ -50,6 +68,7 @@ func (m *model) step(in Input) error {
 		m.t.Fatalf("%T: a stored state decides otherwise:\n%s %v\n%s %v", in, encode(m.t, change), err, encode(m.t, again), errAgain)
 	}
 	if err != nil {
+		m.lease(before, in, err)
 		return err
 	}
 	if len(change.Events)+len(change.Commands)+len(change.Drop) == 0 && change.State.same(before) && encode(m.t, change.State) != raw {
@@ -75,6 +94,7 @@ func (m *model) step(in Input) error {
 		delete(m.commands, seq)
 	}
 	m.check()
+	m.lease(before, in, nil)
 	return nil
 }
 
@@ -244,7 +264,7 @@ func (m *model) draw(t *rapid.T) Input {
 	}
 	switch rapid.SampledFrom([]string{
 		"message", "message", "assign", "assign", "activity", "silent", "starting", "ask", "ask", "approve", "approve", "decide", "cancel", "cancel",
-		"complete", "complete", "done", "done", "evict", "evict", "release", "lost", "expire approvals", "expire", "close",
+		"complete", "complete", "done", "done", "evict", "evict", "release", "lost", "late", "expire approvals", "expire", "close",
 	}).Draw(t, "input") {
 	case "message":
 		return say(m.name("m"))
@@ -291,6 +311,8 @@ func (m *model) draw(t *rapid.T) Input {
 		return worker(InEvict{})
 	case "lost":
 		return worker(InLost{})
+	case "late":
+		return m.late(t)
 	case "expire approvals":
 		m.r.now = m.r.now.Add(time.Duration(rapid.IntRange(0, 90).Draw(t, "minutes")) * time.Minute)
 		return InExpireApprovals{}
@@ -305,21 +327,11 @@ func (m *model) draw(t *rapid.T) Input {
 }
 
 // Whoever does what in whatever order: exactly one complete for each accepted
-// message, one answer for each question, and nothing after closed.
+// message, one answer for each question, nothing after closed, and nothing of a
+// worker that does not have the session any more.
 func TestRulesHoldForAnyInputs(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &model{
-			t: rt, r: &stepper{t: t, policy: Policy{MaxQueuedMessages: 3, ApprovalTimeout: time.Hour}, now: time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)},
-			completed: map[string]int{}, asked: map[string]int{}, resolved: map[string]int{}, commands: map[uint64]Command{},
-		}
-		c, err := NewState(Info{SessionID: "s1", UserID: "u1", Provider: "demo"}, m.r.policy, m.r.now)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		m.r.s = c.State
-		for _, e := range c.Events {
-			m.event(e)
-		}
+		m := newModel(t, rt)
 		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
 			m.r.now = m.r.now.Add(time.Second)
 			in := m.draw(rt)

@@ -376,3 +376,36 @@ func (c *contest) afterwards() {
 		c.t.Errorf("the next message: %d completes, %+v; the session is %+v", n, end, c.load(c.id).State)
 	}
 }
+
+// A message that comes while its session's worker is away is that worker's. Back
+// in time, it runs it. Else nobody can tell whether it has: its link can have
+// broken behind the send, on any node. So it completes with worker_lost, which
+// says that it may be sent again, and what waits behind it runs elsewhere.
+func TestMessageWhileTheWorkerIsAway(t *testing.T) {
+	away := func(test func(c *contest)) {
+		race(t, func(c *contest) {
+			c.complete(1)
+			synctest.Wait()
+			_ = c.w1.conn.Close()
+			at(time.Second)
+			c.is("message", c.message(), nil)
+			test(c)
+		})
+	}
+	away(func(c *contest) {
+		at(10 * time.Second)
+		back := c.join(hello("w1", protocol.HelloSession{SessionID: c.id, Assignment: 1, Message: 1, Event: 1}))
+		back.want("welcome message(2 m2) ack(1)")
+		c.w2.want("welcome")
+		c.wantEnd(c.id, "complete.end_turn status.idle message status.running")
+	})
+	away(func(c *contest) {
+		c.say(c.id, "m3")
+		at(20 * time.Second)
+		if n, end := c.completes(c.id, "m2"); n != 1 || end.Error == nil || end.Error.Code != protocol.TurnWorkerLost || !end.Error.Retryable {
+			t.Errorf("%d completes, %+v", n, end)
+		}
+		c.w2.want("welcome assign(2 after 2 resume=true) message(3 m3)")
+		c.record(c.id)
+	})
+}

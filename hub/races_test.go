@@ -244,8 +244,9 @@ func TestReleaseAgainstMessage(t *testing.T) {
 		c.complete(1)
 		synctest.Wait()
 		c.is("message", c.message(), nil)
-		c.release() // sent before the message was read
-		c.w1.take()
+		synctest.Wait()
+		c.w1.take() // not read when the release was sent
+		c.release()
 		c.obey(c.w1, c.w2)
 		c.wantEnd(c.id, "status.idle message status.running status.queued status.starting complete.end_turn status.idle")
 	})

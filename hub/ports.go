@@ -99,7 +99,7 @@ type Batch struct {
 	Expect uint64
 
 	// With a Fence, it is refused unless the worker still has the session
-	// (State.Has) and this is its next event.
+	// (State.Has) and these are its next events.
 	Fence *Fence
 
 	Commands []Command
@@ -111,11 +111,21 @@ type Batch struct {
 	Forget bool
 }
 
-// Fence is a worker's place: N counts its events in this assignment from 1.
+// Fence is a worker's place: N counts its events in this assignment from 1. A
+// batch can stand for Count of them that follow each other, of which N is the
+// first; 0 means 1. How many events of the log they became is another matter.
+//
+// ErrRepeat says that N is stored, and nothing of those behind it: who sends
+// the same batch again has stored all of it, but another link of the same worker
+// may have stored less.
 type Fence struct {
 	Assignment uint64
 	N          uint64
+	Count      int
 }
+
+// Last is the last event that the batch stands for.
+func (f Fence) Last() uint64 { return f.N + uint64(max(f.Count, 1)) - 1 }
 
 // Appended tells where a batch's events are: First to Last, Last < First when
 // it had none.

@@ -73,6 +73,40 @@ func testFenceOnly(f *fixture) {
 	}
 }
 
+// A batch can stand for several of a worker's events.
+func testFenceOfMany(f *fixture) {
+	a := f.assigned("s1")
+	before := f.load("s1").Last
+	many := func(n uint64, count int, want error, texts ...string) {
+		f.Helper()
+		_, err := f.store.Append(f.ctx, "s1", hub.Batch{
+			Events: outputs(texts...), Fence: &hub.Fence{Assignment: a, N: n, Count: count},
+		})
+		if !errors.Is(err, want) {
+			f.Errorf("%d events from %d on: %v, want %v", count, n, err, want)
+		}
+	}
+	many(2, 3, hub.ErrHole, "x", "x", "x")
+	many(1, 3, nil, "1", "2", "3")
+	many(1, 3, hub.ErrRepeat, "1", "2", "3")
+	many(3, 2, hub.ErrRepeat, "3", "4") // its end is not stored with it
+	many(5, 2, hub.ErrHole, "5", "6")
+	many(4, 1, nil, "4")
+	many(5, 3, nil, "5", "6a", "6b", "7") // one of them was split
+	many(8, 2, nil)                       // acknowledged, not stored
+	many(10, 0, nil, "10")                // none means one
+	if n := f.load("s1").N; n != 10 {
+		f.Errorf("last event of the assignment %d, want 10", n)
+	}
+	var texts []string
+	for _, e := range f.read("s1", before, 100, 1<<20).Entries {
+		texts = append(texts, f.text(e))
+	}
+	if want := "[1 2 3 4 5 6a 6b 7 10]"; fmt.Sprint(texts) != want {
+		f.Errorf("the log has %v, want %s", texts, want)
+	}
+}
+
 func testFenceOfNextAssignment(f *fixture) {
 	a := f.assigned("s1")
 	for n := range uint64(3) {

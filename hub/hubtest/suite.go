@@ -45,6 +45,7 @@ func Run(t *testing.T, open Open) {
 		{"StateIsKept", Retention{}, testStateIsKept},
 		{"Fence", Retention{}, testFence},
 		{"FenceOnly", Retention{}, testFenceOnly},
+		{"FenceOfMany", Retention{}, testFenceOfMany},
 		{"FenceOfNextAssignment", Retention{}, testFenceOfNextAssignment},
 		{"FenceAfterClosed", Retention{}, testFenceAfterClosed},
 		{"FenceRace", Retention{}, testFenceRace},

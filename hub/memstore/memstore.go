@@ -209,7 +209,7 @@ func (x *session) append(b hub.Batch, r Retention) hub.Appended {
 		x.entries, x.bytes, x.commands, x.notes = nil, 0, nil, nil
 	}
 	if b.Fence != nil {
-		x.n = b.Fence.N
+		x.n = b.Fence.Last()
 	}
 	if b.State != nil {
 		if x.state != nil && b.State.Assignment != x.state.Assignment {

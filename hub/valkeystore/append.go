@@ -85,14 +85,16 @@ func refusalError(name string) error {
 //	14  1 to forget
 //	15  how many events, 16 commands, 17 commands to drop, 18 notes
 //	19  how many approvals the state has
-//	20  the events and so on: type, data / seq, "type data" / seq / key, value, index of its event
+//	20  the last n that the fence stands for
+//	21  the events and so on: type, data / seq, "type data" / seq / key, value, index of its event
 //	    last of all, to create: the user
 func (s *Store) args(mode, user string, b hub.Batch) []string {
-	args := make([]string, 19, 20+2*len(b.Events)+2*len(b.Commands)+len(b.Drop)+3*len(b.Notes))
+	args := make([]string, 20, 21+2*len(b.Events)+2*len(b.Commands)+len(b.Drop)+3*len(b.Notes))
 	args[0], args[1], args[2] = mode, newEpoch(), s.publish
 	args[3], args[4] = strconv.Itoa(s.opt.Retention.MaxEvents), strconv.FormatInt(s.opt.Retention.MaxBytes, 10)
 	if f := b.Fence; f != nil {
 		args[5], args[6] = strconv.FormatUint(f.Assignment, 10), strconv.FormatUint(f.N, 10)
+		args[19] = strconv.FormatUint(f.Last(), 10)
 	}
 	if st := b.State; st != nil {
 		args[7] = strconv.FormatUint(b.Expect, 10)

@@ -29,7 +29,7 @@ if fence ~= '' then
 	local next = tonumber(ARGV[7])
 	if next <= n then return 'repeat' end
 	if next ~= n + 1 then return 'hole' end
-	n = next
+	n = tonumber(ARGV[20])
 end
 if expect ~= '' then
 	if expect ~= version then return 'conflict' end
@@ -62,7 +62,7 @@ local function timestamp()
 end
 
 local count, added_commands, dropped, added_notes = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17]), tonumber(ARGV[18])
-local at = 20 -- the argument that is read next
+local at = 21 -- the argument that is read next
 local begin = last + 1
 
 if ARGV[14] == '1' then -- forget

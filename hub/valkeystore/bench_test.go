@@ -87,7 +87,8 @@ func benchAppend(b *testing.B, server *valkeytest.Server, batch int) {
 		wg.Go(func() {
 			// Each caller has two sessions, as a worker's link has its own.
 			for i := c; left.Add(-1) >= 0; i = (i + callers) % sessions {
-				fence := &hub.Fence{Assignment: assignment[i], N: n[i].Add(1)}
+				last := n[i].Add(uint64(batch))
+				fence := &hub.Fence{Assignment: assignment[i], N: last - uint64(batch) + 1, Count: batch}
 				if _, err := s.Append(b.Context(), fmt.Sprintf("s%d", i), hub.Batch{Events: events, Fence: fence}); err != nil {
 					b.Error(err)
 					return

@@ -135,6 +135,7 @@ func (in *incoming) skip(most int) bool {
 // settle completes the answer, and sees to it that nothing of the body is left
 // on a connection that is used again: it would be read as the next request.
 func (s *Server) settle(c *fiber.Ctx) error {
+	s.fresh.forget(c.Context().Conn())
 	receive(c)
 	commonHeaders(c)
 	if err := c.Next(); err != nil {

@@ -38,8 +38,9 @@ func (l patientListener) Accept() (net.Conn, error) {
 }
 
 // freshConns are the connections that have not sent a whole header yet. Browsers
-// hold some in reserve and send nothing over them; fasthttp waits 5 s for each when
-// it shuts down, and looks too late then. All methods may be called concurrently.
+// hold some in reserve and send nothing over them; fasthttp takes a connection for
+// busy from its start, and would wait for each when it shuts down. All methods may
+// be called concurrently.
 type freshConns struct {
 	mu  sync.Mutex
 	all map[net.Conn]struct{}
@@ -47,15 +48,24 @@ type freshConns struct {
 
 // note is fasthttp's ConnState hook.
 func (f *freshConns) note(c net.Conn, state fasthttp.ConnState) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if state == fasthttp.StateNew {
+	switch state {
+	case fasthttp.StateNew:
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		if f.all == nil {
 			f.all = make(map[net.Conn]struct{})
 		}
 		f.all[c] = struct{}{}
-		return
+	case fasthttp.StateActive: // it says so before it has read anything
+	default:
+		f.forget(c)
 	}
+}
+
+// forget takes a connection off whose request has come.
+func (f *freshConns) forget(c net.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	delete(f.all, c)
 }
 

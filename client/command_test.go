@@ -225,3 +225,35 @@ func TestCommandsRenewTheToken(t *testing.T) {
 		}
 	})
 }
+
+// A hub that names another epoch of the log does so on the same connection, and the
+// answers to what was sent before still come on it.
+func TestAnEpochOnTheWayLosesNoAnswer(t *testing.T) {
+	sent := 0
+	serve := func(ctx context.Context, c *websocket.Conn) {
+		for {
+			_, raw, err := c.Read(ctx)
+			var cmd protocol.Command
+			if err != nil || json.Unmarshal(raw, &cmd) != nil {
+				return
+			}
+			sent++
+			for _, frame := range []string{connected("e2", 1), ack(cmd, `{"messageId":"m1","seq":7}`)} {
+				if c.Write(ctx, textMessage, []byte(frame)) != nil {
+					return
+				}
+			}
+		}
+	}
+	run(t, WebSocket, []part{{frames: []string{connected("e1", 1)}, then: serve}}, func(t *testing.T, _ *scripted, s *Session) {
+		st := s.Stream(StreamOptions{})
+		following(t, st, func(ctx context.Context) {
+			if r, err := st.Message(ctx, "hello", "m1"); err != nil || r.Seq != 7 {
+				t.Errorf("message: %+v, %v", r, err)
+			}
+		})
+		if sent != 1 {
+			t.Errorf("it was sent %d times", sent)
+		}
+	})
+}

@@ -97,6 +97,13 @@ func TestStreamGivesEachEventOnceInOrder(t *testing.T) {
 			},
 			want: "connected gap connected 8 9", afters: []string{"0", "e1-7"},
 		},
+		"counts on in the epoch that a live stream names": {
+			parts: []part{
+				{frames: []string{connected("e1", 1), event(1), connected("e2", 2), event(2)}},
+				{frames: []string{connected("e2", 3), lastEvent(3)}},
+			},
+			want: "connected 1 connected 2 connected 3", afters: []string{"0", "e2-2"},
+		},
 		"goes back when the log lost its end": {
 			after: "e1-9",
 			parts: []part{

@@ -88,6 +88,11 @@ func TestSoakCluster(t *testing.T) {
 	if len(report.Findings) > 0 {
 		t.Errorf("%d findings", len(report.Findings))
 	}
+	for transport, n := range report.Gaps {
+		if n > 0 {
+			t.Errorf("%d gaps on %s, although the store lost nothing", n, transport)
+		}
+	}
 	if report.Events < 20*uint64(duration/time.Second) {
 		t.Errorf("only %d events: the run proves little", report.Events)
 	}

@@ -277,10 +277,7 @@ func TestRevokeAgainstEvent(t *testing.T) {
 // nothing that was deleted is there again, and a session that is open runs its
 // next message to the end.
 func TestRacesAtOnce(t *testing.T) {
-	rounds := 100
-	if testing.Short() {
-		rounds = 20
-	}
+	const rounds = 50
 	errs := func(allowed ...error) func(error) bool {
 		return func(err error) bool {
 			return err == nil || slices.ContainsFunc(allowed, func(e error) bool { return errors.Is(err, e) })

@@ -23,6 +23,8 @@ const (
 	// over it is split or cut by the hub, up to the default that workers keep to.
 	leastLinkFrame = 1 << 20
 	linkEnvelope   = 64 << 10
+	// cutGrace is how long a write may wait when its context has ended.
+	cutGrace = 100 * time.Millisecond
 	// keyRecheck is how often an open link's key is looked up again. With the
 	// time that a change of the file takes to be seen, it is below 2 s.
 	keyRecheck = 500 * time.Millisecond
@@ -197,8 +199,16 @@ func (w workerConn) ReadFrame(context.Context) ([]byte, error) {
 
 // WriteFrame cuts the connection when ctx ends while the worker takes nothing.
 func (w workerConn) WriteFrame(ctx context.Context, frame []byte) error {
-	defer context.AfterFunc(ctx, w.conn.Cut)()
+	written := make(chan struct{})
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-written: // ctx has ended in its last moment: the link has more to say
+		case <-time.After(cutGrace):
+			w.conn.Cut()
+		}
+	})()
 	err := w.conn.WriteFrames(protocol.AppendFrame(nil, frame))
+	close(written)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}

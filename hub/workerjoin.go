@@ -15,8 +15,12 @@ func (l *link) greet(ctx context.Context) error {
 	limit, cancel := context.WithTimeoutCause(ctx, l.hub.cfg.Timers.WorkerLease,
 		protocol.LinkError{Code: protocol.LinkInvalid, Detail: "no hello came in time"})
 	defer cancel()
-	defer context.AfterFunc(limit, func() { _ = l.conn.Close() })()
+	// For the hello alone: what ends the link later is for the writer to tell.
+	waits := context.AfterFunc(limit, func() { _ = l.conn.Close() })
 	err := l.readHello(limit)
+	if !waits() && err == nil {
+		err = limit.Err()
+	}
 	if err == nil {
 		welcome := protocol.Welcome{Node: l.hub.cfg.Node, HeartbeatSeconds: int(l.hub.cfg.Timers.LinkHeartbeat / time.Second)}
 		err = l.conn.WriteFrame(limit, protocol.NewFrame(protocol.FrameWelcome, welcome))

@@ -94,6 +94,9 @@ func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey) e
 		return fmt.Errorf("worker link: %w", err)
 	}
 	if err := l.join(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // which may be for the worker to know
+		}
 		l.close(err)
 		l.leave()
 		return fmt.Errorf("worker link: take the worker in: %w", err)
@@ -285,6 +288,9 @@ func (l *link) write(ctx context.Context) error {
 			}
 			l.tellSilent(ctx, now)
 		case <-l.wake:
+			if ctx.Err() != nil {
+				return nil // a write now would cut the connection, and the last word with it
+			}
 			if err := l.flush(ctx); err != nil {
 				return err
 			}
@@ -334,6 +340,9 @@ func (l *link) tellSilent(ctx context.Context, now time.Time) {
 
 // send gives a worker that does not read as long as one that does not speak.
 func (l *link) send(ctx context.Context, t protocol.FrameType, data any) error {
+	if err := ctx.Err(); err != nil {
+		return err // as in write
+	}
 	ctx, cancel := context.WithTimeout(ctx, l.mostSilence())
 	defer cancel()
 	return l.conn.WriteFrame(ctx, protocol.NewFrame(t, data))

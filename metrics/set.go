@@ -172,9 +172,10 @@ func (s *Set) StreamOpened(t Transport, resumed, gap bool) {
 
 // StreamClosed counts the end of a connection that StreamOpened counted.
 func (s *Set) StreamClosed(t Transport, reason CloseReason, open time.Duration) {
-	s.streams[t].open.Dec()
-	s.streams[t].seconds.Observe(open.Seconds())
+	// The gauge last: who sees that it is closed finds it counted.
 	inc(s.streams[t].closed, reason)
+	s.streams[t].seconds.Observe(open.Seconds())
+	s.streams[t].open.Dec()
 }
 
 // StreamRejected counts a connection that was refused before it opened.

@@ -81,10 +81,11 @@ func (c *Conn) Read(ctx context.Context) (websocket.MessageType, []byte, error) 
 			return 0, nil, c.violation(websocket.StatusInvalidFramePayloadData, errors.New("text is not UTF-8"))
 		}
 		return typ, p, nil
+	case errors.Is(err, websocket.ErrMessageTooBig) && !c.closing.Load():
+		// Before readEnd: the client has been told, and may be gone by now.
+		return 0, nil, c.violation(websocket.StatusMessageTooBig, err)
 	case c.closing.Load(), websocket.CloseStatus(err) != -1, c.readEnd.Load(), ctx.Err() != nil:
 		return 0, nil, fmt.Errorf("read message: %w", err)
-	case errors.Is(err, websocket.ErrMessageTooBig):
-		return 0, nil, c.violation(websocket.StatusMessageTooBig, err)
 	default:
 		return 0, nil, c.violation(websocket.StatusProtocolError, err)
 	}

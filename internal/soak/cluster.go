@@ -206,19 +206,20 @@ func (c *Cluster) Heal() error {
 		n.store.Heal()
 		n.fault.Lock()
 		errs = append(errs, n.judge())
-		select {
-		case <-n.hub.Done():
-			errs = append(errs, fmt.Errorf("%s ended by itself (%d):\n%s", n.name, n.hub.ExitCode(), end(n.hub.Said())))
-		default:
-		}
 		n.fault.Unlock()
 	}
 	return errors.Join(errs...)
 }
 
-// judge finds a panic in what the process has said. n.fault is held.
+// judge finds an end that nobody wanted, and a panic in what the process has said.
+// n.fault is held.
 func (n *node) judge() error {
-	if said := n.hub.Said(); strings.Contains(said, "panic") || strings.Contains(said, "goroutine 1 [") {
+	select {
+	case <-n.hub.Done():
+		return fmt.Errorf("%s ended by itself (%d):\n%s", n.name, n.hub.ExitCode(), end(n.hub.Said()))
+	default:
+	}
+	if said := n.hub.Said(); strings.Contains(said, "panic") {
 		return fmt.Errorf("%s speaks of a panic:\n%s", n.name, end(said))
 	}
 	return nil

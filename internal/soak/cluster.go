@@ -29,6 +29,7 @@ type Store interface {
 // balancer. Its methods may be called concurrently; Close ends it, but not the
 // store.
 type Cluster struct {
+	// Immutable once NewCluster has returned.
 	o        ClusterOptions
 	nodes    []*node
 	balancer *balancer
@@ -71,9 +72,6 @@ func NewCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
 }
 
 func (c *Cluster) start(ctx context.Context) (err error) {
-	if c.balancer, err = newBalancer(c.addrs); err != nil {
-		return err
-	}
 	for i := range c.o.Nodes {
 		n := &node{name: fmt.Sprintf("node %d", i)}
 		if n.store, err = faultproxy.New(c.o.Store.Addr()); err != nil {
@@ -88,7 +86,8 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return nil
+	c.balancer, err = newBalancer(c.addrs)
+	return err
 }
 
 // launch puts a new process into a place.

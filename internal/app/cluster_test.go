@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -184,6 +185,32 @@ func (r *reader) last() (seq uint64, id string) {
 	return r.seqs[len(r.seqs)-1], r.ids[len(r.ids)-1]
 }
 
+// A node notices a moment later that its Valkey was away, also when that is back by
+// then: until it has made sure, it says 503 and when to come again. Clients do.
+
+func (h *hubUnderTest) ssePatiently(s protocol.CreateResponse, after string) (stream *sseStream) {
+	h.t.Helper()
+	waitFor(h.t, 20*time.Second, "a stream", func() (ok bool) {
+		var err error
+		stream, err = h.sse(h.t.Context(), s, after)
+		return err == nil
+	})
+	return stream
+}
+
+func (h *hubUnderTest) sendPatiently(s protocol.CreateResponse, text string) (sent protocol.MessageResponse) {
+	h.t.Helper()
+	m := protocol.MessageRequest{Content: protocol.Marshal(text), MessageID: rand.Text()}
+	waitFor(h.t, 20*time.Second, "a message to be taken", func() bool {
+		resp := h.call("POST", "/api/sessions/"+s.SessionID+"/messages", m, &sent, "Authorization", "Bearer "+s.Token)
+		if resp.StatusCode != http.StatusAccepted && resp.StatusCode != http.StatusServiceUnavailable {
+			h.t.Fatalf("message: %d", resp.StatusCode)
+		}
+		return resp.StatusCode == http.StatusAccepted
+	})
+	return sent
+}
+
 // While Valkey is away a turn goes on, readers stay connected, nobody is told that
 // a write was taken, and everything comes when it is back: in a new epoch, which
 // those who read live go into without a gap.
@@ -217,15 +244,11 @@ func TestValkeyAwayForAWhile(t *testing.T) {
 	if old, _, _ := strings.Cut(r.ids[0], "-"); strings.HasPrefix(id, old) {
 		t.Errorf("%s and %s are of one epoch: the restart began none", r.ids[0], id)
 	}
-	waitFor(t, 10*time.Second, "ready", func() bool { return a.call("GET", "/readyz", nil, nil).StatusCode == http.StatusOK })
 	// A cursor of the new epoch goes on without a mark.
-	stream, err := a.sse(t.Context(), s, id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream := a.ssePatiently(s, id)
 	defer stream.close()
 	next := &reader{t: t, stream: stream}
-	a.send(s, "once more")
+	a.sendPatiently(s, "once more")
 	next.until(isType(protocol.EventComplete))
 	if len(next.gaps) != 0 || next.seqs[0] != end+1 {
 		t.Errorf("resumed from %s at %d with gaps %+v", id, next.seqs[0], next.gaps)
@@ -255,10 +278,7 @@ func TestValkeyLosesTheEnd(t *testing.T) {
 	server.Kill()
 	back()
 	server.Restart()
-	for _, n := range nodes {
-		waitFor(t, 20*time.Second, "ready", func() bool { return n.call("GET", "/readyz", nil, nil).StatusCode == http.StatusOK })
-	}
-	a.send(s, "after the loss")
+	a.sendPatiently(s, "after the loss")
 	live.seqs = nil
 	live.until(isType(protocol.EventComplete))
 	if len(live.gaps) != 1 || live.gaps[0].Reason != protocol.GapEpochChanged || live.gaps[0].FromSeq != kept+1 || live.gaps[0].ToSeq != lost {
@@ -268,10 +288,7 @@ func TestValkeyLosesTheEnd(t *testing.T) {
 		t.Errorf("the log goes on at %d, want %d", live.seqs[0], kept+1)
 	}
 	for id, gaps := range map[string]int{keptID: 0, lostID: 1} {
-		stream, err := b.sse(t.Context(), s, id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		stream := b.ssePatiently(s, id)
 		r := &reader{t: t, stream: stream}
 		r.until(isType(protocol.EventComplete))
 		stream.close()
@@ -282,7 +299,7 @@ func TestValkeyLosesTheEnd(t *testing.T) {
 	// The store has lost what the worker had said, so its assignment is over; the
 	// session goes on with the next.
 	for tries := 0; ; tries++ {
-		m := a.send(s, "is it well?")
+		m := a.sendPatiently(s, "is it well?")
 		done := completeOf(t, until(t, live.stream, func(f frame) bool {
 			return f.Type == protocol.EventComplete && decode[protocol.CompleteData](t, f.Data).MessageID == m.MessageID
 		}))

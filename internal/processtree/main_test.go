@@ -157,7 +157,9 @@ func startOf(pid int) string {
 	}
 	_, rest, _ := strings.Cut(string(data), ") ")
 	f := strings.Fields(rest)
-	if len(f) < 20 || f[0] == "Z" || f[0] == "X" {
+	// Without memory (vsize, field 23 of proc(5)) it is on its way out of the
+	// kernel, and executes nothing any more.
+	if len(f) < 21 || f[0] == "Z" || f[0] == "X" || f[20] == "0" {
 		return ""
 	}
 	return f[19]

@@ -25,12 +25,13 @@ type frame struct {
 
 // stream is a subscriber of either transport, and all that it has read.
 type stream struct {
-	t    *testing.T
-	next func() (frame, error)
-	seen []frame
-	head http.Header // SSE
-	ws   *websocket.Conn
-	end  error // why it ended
+	t      *testing.T
+	next   func() (frame, error)
+	seen   []frame
+	passed []frame     // read by command on the way to its answer: until looks at them first
+	head   http.Header // SSE
+	ws     *websocket.Conn
+	end    error // why it ended
 }
 
 // streamTime bounds every stream of a test.
@@ -147,14 +148,20 @@ func (s session) ws(query string) *stream {
 // is in seen.
 func (st *stream) until(want string) frame {
 	st.t.Helper()
+	matches := func(f frame) bool { return string(f.Type) == want || f.raw == "" && f.name == want }
+	for len(st.passed) > 0 {
+		f := st.passed[0]
+		if st.passed = st.passed[1:]; matches(f) {
+			return f
+		}
+	}
 	for {
 		f, err := st.next()
 		if err != nil {
 			st.end = err
 			st.t.Fatalf("no %s before the end: %v; the last of %d frames: %s", want, err, len(st.seen), st.last().raw)
 		}
-		st.seen = append(st.seen, f)
-		if string(f.Type) == want || f.raw == "" && f.name == want {
+		if st.seen = append(st.seen, f); matches(f) {
 			return f
 		}
 	}
@@ -241,7 +248,7 @@ func (st *stream) command(kind, id, data string) answer {
 		if a := decode[answer](st.t, []byte(f.raw)); a.ID == id {
 			return a
 		}
-		st.seen = append(st.seen, f)
+		st.seen, st.passed = append(st.seen, f), append(st.passed, f)
 	}
 }
 

@@ -139,7 +139,7 @@ test-web: web/node_modules/.package-lock.json ## unit tests of the dashboard and
 .PHONY: test-browser
 test-browser: build provision ## the dashboard in a real browser
 	chromium="$$(scripts/need.sh chromium)"; \
-	cd web && CHROMIUM="$$chromium" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" npm run --silent e2e
+	CHROMIUM="$$chromium" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" scripts/test-browser.sh
 
 .PHONY: bench
 bench: ## benchmarks of the hot paths (PACKAGES=./hub/... BENCH=Append)

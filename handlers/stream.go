@@ -93,8 +93,8 @@ func (s *Server) events(c *fiber.Ctx) error {
 
 // onFreshStack runs f in a goroutine of its own and waits for it. A stack is as
 // large as the deepest call that was ever made on it: the goroutine that reads
-// an idle connection would keep 8 KB for what was done on it once, where 4 KB
-// are enough for a WebSocket, and 2 KB for an event stream.
+// an idle connection would keep 8 KB for what was done on it once, where 2 KB
+// are enough.
 //
 // A panic of f ends this connection and not the process: it is logged, and what
 // is returned then says that f did not come back.

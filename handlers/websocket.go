@@ -69,18 +69,33 @@ func (cs *commands) who() caller {
 	return c
 }
 
-// serve reads until the connection ends, and says how it ended.
+// serve reads until the connection ends, and says how it ended. Only the wait
+// for the client happens on this goroutine's stack.
 func (cs *commands) serve() metrics.CloseReason {
 	for {
-		kind, raw, err := cs.conn.Read(context.Background())
-		if err != nil {
-			return closeReason(err)
-		}
-		problem, ok := onFreshStack(cs.server, cs.sub.Session(), func() string { return cs.handle(kind, raw) })
+		cs.conn.Await()
+		cause, ok := onFreshStack(cs.server, cs.sub.Session(), cs.readOn)
 		if !ok {
 			return cs.close(protocol.CloseInternal, "internal", metrics.CloseInternal)
 		}
-		if problem != "" {
+		if cause != "" {
+			return cause
+		}
+	}
+}
+
+// readOn takes what the client has sent. It says how the connection ended, if it
+// did.
+func (cs *commands) readOn() metrics.CloseReason {
+	for {
+		kind, raw, err := cs.conn.Next()
+		if errors.Is(err, wsconn.ErrIdle) {
+			return ""
+		}
+		if err != nil {
+			return closeReason(err)
+		}
+		if problem := cs.handle(kind, raw); problem != "" {
 			return cs.close(protocol.CloseBadFrame, problem, metrics.CloseBadFrame)
 		}
 		if cs.refused >= maxRefused {

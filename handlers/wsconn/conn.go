@@ -15,8 +15,12 @@ import (
 
 // Frame headers (RFC 6455, 5.2): FIN set, and the opcode.
 const (
-	finClose = 0x80 | 0x8
-	finPong  = 0x80 | 0xA
+	finBit     = 0x80 // of the first byte
+	controlBit = 0x08 // of the opcode
+	maskBit    = 0x80 // of the second byte
+
+	finClose = finBit | 0x8
+	finPong  = finBit | 0xA
 
 	// maxControlPayload is what a control frame can hold (5.5), maxReason what a close code leaves of it.
 	maxControlPayload = 125
@@ -61,6 +65,10 @@ type Conn struct {
 
 	closeSent bool // guarded by sock.writeMu: nothing may follow
 
+	inbound frameBorder // owned by the library's reader
+	rests   bool        // owned by the reader: the last Next found nothing
+	leaves  bool        // owned by the reader: it would rather leave the library than wait for a frame
+
 	pong     atomic.Pointer[[]byte] // the answer to the latest ping, until somebody has written it
 	closing  atomic.Bool            // Close was called
 	readEnd  atomic.Bool            // the socket gave no more bytes
@@ -81,6 +89,8 @@ func (c *Conn) Read(ctx context.Context) (websocket.MessageType, []byte, error) 
 			return 0, nil, c.violation(websocket.StatusInvalidFramePayloadData, errors.New("text is not UTF-8"))
 		}
 		return typ, p, nil
+	case errors.Is(err, ErrIdle):
+		return 0, nil, ErrIdle
 	case errors.Is(err, websocket.ErrMessageTooBig) && !c.closing.Load():
 		// Before readEnd: the client has been told, and may be gone by now.
 		return 0, nil, c.violation(websocket.StatusMessageTooBig, err)
@@ -239,8 +249,13 @@ func (c *Conn) release() {
 // library neither reads nor writes before Accept has returned.
 type libraryEnd Conn
 
+// An error between two frames leaves the library as it was, so that its next read goes on: see Next.
 func (e *libraryEnd) Read(p []byte) (int, error) {
+	if e.idle() {
+		return 0, ErrIdle
+	}
 	n, err := e.sock.Read(p)
+	e.inbound.pass(p[:n])
 	if err != nil {
 		e.readEnd.Store(true)
 	}

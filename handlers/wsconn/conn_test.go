@@ -14,14 +14,16 @@ import (
 
 // TestViolationsCloseWithTheirCode sends much more behind each violation, as a client would that is in the middle of
 // something: the close frame must arrive all the same, and an orderly end after it, not a reset.
-func TestViolationsCloseWithTheirCode(t *testing.T) {
+func TestViolationsCloseWithTheirCode(t *testing.T) { bothWays(t, testViolationsCloseWithTheirCode) }
+
+func testViolationsCloseWithTheirCode(t *testing.T, read reader) {
 	const limit = 100_000
 	ends := make(chan error, 100) // more than there are cases
 	s := start(t, handlers{limit: limit, ws: func(c *Conn) {
 		for {
-			if _, _, err := c.Read(context.Background()); err != nil {
+			if _, _, err := read(c); err != nil {
 				ends <- err
-				if _, _, err := c.Read(context.Background()); err == nil {
+				if _, _, err := read(c); err == nil {
 					t.Error("Read goes on after a violation")
 				}
 				return
@@ -67,8 +69,10 @@ func TestViolationsCloseWithTheirCode(t *testing.T) {
 	}
 }
 
-func TestFragmentsAndTheirLimit(t *testing.T) {
-	s := start(t, handlers{limit: 10, ws: echo})
+func TestFragmentsAndTheirLimit(t *testing.T) { bothWays(t, testFragmentsAndTheirLimit) }
+
+func testFragmentsAndTheirLimit(t *testing.T, read reader) {
+	s := start(t, handlers{limit: 10, ws: echoBy(read)})
 	c := s.open(t)
 	c.send(masked(0x01, "he") + masked(0x89, "in between") + masked(0x00, "l") + masked(0x80, "lo"))
 	c.expect(opPong, "in between")
@@ -83,10 +87,12 @@ func TestFragmentsAndTheirLimit(t *testing.T) {
 	c.expect(opText, "\xff") // binary need not be UTF-8; the caller refuses it or not
 }
 
-func TestClientClosesFirst(t *testing.T) {
+func TestClientClosesFirst(t *testing.T) { bothWays(t, testClientClosesFirst) }
+
+func testClientClosesFirst(t *testing.T, read reader) {
 	ends := make(chan error, 1)
 	s := start(t, handlers{ws: func(c *Conn) {
-		_, _, err := c.Read(context.Background())
+		_, _, err := read(c)
 		ends <- err
 		if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
 			t.Errorf("Close after the client's: %v", err)
@@ -134,11 +140,13 @@ func TestCloseComesAfterTheFramesBeforeIt(t *testing.T) {
 }
 
 // Close may come from another goroutine while the reader waits for a message.
-func TestCloseWhileTheReaderWaits(t *testing.T) {
+func TestCloseWhileTheReaderWaits(t *testing.T) { bothWays(t, testCloseWhileTheReaderWaits) }
+
+func testCloseWhileTheReaderWaits(t *testing.T, read reader) {
 	conns, ends := make(chan *Conn, 1), make(chan error, 1)
 	s := start(t, handlers{ws: func(c *Conn) {
 		conns <- c
-		_, _, err := c.Read(context.Background())
+		_, _, err := read(c)
 		ends <- err
 	}})
 	c := s.open(t)
@@ -161,8 +169,12 @@ func TestCloseWhileTheReaderWaits(t *testing.T) {
 }
 
 func TestSilentClientIsCutAfterCloseWait(t *testing.T) {
+	bothWays(t, testSilentClientIsCutAfterCloseWait)
+}
+
+func testSilentClientIsCutAfterCloseWait(t *testing.T, read reader) {
 	conns := make(chan *Conn, 1)
-	s := start(t, handlers{opts: Options{CloseWait: 50 * time.Millisecond}, ws: func(c *Conn) { conns <- c; drain(c) }})
+	s := start(t, handlers{opts: Options{CloseWait: 50 * time.Millisecond}, ws: func(c *Conn) { conns <- c; drainBy(read)(c) }})
 	c := s.open(t)
 	conn := receive(t, "serve", conns)
 	if err := conn.Close(4401, ""); !errors.Is(err, errSilent) {
@@ -172,10 +184,12 @@ func TestSilentClientIsCutAfterCloseWait(t *testing.T) {
 	c.expectClose(4401)
 }
 
-func TestVanishedClientEndsRead(t *testing.T) {
+func TestVanishedClientEndsRead(t *testing.T) { bothWays(t, testVanishedClientEndsRead) }
+
+func testVanishedClientEndsRead(t *testing.T, read reader) {
 	ends := make(chan error, 1)
 	s := start(t, handlers{ws: func(c *Conn) {
-		_, _, err := c.Read(context.Background())
+		_, _, err := read(c)
 		ends <- err
 	}})
 	for name, leave := range map[string]func(c *client){
@@ -193,9 +207,11 @@ func TestVanishedClientEndsRead(t *testing.T) {
 	}
 }
 
-func TestLastHeardMovesWithAnyFrame(t *testing.T) {
+func TestLastHeardMovesWithAnyFrame(t *testing.T) { bothWays(t, testLastHeardMovesWithAnyFrame) }
+
+func testLastHeardMovesWithAnyFrame(t *testing.T, read reader) {
 	conns := make(chan *Conn, 1)
-	s := start(t, handlers{ws: func(c *Conn) { conns <- c; drain(c) }})
+	s := start(t, handlers{ws: func(c *Conn) { conns <- c; drainBy(read)(c) }})
 	c := s.open(t)
 	conn := receive(t, "serve", conns)
 	last := conn.LastHeard()

@@ -17,7 +17,7 @@ import (
 const (
 	// readBufferBytes and writeBufferBytes are all the buffer an idle WebSocket has. Large messages go past the first;
 	// the second holds one control frame (127 bytes), so that the library writes each in one piece.
-	readBufferBytes  = 256
+	readBufferBytes  = 128
 	writeBufferBytes = 128
 )
 

@@ -104,7 +104,11 @@ func TestRefusalsAreOrdinaryAnswersOnAConnectionThatStays(t *testing.T) {
 }
 
 func TestFirstBytesBehindTheUpgradeAreRead(t *testing.T) {
-	s := start(t, handlers{ws: echo})
+	bothWays(t, testFirstBytesBehindTheUpgradeAreRead)
+}
+
+func testFirstBytesBehindTheUpgradeAreRead(t *testing.T, read reader) {
+	s := start(t, handlers{ws: echoBy(read)})
 	long := strings.Repeat("x", 2500) // more than one read of the takeover
 	c := s.connect(t, upgrade("")+masked(0x81, "one")+masked(0x81, long)+masked(0x81, "three")[:5])
 	if r := c.response(); r.StatusCode != 101 {

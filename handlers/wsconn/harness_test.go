@@ -124,23 +124,52 @@ func start(t *testing.T, h handlers) *server {
 	return s
 }
 
-// drain reads until the end, as the serve function of a connection that expects nothing does.
-func drain(conn *Conn) {
+// reader reads the next message in one of the two ways.
+type reader func(*Conn) (websocket.MessageType, []byte, error)
+
+func plainly(c *Conn) (websocket.MessageType, []byte, error) { return c.Read(context.Background()) }
+
+// awaited is how a connection reads that shall need little while it idles.
+func awaited(c *Conn) (websocket.MessageType, []byte, error) {
 	for {
-		if _, _, err := conn.Read(context.Background()); err != nil {
-			return
+		c.Await()
+		typ, p, err := c.Next()
+		if !errors.Is(err, ErrIdle) {
+			return typ, p, err
 		}
 	}
 }
 
-func echo(conn *Conn) {
-	for {
-		_, p, err := conn.Read(context.Background())
-		if err != nil {
-			return
+func bothWays(t *testing.T, test func(*testing.T, reader)) {
+	t.Run("Read", func(t *testing.T) { test(t, plainly) })
+	t.Run("Await and Next", func(t *testing.T) { test(t, awaited) })
+}
+
+// drain reads until the end, as the serve function of a connection that expects nothing does.
+func drain(c *Conn) { drainBy(awaited)(c) }
+
+func drainBy(read reader) func(*Conn) {
+	return func(c *Conn) {
+		for {
+			if _, _, err := read(c); err != nil {
+				return
+			}
 		}
-		if err := conn.WriteFrames(text(string(p))); err != nil {
-			return
+	}
+}
+
+func echo(c *Conn) { echoBy(awaited)(c) }
+
+func echoBy(read reader) func(*Conn) {
+	return func(c *Conn) {
+		for {
+			_, p, err := read(c)
+			if err != nil {
+				return
+			}
+			if err := c.WriteFrames(text(string(p))); err != nil {
+				return
+			}
 		}
 	}
 }

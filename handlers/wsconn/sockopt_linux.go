@@ -3,6 +3,7 @@ package wsconn
 import (
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,4 +27,19 @@ func unsentBytes(fd uintptr) int {
 		return -1
 	}
 	return n
+}
+
+// canRecvfrom says that recvfrom works here.
+const canRecvfrom = true
+
+// recvfrom reads into p from the non-blocking descriptor, or with MSG_PEEK looks at what it would read. It is written for
+// little stack, see Conn.Await: unix.Recvfrom has room for an address on it.
+func recvfrom(fd uintptr, p []byte, flags int) (int, syscall.Errno) {
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+			uintptr(flags), 0, 0)
+		if errno != unix.EINTR {
+			return int(n), errno
+		}
+	}
 }

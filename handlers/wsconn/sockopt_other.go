@@ -12,3 +12,8 @@ func setUserTimeout(syscall.RawConn, time.Duration) error { return nil }
 
 // unsentBytes is not known here: progress is seen only when the kernel takes more bytes.
 func unsentBytes(uintptr) int { return -1 }
+
+// canRecvfrom says that recvfrom does not work here.
+const canRecvfrom = false
+
+func recvfrom(uintptr, []byte, int) (int, syscall.Errno) { return 0, 0 }

@@ -191,6 +191,10 @@ func TestStalledReaderHoldsLittle(t *testing.T) {
 
 // A reader must not be held up by a write that waits: it answers a ping as soon as the write gets on, and messages come in.
 func TestPingsAndMessagesDuringAStalledWrite(t *testing.T) {
+	bothWays(t, testPingsAndMessagesDuringAStalledWrite)
+}
+
+func testPingsAndMessagesDuringAStalledWrite(t *testing.T, read reader) {
 	conns, messages := make(chan *Conn, 1), make(chan string, 1)
 	s := start(t, handlers{ws: func(c *Conn) {
 		conns <- c

@@ -1,7 +1,6 @@
 package wsconn
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,7 +12,9 @@ import (
 // TestFrameBordersUnderStress lets several writers, the keepalive, the pongs and a close share one connection, and reads
 // the bytes with a parser of its own. In the second case the close comes in the middle: what was accepted arrives whole,
 // and nothing comes after the close frame.
-func TestFrameBordersUnderStress(t *testing.T) {
+func TestFrameBordersUnderStress(t *testing.T) { bothWays(t, testFrameBordersUnderStress) }
+
+func testFrameBordersUnderStress(t *testing.T, read reader) {
 	const writers, calls = 4, 150
 	for _, early := range []bool{false, true} {
 		t.Run(fmt.Sprintf("early=%v", early), func(t *testing.T) {
@@ -56,7 +57,7 @@ func TestFrameBordersUnderStress(t *testing.T) {
 					}
 				})
 				for {
-					_, _, err := c.Read(context.Background())
+					_, _, err := read(c)
 					if err != nil {
 						break
 					}

@@ -20,18 +20,21 @@ type pipe struct {
 	out    chan<- []byte
 	closed chan struct{}
 	close  func()
+	fault  chan error // what a read finds wrong with the other end; nil: nothing, ever
 }
 
 func newPipe() (a, b *pipe) {
 	to, from, closed := make(chan []byte), make(chan []byte), make(chan struct{})
 	end := sync.OnceFunc(func() { close(closed) })
-	return &pipe{to, from, closed, end}, &pipe{from, to, closed, end}
+	return &pipe{in: to, out: from, closed: closed, close: end}, &pipe{in: from, out: to, closed: closed, close: end}
 }
 
 func (p *pipe) ReadFrame(ctx context.Context) ([]byte, error) {
 	select {
 	case f := <-p.in:
 		return f, nil
+	case err := <-p.fault:
+		return nil, err
 	case <-p.closed:
 		return nil, io.EOF
 	case <-ctx.Done():
@@ -58,6 +61,7 @@ type peer struct {
 	w    *world
 	conn *pipe
 	done chan error // what ServeWorker returned
+	fail chan error // has the hub's next read find this
 
 	mu     sync.Mutex
 	frames []protocol.Frame // pings left out
@@ -79,7 +83,8 @@ func (w *world) join(h protocol.Hello) *peer {
 func (w *world) joinWith(key hub.WorkerKey, h protocol.Hello) *peer {
 	w.t.Helper()
 	mine, theirs := newPipe()
-	p := &peer{w: w, conn: mine, done: make(chan error, 1), thaw: make(chan struct{})}
+	theirs.fault = make(chan error)
+	p := &peer{w: w, conn: mine, done: make(chan error, 1), fail: theirs.fault, thaw: make(chan struct{})}
 	w.wg.Go(func() { p.done <- w.hub.ServeWorker(w.ctx, theirs, key) })
 	w.wg.Go(p.read)
 	p.send(protocol.FrameHello, h)

@@ -11,90 +11,6 @@ import (
 	"sessionhub/protocol"
 )
 
-// read takes the worker's frames, one after the other, until the link ends.
-func (l *link) read(ctx context.Context) error {
-	for {
-		raw, err := l.conn.ReadFrame(ctx)
-		if err != nil {
-			return err
-		}
-		l.hear(true)
-		err = l.take(ctx, raw)
-		l.hear(false)
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// hear notes a sign of life of the worker: the work on a frame of its begins, or
-// is over.
-func (l *link) hear(busy bool) {
-	l.hub.workers.mu.Lock()
-	defer l.hub.workers.mu.Unlock()
-	l.heard, l.busy = time.Now(), busy
-}
-
-func (l *link) take(ctx context.Context, raw []byte) error {
-	var f protocol.Frame
-	if err := protocol.Decode(raw, &f); err != nil {
-		l.problem(protocol.LinkInvalid, "a frame must be a JSON object: "+err.Error())
-		return nil
-	}
-	return l.frame(ctx, f)
-}
-
-func (l *link) frame(ctx context.Context, f protocol.Frame) error {
-	var err error
-	switch f.Type {
-	case protocol.FrameEvent:
-		var ev protocol.WorkerEvent
-		if err = protocol.DecodePart(f.Data, &ev); err == nil {
-			return l.event(ctx, ev)
-		}
-	case protocol.FrameDone:
-		var done protocol.Done
-		if err = protocol.DecodePart(f.Data, &done); err == nil {
-			s := l.session(done.SessionID, done.Assignment)
-			if s == nil {
-				return nil
-			}
-			err := l.input(ctx, s.id, s.assignment, InDone{Message: done.Message})
-			l.hub.workers.mu.Lock()
-			s.finished = max(s.finished, done.Message)
-			l.hub.workers.mu.Unlock()
-			l.hub.workers.kick() // an idle agent's place may be wanted
-			return err
-		}
-	case protocol.FrameRelease:
-		var r protocol.Release
-		if err = protocol.DecodePart(f.Data, &r); err == nil {
-			if r.Reason == protocol.ReleaseDraining {
-				l.hub.workers.mu.Lock()
-				l.draining = true
-				l.hub.workers.mu.Unlock()
-			}
-			if s := l.session(r.SessionID, r.Assignment); s != nil {
-				l.hub.workers.mu.Lock()
-				s.released = true
-				l.hub.workers.mu.Unlock()
-				err := l.input(ctx, r.SessionID, r.Assignment, InRelease{Reason: clip(validUTF8(r.Reason)), Retry: r.Retry})
-				l.drop(ctx, s, false)
-				return err
-			}
-			return nil
-		}
-	case protocol.FramePong:
-		return nil
-	default:
-		err = fmt.Errorf("unknown type %q", clip(string(f.Type)))
-	}
-	if err != nil {
-		l.problem(protocol.LinkInvalid, fmt.Sprintf("%s: %v", clip(string(f.Type)), err))
-	}
-	return nil
-}
-
 // input takes an input of the worker's through the rules, again and again while
 // the store is out of reach: meanwhile nothing else is read from the worker.
 func (l *link) input(ctx context.Context, id string, assignment uint64, in Input) error {
@@ -121,8 +37,7 @@ func (l *link) persist(ctx context.Context, f func() error) error {
 	for tried := false; ; tried = true {
 		err := f()
 		switch {
-		case err == nil, errors.Is(err, ErrRepeat), errors.Is(err, ErrFenced), errors.Is(err, ErrNotFound),
-			errors.Is(err, ErrHole), errors.Is(err, ErrInvalid), errors.Is(err, errNoTurn), errors.Is(err, errKnownInteraction):
+		case err == nil, answered(err):
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -172,18 +87,13 @@ func (l *link) event(ctx context.Context, ev protocol.WorkerEvent) error {
 		})
 	}
 	switch {
-	case err == nil, errors.Is(err, ErrRepeat):
+	case err == nil:
+		return l.accept(ctx, s, ev.N)
+	case errors.Is(err, ErrRepeat):
 		d.mu.Lock()
-		s.event, s.silent = time.Now(), false
-		s.stored = max(s.stored, ev.N)
-		delete(d.holes, s.id)
-		if errors.Is(err, ErrRepeat) {
-			s.acked = min(s.acked, ev.N-1) // it asks: answer again
-		}
-		l.dirty[s.id] = struct{}{}
+		s.acked = min(s.acked, ev.N-1) // it asks: answer again
 		d.mu.Unlock()
-		l.kick()
-		return l.finish(ctx, s)
+		return l.accept(ctx, s, ev.N)
 	case errors.Is(err, ErrHole) && l.storeLost(s):
 		// Asked for everything after a first hole, the worker has no more than
 		// this: the store has lost what it had acknowledged (a failover).
@@ -211,6 +121,19 @@ func (l *link) event(ctx context.Context, ev protocol.WorkerEvent) error {
 		return err
 	}
 	return nil
+}
+
+// accept notes that the events up to n are stored, so that they are acknowledged.
+func (l *link) accept(ctx context.Context, s *linkSession, n uint64) error {
+	d := l.hub.workers
+	d.mu.Lock()
+	s.event, s.silent = time.Now(), false
+	s.stored = max(s.stored, n)
+	delete(d.holes, s.id)
+	l.dirty[s.id] = struct{}{}
+	d.mu.Unlock()
+	l.kick()
+	return l.finish(ctx, s)
 }
 
 // storeLost notes a hole in what the worker sends of a session, and reports whether
@@ -245,9 +168,9 @@ func (l *link) publish(ctx context.Context, s *linkSession, ev protocol.WorkerEv
 	if !ev.Type.WorkerMaySend() {
 		return &refusal{protocol.LinkForbidden, fmt.Sprintf("a worker may not send %q", clip(string(ev.Type)))}
 	}
-	data := protocol.CompactPart(ev.Data)
-	if len(data) == 0 || data[0] != '{' {
-		return &refusal{protocol.LinkInvalid, fmt.Sprintf("the data of %s must be a JSON object", ev.Type)}
+	data, err := objectOf(ev)
+	if err != nil {
+		return err
 	}
 	if !ev.Type.ChangesState() {
 		return l.append(ctx, s, ev.Type, data, fence)
@@ -263,6 +186,15 @@ func (l *link) publish(ctx context.Context, s *linkSession, ev protocol.WorkerEv
 		l.hub.workers.mu.Unlock()
 	}
 	return err
+}
+
+// objectOf gives the data of an event as it goes into the log.
+func objectOf(ev protocol.WorkerEvent) ([]byte, error) {
+	data := protocol.CompactPart(ev.Data)
+	if len(data) == 0 || data[0] != '{' {
+		return nil, &refusal{protocol.LinkInvalid, fmt.Sprintf("the data of %s must be a JSON object", ev.Type)}
+	}
+	return data, nil
 }
 
 func (l *link) stateInput(t protocol.EventType, data []byte) (Input, error) {
@@ -332,34 +264,46 @@ func isStopReason(s string) bool {
 	return false
 }
 
-// append stores an event that changes no state. The first one of a turn shows
-// that the agent has started.
+// append stores an event that changes no state.
 func (l *link) append(ctx context.Context, s *linkSession, t protocol.EventType, data []byte, fence *Fence) error {
-	d := l.hub.workers
-	d.mu.Lock()
-	fresh := s.alive != s.message
-	message := s.message
-	d.mu.Unlock()
-	if fresh {
-		_, _, err := l.hub.change(ctx, s.id, fromWorker{Assignment: s.assignment, Input: InActivity{}}, nil)
-		if err != nil {
-			return err
-		}
-		d.mu.Lock()
-		s.alive = message
-		d.mu.Unlock()
+	if err := l.showLife(ctx, s); err != nil {
+		return err
 	}
 	events, err := fit(t, data, l.hub.cfg.MaxEventBytes)
 	if err != nil {
 		return err
 	}
+	return l.store(ctx, s, Batch{Events: events, Fence: fence})
+}
+
+// showLife has the first event of a turn show that the agent has started.
+func (l *link) showLife(ctx context.Context, s *linkSession) error {
+	d := l.hub.workers
+	d.mu.Lock()
+	fresh := s.alive != s.message
+	message := s.message
+	d.mu.Unlock()
+	if !fresh {
+		return nil
+	}
+	if _, _, err := l.hub.change(ctx, s.id, fromWorker{Assignment: s.assignment, Input: InActivity{}}, nil); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	s.alive = message
+	d.mu.Unlock()
+	return nil
+}
+
+// store appends a batch of events that change no state, and counts them.
+func (l *link) store(ctx context.Context, s *linkSession, b Batch) error {
 	start := time.Now()
-	if _, err := l.hub.store.Append(ctx, s.id, Batch{Events: events, Fence: fence}); err != nil {
+	if _, err := l.hub.store.Append(ctx, s.id, b); err != nil {
 		return err
 	}
 	m := l.hub.cfg.Metrics
 	m.AppendSeconds.Observe(time.Since(start).Seconds())
-	for _, e := range events {
+	for _, e := range b.Events {
 		m.EventAppended(e.Type)
 	}
 	return nil

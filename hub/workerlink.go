@@ -22,12 +22,12 @@ type WorkerConn interface {
 
 // link is the hub's end of one worker link.
 //
-// Three goroutines: the reader (ServeWorker itself) stores what the worker sends,
-// one frame after the other, so a slow store holds the worker back; the writer
-// sends what is due; the third keeps the worker's lease. The writer has no queue:
-// a session is dirty or not, and
-// what it lacks is read from its command log. It watches the sessions that its
-// worker has, since their clients can be on any node.
+// Four goroutines: the reader fills the intake, and stops when that is full, so a
+// slow store holds the worker back; ServeWorker itself stores what is in the
+// intake; the writer sends what is due; the fourth keeps the worker's lease. The
+// writer has no queue: a session is dirty or not, and what it lacks is read from
+// its command log. It watches the sessions that its worker has, since their
+// clients can be on any node.
 type link struct {
 	hub   *Hub
 	conn  WorkerConn
@@ -47,8 +47,8 @@ type link struct {
 	revoked  []protocol.Revoke   // to be sent
 	problems []protocol.LinkError
 
-	heard time.Time // last frame, or the end of the work on it; guarded by dispatcher.mu
-	busy  bool      // a frame is being worked on; guarded by dispatcher.mu
+	heard time.Time // last frame, or the end of the work on one; guarded by dispatcher.mu
+	busy  bool      // frames are being worked on; guarded by dispatcher.mu
 }
 
 // linkSession is a session that the worker of a link has. All but the first
@@ -110,7 +110,9 @@ func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey) e
 		l.close(context.Cause(ctx)) // ends the reader
 	})
 	wg.Go(func() { l.keepLease(ctx) })
-	end(l.read(ctx))
+	q := newIntake()
+	wg.Go(func() { l.read(ctx, q) })
+	end(l.serve(ctx, q))
 	wg.Wait()
 	l.leave()
 	close(l.left)
@@ -299,8 +301,8 @@ func (l *link) write(ctx context.Context) error {
 }
 
 // silentLocked is for how long nothing came from the worker although the reader
-// waited for it. While the reader works on a frame (a large one, or the store is
-// away) it is this node that is slow, and the worker must not lose its sessions.
+// waited for it. While frames are worked on (a large one, or the store is away) it
+// is this node that is slow, and the worker must not lose its sessions.
 func (l *link) silentLocked(now time.Time) time.Duration {
 	if l.busy {
 		return 0

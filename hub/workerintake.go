@@ -1,0 +1,252 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"sessionhub/protocol"
+)
+
+// Bounds of the frames of a worker that wait while those before them are stored.
+// When they are reached, its connection is not read. As much again can be with
+// the one who stores, and one frame can be over the bytes.
+const (
+	maxWaitingFrames = 256
+	maxWaitingBytes  = 1 << 20
+)
+
+// intake holds the frames that have come from a worker and have not been taken.
+// One goroutine puts, another takes.
+type intake struct {
+	came chan struct{} // holds a token when there is something to take
+	room chan struct{} // holds a token when something was taken
+
+	mu     sync.Mutex
+	frames [][]byte
+	bytes  int
+	err    error // why no more come
+}
+
+func newIntake() *intake {
+	return &intake{came: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+// put adds a frame, and returns when there is room for another one.
+func (q *intake) put(ctx context.Context, raw []byte) error {
+	q.mu.Lock()
+	q.frames = append(q.frames, raw)
+	q.bytes += len(raw)
+	q.mu.Unlock()
+	signal(q.came)
+	for q.full() {
+		select {
+		case <-q.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (q *intake) full() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.frames) >= maxWaitingFrames || q.bytes >= maxWaitingBytes
+}
+
+// end says that no more come, and why.
+func (q *intake) end(err error) {
+	q.mu.Lock()
+	q.err = err
+	q.mu.Unlock()
+	signal(q.came)
+}
+
+// take waits for frames and gives all that wait; after the last of them, why no
+// more come.
+func (q *intake) take(ctx context.Context) ([][]byte, error) {
+	for {
+		q.mu.Lock()
+		frames, err := q.frames, q.err
+		q.frames, q.bytes = nil, 0
+		q.mu.Unlock()
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case len(frames) > 0:
+			signal(q.room)
+			return frames, nil
+		case err != nil:
+			return nil, err
+		}
+		select {
+		case <-q.came:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// signal leaves a token in a channel that holds one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// read puts the worker's frames into the intake until the connection ends. Behind
+// an ordinary end what has come is still stored; a worker that is at fault hears so
+// at once, even if the store is away, and resends what was not acknowledged.
+func (l *link) read(ctx context.Context, q *intake) {
+	for {
+		raw, err := l.conn.ReadFrame(ctx)
+		if err == nil {
+			l.hear()
+			err = q.put(ctx, raw)
+		}
+		if err != nil {
+			var fault protocol.LinkError
+			if errors.As(err, &fault) {
+				l.end(err)
+			}
+			q.end(err)
+			return
+		}
+	}
+}
+
+// serve stores what the worker sends until no more comes. What comes while the
+// store is at work is taken together afterwards: nobody waits for company.
+func (l *link) serve(ctx context.Context, q *intake) error {
+	for {
+		frames, err := q.take(ctx)
+		if err != nil {
+			return err
+		}
+		l.work(true)
+		err = l.takeAll(ctx, frames)
+		l.work(false)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// hear notes a sign of life of the worker.
+func (l *link) hear() {
+	l.hub.workers.mu.Lock()
+	defer l.hub.workers.mu.Unlock()
+	l.heard = time.Now()
+}
+
+// work notes that the work on frames of the worker's begins, or is over.
+func (l *link) work(busy bool) {
+	l.hub.workers.mu.Lock()
+	defer l.hub.workers.mu.Unlock()
+	l.heard, l.busy = time.Now(), busy
+}
+
+// takeAll works through frames that have come, in order as far as each session is
+// concerned: what goes straight into the log waits for more of its session,
+// everything else ends that wait.
+func (l *link) takeAll(ctx context.Context, frames [][]byte) error {
+	var waiting runs
+	for _, raw := range frames {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var f protocol.Frame
+		if err := protocol.Decode(raw, &f); err != nil {
+			l.problem(protocol.LinkInvalid, "a frame must be a JSON object: "+err.Error())
+			continue
+		}
+		if err := l.frame(ctx, f, &waiting); err != nil {
+			return err
+		}
+	}
+	return waiting.each(func(evs []protocol.WorkerEvent) error { return l.events(ctx, evs) })
+}
+
+// frame takes one frame. Events that can wait for more of their session are put
+// to those that do.
+func (l *link) frame(ctx context.Context, f protocol.Frame, waiting *runs) error {
+	var err error
+	switch f.Type {
+	case protocol.FrameEvent:
+		var ev protocol.WorkerEvent
+		if err = protocol.DecodePart(f.Data, &ev); err == nil {
+			if waiting.add(ev) {
+				return nil
+			}
+			if err := l.events(ctx, waiting.cut(ev.SessionID, ev.Assignment)); err != nil {
+				return err
+			}
+			if waiting.add(ev) { // the run before it was full, or did not lead to it
+				return nil
+			}
+			return l.event(ctx, ev)
+		}
+	case protocol.FrameDone:
+		var done protocol.Done
+		if err = protocol.DecodePart(f.Data, &done); err == nil {
+			if err := l.events(ctx, waiting.cut(done.SessionID, done.Assignment)); err != nil {
+				return err
+			}
+			return l.done(ctx, done)
+		}
+	case protocol.FrameRelease:
+		var r protocol.Release
+		if err = protocol.DecodePart(f.Data, &r); err == nil {
+			if err := l.events(ctx, waiting.cut(r.SessionID, r.Assignment)); err != nil {
+				return err
+			}
+			return l.release(ctx, r)
+		}
+	case protocol.FramePong:
+		return nil
+	default:
+		err = fmt.Errorf("unknown type %q", clip(string(f.Type)))
+	}
+	if err != nil {
+		l.problem(protocol.LinkInvalid, fmt.Sprintf("%s: %v", clip(string(f.Type)), err))
+	}
+	return nil
+}
+
+// done notes that the worker is ready for the next message.
+func (l *link) done(ctx context.Context, done protocol.Done) error {
+	d := l.hub.workers
+	s := l.session(done.SessionID, done.Assignment)
+	if s == nil {
+		return nil
+	}
+	err := l.input(ctx, s.id, s.assignment, InDone{Message: done.Message})
+	d.mu.Lock()
+	s.finished = max(s.finished, done.Message)
+	d.mu.Unlock()
+	d.kick() // an idle agent's place may be wanted
+	return err
+}
+
+// release takes back what the worker gives back.
+func (l *link) release(ctx context.Context, r protocol.Release) error {
+	d := l.hub.workers
+	if r.Reason == protocol.ReleaseDraining {
+		d.mu.Lock()
+		l.draining = true
+		d.mu.Unlock()
+	}
+	s := l.session(r.SessionID, r.Assignment)
+	if s == nil {
+		return nil
+	}
+	d.mu.Lock()
+	s.released = true
+	d.mu.Unlock()
+	err := l.input(ctx, r.SessionID, r.Assignment, InRelease{Reason: clip(validUTF8(r.Reason)), Retry: r.Retry})
+	l.drop(ctx, s, false)
+	return err
+}

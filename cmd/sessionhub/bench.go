@@ -18,13 +18,16 @@ import (
 	"sessionhub/internal/config"
 )
 
-// benchNode is the word behind `bench` that makes this program the hub under
-// test. It is not for people.
-const benchNode = "node"
+// The words behind `bench` that make this program the hub under test, with a
+// worker or without. They are not for people.
+const (
+	benchNode = "node"
+	benchBare = "bare"
+)
 
 func benchmark(ctx context.Context, args []string) int {
-	if len(args) > 0 && args[0] == benchNode {
-		return serveBench(ctx)
+	if len(args) > 0 && (args[0] == benchNode || args[0] == benchBare) {
+		return serveBench(ctx, args[0] == benchNode)
 	}
 	o, asJSON, err := benchOptions(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -39,8 +42,15 @@ func benchmark(ctx context.Context, args []string) int {
 		fmt.Fprintln(os.Stderr, "sessionhub bench: find this program:", err)
 		return exitFailed
 	}
-	start := func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, self, "bench", benchNode) }
-	report, err := bench.Run(ctx, o, start, progressLine(os.Stderr))
+	as := func(word string) bench.Starter {
+		return func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, self, "bench", word) }
+	}
+	var report bench.Report
+	if o.Mode == bench.ModeRelay {
+		report, err = bench.RunRelay(ctx, o, as(benchNode), as(benchBare), progressLine(os.Stderr))
+	} else {
+		report, err = bench.Run(ctx, o, as(benchNode), progressLine(os.Stderr))
+	}
 	if err == nil || errors.Is(err, bench.ErrLoss) {
 		printReport(report, asJSON)
 	}
@@ -70,6 +80,9 @@ func benchOptions(args []string) (o bench.Options, asJSON bool, err error) {
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	if mode != bench.ModeFanout && !given["sessions"] {
 		o.Sessions = o.Subscribers
+		if o.Both {
+			o.Subscribers *= 2
+		}
 	}
 	if o.Hub != "" {
 		o.APIKey = os.Getenv("SESSIONHUB_API_KEY")
@@ -82,9 +95,9 @@ func benchOptions(args []string) (o bench.Options, asJSON bool, err error) {
 func benchFlags(o *bench.Options, mode *string, asJSON *bool) *flag.FlagSet {
 	f := flag.NewFlagSet("sessionhub bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.StringVar(mode, "mode", *mode, "`name` of a shape: idle, fanout or sessions; sets the defaults of the others, here those of fanout")
+	f.StringVar(mode, "mode", *mode, "`name` of a shape: idle, fanout, sessions or relay; sets the defaults of the others, here those of fanout")
 	f.IntVar(&o.Subscribers, "subscribers", o.Subscribers, "connections")
-	f.IntVar(&o.Sessions, "sessions", o.Sessions, "sessions, over which the subscribers are spread; with --mode sessions or idle and no --sessions: one each")
+	f.IntVar(&o.Sessions, "sessions", o.Sessions, "sessions, over which the subscribers are spread; with another mode than fanout and no --sessions: one each")
 	f.IntVar(&o.Events, "events", o.Events, "events of each session; 0: idle connections only")
 	f.IntVar(&o.Bytes, "bytes", o.Bytes, "bytes of text in an event")
 	f.IntVar(&o.Rate, "rate", o.Rate, "events a second of each session; 0: as fast as its subscribers take them")
@@ -96,6 +109,9 @@ func benchFlags(o *bench.Options, mode *string, asJSON *bool) *flag.FlagSet {
 	f.StringVar(&o.Hub, "hub", "", "`URL` of a hub that runs; otherwise one is started, with limits that fit and a worker without agents (key: SESSIONHUB_API_KEY)")
 	f.StringVar(&o.Admin, "admin", "", "`URL` of that hub's --admin-listen, for goroutines and garbage collection")
 	f.IntVar(&o.PID, "pid", 0, "process of that hub on this machine, for CPU and memory")
+	f.IntVar(&o.Nodes, "nodes", o.Nodes, "with --mode relay (3): how many; the worker is at the first one, the subscribers at the second, nobody at the others")
+	f.BoolVar(&o.Both, "both", false, "with --mode relay: a second subscriber of each session, at the worker's node, to compare")
+	f.StringVar(&o.Valkey, "valkey-url", "", "with --mode relay: `URL` of a Valkey that runs, for this alone")
 	f.StringVar(&o.Profile, "profile", "", "`directory` for the hub's profiles (heap and goroutines when idle, CPU under load)")
 	f.BoolVar(asJSON, "json", false, "print the report as JSON")
 	return f
@@ -176,9 +192,9 @@ func progressLine(w *os.File) func(string) {
 }
 
 // serveBench is the hub under test: a node as `serve` runs it, with its settings
-// from the environment and a worker that plays the agents itself. It ends with
+// from the environment and, if that is wanted, a worker that plays the agents itself. It ends with
 // its stdin, so it never outlives the benchmark.
-func serveBench(ctx context.Context) int {
+func serveBench(ctx context.Context, worker bool) int {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
@@ -197,9 +213,11 @@ func serveBench(ctx context.Context) int {
 		fmt.Fprintln(os.Stderr, "sessionhub bench node:", err)
 		return exitFailed
 	}
-	if err := workFor(ctx, node, func() {
-		fmt.Printf("api %s\nadmin %s\n", node.URL(), node.AdminURL())
-	}); err != nil {
+	up := func() { fmt.Printf("api %s\nadmin %s\n", node.URL(), node.AdminURL()) }
+	if !worker {
+		up()
+		<-ctx.Done()
+	} else if err := workFor(ctx, node, up); err != nil {
 		fmt.Fprintln(os.Stderr, "sessionhub bench node:", err)
 	}
 	// The streams are the benchmark's own, which has left.

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// prefixBytes is how much of a frame's JSON is looked at: the number, the type
-// and the time stand in front.
-const prefixBytes = 144
+// prefixBytes is how much of a frame's JSON is looked at: the number, the type,
+// the time and the beginning of the text stand in front.
+const prefixBytes = 192
 
 // notice is what a frame's beginning says.
 type notice struct {
@@ -82,6 +82,25 @@ func (n notice) time() (time.Time, bool) {
 	}
 	at, err := time.Parse(time.RFC3339, string(rest[:end]))
 	return at, err == nil
+}
+
+// made is when the worker of this package made the event: see appendStamp.
+func (n notice) made() (time.Time, bool) {
+	_, rest, ok := bytes.Cut(n.json, []byte(`"text":"`))
+	if !ok || len(rest) < stampBytes {
+		return time.Time{}, false
+	}
+	nanos, end, ok := number(rest[:stampBytes])
+	return time.Unix(0, int64(nanos)), ok && len(end) == 1 && end[0] == ' '
+}
+
+// stampBytes is the length of a stamp.
+const stampBytes = 20
+
+// appendStamp appends a time in nanoseconds, to stand at the beginning of an
+// event's text: the hub's own time of an event is cut to milliseconds.
+func appendStamp(b []byte, at time.Time) []byte {
+	return fmt.Appendf(b, "%019d ", at.UnixNano())
 }
 
 // parser takes a stream's bytes in pieces of any size.

@@ -37,28 +37,35 @@ type Starter func(ctx context.Context) *exec.Cmd
 // startTimeout bounds the start of a node.
 const startTimeout = 30 * time.Second
 
-// open reaches the hub of the options, or starts one.
-func open(ctx context.Context, o Options, start Starter) (*target, error) {
+// newTarget is the hub of the options.
+func newTarget(o Options) *target {
 	transport := &http.Transport{MaxIdleConnsPerHost: o.Connecting, IdleConnTimeout: 10 * time.Second}
-	t := &target{
+	return &target{
 		client: &client.Client{BaseURL: o.Hub, APIKey: o.APIKey, HTTPClient: &http.Client{Transport: transport}},
 		admin:  admin{url: o.Admin, client: &http.Client{Transport: transport}},
 		pid:    o.PID,
 	}
+}
+
+// open reaches the hub of the options, or starts one.
+func open(ctx context.Context, o Options, start Starter) (*target, error) {
+	t := newTarget(o)
 	if o.Hub != "" {
 		return t, nil
 	}
-	if err := t.start(ctx, o, start); err != nil {
+	t.client.APIKey = rand.Text()
+	if err := t.start(ctx, start, limits(t.client.APIKey)); err != nil {
 		_ = t.close()
 		return nil, fmt.Errorf("start a hub: %w", err)
 	}
 	return t, nil
 }
 
-func (t *target) start(ctx context.Context, o Options, start Starter) error {
-	t.client.APIKey = rand.Text()
+// start starts a node with these settings beside those of this process, and
+// waits until it is up.
+func (t *target) start(ctx context.Context, start Starter, settings []string) error {
 	t.process = start(ctx)
-	t.process.Env = append(os.Environ(), limits(o, t.client.APIKey)...)
+	t.process.Env = append(os.Environ(), settings...)
 	t.process.Stderr = os.Stderr
 	// A terminal's Ctrl-C is for the benchmark alone, which then ends the hub.
 	t.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -118,7 +125,7 @@ func (t *target) readOutput(stdout io.Reader, up chan<- struct{}) error {
 
 // limits are the settings under which a node lets the load in. Variables of
 // settings that it does not have are ignored.
-func limits(o Options, key string) []string {
+func limits(key string) []string {
 	most := strconv.Itoa(1_000_000)
 	set := map[string]string{
 		"LISTEN": "127.0.0.1:0", "ADMIN_LISTEN": "127.0.0.1:0", "WORKER": "none", "API_KEY": key,

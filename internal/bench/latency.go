@@ -38,6 +38,16 @@ func upper(bucket int) time.Duration {
 
 func (h *histogram) add(d time.Duration) { h.buckets[bucketOf(d)].Add(1) }
 
+// summary is nil if there is nothing in it.
+func (h *histogram) summary() *Latency {
+	if h.count() == 0 {
+		return nil
+	}
+	return &Latency{
+		Samples: h.count(), P50: ms(h.percentile(.5)), P90: ms(h.percentile(.9)), P99: ms(h.percentile(.99)), Max: ms(h.percentile(1)),
+	}
+}
+
 // count is how many there are.
 func (h *histogram) count() (n uint64) {
 	for i := range h.buckets {

@@ -23,6 +23,11 @@ type Options struct {
 	Settle      time.Duration
 	Timeout     time.Duration
 
+	// Only of ModeRelay: see there.
+	Nodes  int    `json:"nodes,omitempty"`
+	Both   bool   `json:"both,omitempty"`
+	Valkey string `json:"-"` // URL of a server that runs, and has nothing else to do
+
 	// A hub that runs already; empty: one is started, with limits that fit.
 	Hub    string `json:"hub,omitempty"`
 	Admin  string `json:"admin,omitempty"` // its --admin-listen as a URL: for its goroutines and garbage collection
@@ -46,6 +51,10 @@ const (
 	ModeIdle     = "idle"     // connections that receive nothing, with a session each
 	ModeFanout   = "fanout"   // one session, all subscribers
 	ModeSessions = "sessions" // a session for each subscriber
+	// Nodes on one Valkey: the worker is at the first one, the subscribers are at the
+	// second one (with Both, each session has one at the first too), and nobody is at
+	// the others.
+	ModeRelay = "relay"
 )
 
 // Preset gives the options of a mode. Every one may be changed afterwards.
@@ -60,8 +69,10 @@ func Preset(mode string) (Options, error) {
 	case ModeFanout:
 	case ModeSessions:
 		o.Sessions, o.Events = o.Subscribers, 200
+	case ModeRelay:
+		o.Subscribers, o.Sessions, o.Events, o.Nodes = 100, 100, 1000, 3
 	default:
-		return Options{}, fmt.Errorf("--mode %q: want %s, %s or %s", mode, ModeIdle, ModeFanout, ModeSessions)
+		return Options{}, fmt.Errorf("--mode %q: want %s, %s, %s or %s", mode, ModeIdle, ModeFanout, ModeSessions, ModeRelay)
 	}
 	return o, nil
 }
@@ -107,6 +118,7 @@ func (o Options) Check() error {
 	if o.Settle < 0 || o.Timeout <= 0 {
 		bad("--settle and --timeout must not be negative")
 	}
+	errs = append(errs, o.checkRelay())
 	for name, v := range map[string]string{"--hub": o.Hub, "--admin": o.Admin} {
 		if u, err := url.Parse(v); v != "" && (err != nil || u.Scheme != "http" || u.Port() == "") {
 			bad("%s %q: want http://host:port (TLS would be measured with it)", name, v)
@@ -114,6 +126,41 @@ func (o Options) Check() error {
 	}
 	if o.Hub == "" && (o.Admin != "" || o.PID != 0 || o.APIKey != "") {
 		bad("--admin, --pid and a key belong to --hub")
+	}
+	return errors.Join(errs...)
+}
+
+// maxNodes bounds what one machine is asked to run.
+const maxNodes = 16
+
+// checkRelay names what is wrong with the options of ModeRelay, or with their
+// being there.
+func (o Options) checkRelay() error {
+	if o.Mode != ModeRelay {
+		if o.Nodes != 0 || o.Both || o.Valkey != "" {
+			return fmt.Errorf("--nodes, --both and --valkey-url belong to --mode %s", ModeRelay)
+		}
+		return nil
+	}
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if o.Nodes < 2 || o.Nodes > maxNodes {
+		bad("--nodes %d: want 2 to %d", o.Nodes, maxNodes)
+	}
+	if _, err := valkeyAddr(o.Valkey); err != nil {
+		bad("--valkey-url %q: want redis://host:port of a server for the run alone", o.Valkey)
+	}
+	if o.Both && o.Subscribers != 2*o.Sessions {
+		bad("--both: want two subscribers for each session")
+	}
+	if o.Bytes < stampBytes {
+		bad("--bytes %d: want %d at least, for the time at which each was made", o.Bytes, stampBytes)
+	}
+	if o.Events < 1 {
+		bad("--events %d: want some", o.Events)
+	}
+	if o.Hub != "" {
+		bad("--hub: not with --mode %s, which starts its nodes", ModeRelay)
 	}
 	return errors.Join(errs...)
 }

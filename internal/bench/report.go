@@ -15,6 +15,7 @@ type Report struct {
 	Memory  *Memory  `json:"memory"`
 	Traffic *Traffic `json:"traffic"` // null with no events
 	Loss    Loss     `json:"loss"`
+	Relay   *Relay   `json:"relay,omitempty"` // only with ModeRelay
 }
 
 // Host says where it ran.
@@ -112,6 +113,9 @@ func (r Report) Print(w io.Writer) {
 		if l := t.Latency; l != nil {
 			fmt.Fprintf(w, "  latency    p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, max %.1f ms (%d samples)\n", l.P50, l.P90, l.P99, l.Max, l.Samples)
 		}
+	}
+	if r.Relay != nil {
+		r.Relay.print(w)
 	}
 	l := r.Loss
 	fmt.Fprintf(w, "  loss       lost %d, repeated %d, reordered %d, gaps %d, dropped %d\n", l.Lost, l.Repeated, l.Reordered, l.Gaps, l.Dropped)

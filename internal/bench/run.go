@@ -31,6 +31,7 @@ type run struct {
 	swarm    *swarm
 	progress func(string)
 	report   Report
+	relay    *relay // only with ModeRelay
 }
 
 // Run measures. progress gets a line about twice a second. With ErrLoss the
@@ -41,17 +42,28 @@ func Run(ctx context.Context, o Options, start Starter, progress func(string)) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	r := &run{o: o, progress: progress, report: Report{Options: o, Host: Host{CPUs: runtime.NumCPU(), Go: runtime.Version()}}}
 	progress("starting")
-	if r.target, err = open(ctx, o, start); err != nil {
+	target, err := open(ctx, o, start)
+	if err != nil {
 		return Report{}, err
 	}
-	defer func() { err = errors.Join(err, r.target.close()) }()
-	err = r.measure(ctx)
+	defer func() { err = errors.Join(err, target.close()) }()
+	r := newRun(o, target, progress)
+	err = r.whole(ctx)
+	return r.report, err
+}
+
+func newRun(o Options, t *target, progress func(string)) *run {
+	return &run{o: o, target: t, progress: progress, report: Report{Options: o, Host: Host{CPUs: runtime.NumCPU(), Go: runtime.Version()}}}
+}
+
+// whole is measure, and no connection is left.
+func (r *run) whole(ctx context.Context) error {
+	err := r.measure(ctx)
 	if r.swarm != nil {
 		r.swarm.close()
 	}
-	return r.report, err
+	return err
 }
 
 func (r *run) measure(ctx context.Context) error {
@@ -159,8 +171,12 @@ func (r *run) createSessions(ctx context.Context) error {
 func (r *run) connect(ctx context.Context, made usage) error {
 	r.swarm = &swarm{host: r.target.host()}
 	every := max(1, r.o.Subscribers/sampledSubscribers)
+	host := r.target.host()
 	for i := range r.o.Subscribers {
-		s := &subscriber{session: r.sessions[i%len(r.sessions)], swarm: r.swarm, sampled: i%every == 0}
+		s := &subscriber{session: r.sessions[i%len(r.sessions)], swarm: r.swarm, host: host, sampled: i%every == 0}
+		if r.relay != nil {
+			r.relay.place(s, r.o.Both && i >= len(r.sessions))
+		}
 		s.session.subs = append(s.session.subs, s)
 		r.swarm.subs = append(r.swarm.subs, s)
 	}
@@ -189,6 +205,9 @@ func (r *run) connect(ctx context.Context, made usage) error {
 // settle waits and measures what the connections hold.
 func (r *run) settle(ctx context.Context, before, made usage) error {
 	r.progress(fmt.Sprintf("%d connected; settling for %s", r.o.Subscribers, r.o.Settle))
+	if r.relay != nil {
+		return r.relay.rest(ctx, r.o.Settle)
+	}
 	if err := pause(ctx, r.o.Settle); err != nil {
 		return err
 	}
@@ -246,6 +265,11 @@ func (r *run) traffic(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if r.relay != nil {
+		if err := r.relay.begin(); err != nil {
+			return err
+		}
+	}
 	events, _, reads := r.swarm.delivered()
 	own, began := ownCPU(), time.Now()
 	profiled := make(chan error, 1)
@@ -279,13 +303,12 @@ func (r *run) traffic(ctx context.Context) error {
 		all, user := micros(after.cpu()-before.cpu(), n), micros(after.user-before.user, n)
 		t.CPUMicros, t.UserMicros = &all, &user
 	}
-	if h := &r.swarm.latency; h.count() > 0 {
-		t.Latency = &Latency{
-			Samples: h.count(), P50: ms(h.percentile(.5)), P90: ms(h.percentile(.9)), P99: ms(h.percentile(.99)), Max: ms(h.percentile(1)),
-		}
-	}
+	t.Latency = r.swarm.latency.summary()
 	r.report.Traffic = t
-	return nil
+	if r.relay != nil {
+		r.report.Relay, err = r.relay.end(n, took)
+	}
+	return err
 }
 
 // drive has a session's events made. Without a rate, two turns are under way at

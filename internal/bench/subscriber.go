@@ -28,6 +28,8 @@ type subscriber struct {
 	ledger
 	session *session
 	sampled bool // its latencies are measured
+	host    string
+	way     *histogram // since the worker made the event; nil: since it was appended
 	swarm   *swarm
 
 	conn   *net.TCPConn
@@ -45,7 +47,7 @@ type subscriber struct {
 // over.
 func (s *subscriber) connect(ctx context.Context, ws bool, local net.Addr) error {
 	d := net.Dialer{LocalAddr: local, KeepAlive: -1}
-	conn, err := d.DialContext(ctx, "tcp", s.swarm.host)
+	conn, err := d.DialContext(ctx, "tcp", s.host)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -57,7 +59,7 @@ func (s *subscriber) connect(ctx context.Context, ws bool, local net.Addr) error
 		head.want, head.next = "HTTP/1.1 101 ", &wsParser{}
 	}
 	s.parser = head
-	request := appendRequest(nil, ws, s.swarm.host, s.session.id, s.session.token, "latest")
+	request := appendRequest(nil, ws, s.host, s.session.id, s.session.token, "latest")
 	if _, err := conn.Write(request); err != nil {
 		_ = conn.Close()
 		return fmt.Errorf("open stream: %w", err)
@@ -129,7 +131,7 @@ func (s *subscriber) readOnce() error {
 func (s *subscriber) take(p []byte) error {
 	s.reads.Add(1)
 	s.bytes.Add(uint64(len(p)))
-	if s.sampled {
+	if s.sampled || s.way != nil {
 		s.now = time.Now()
 	}
 	return s.parser.feed(p, s)
@@ -144,7 +146,12 @@ func (s *subscriber) frame(n notice) error {
 		return s.control(n)
 	}
 	s.receive(n.first, n.seq)
-	if s.sampled {
+	switch {
+	case s.way != nil:
+		if at, ok := n.made(); ok {
+			s.way.add(s.now.Sub(at))
+		}
+	case s.sampled:
 		if at, ok := n.time(); ok {
 			s.swarm.latency.add(s.now.Sub(at))
 		}

@@ -22,7 +22,8 @@ type Conn interface {
 // Worker is a worker that has no agents: it plays their part itself, so that
 // thousands of sessions can be at work. A message "/stream N bytes perSecond"
 // makes the events that the demo agent would make, any other one ends its turn
-// at once. It cannot resume a link: when that breaks, it has ended.
+// at once. Where it fits, a text begins with the time at which it was made. It
+// cannot resume a link: when that breaks, it has ended.
 type Worker struct {
 	conn Conn
 
@@ -144,6 +145,12 @@ func (w *Worker) command(ctx context.Context, c protocol.WorkerCommand) error {
 func (w *Worker) turn(ctx context.Context, s *published, c protocol.WorkerCommand, m protocol.MessageData) error {
 	n, size, perSecond := streamArgs(m.Content)
 	text := strings.Repeat("x", size)
+	stamped := func() string {
+		if size < stampBytes {
+			return text
+		}
+		return string(append(appendStamp(make([]byte, 0, size), time.Now()), text[stampBytes:]...))
+	}
 	began := time.Now()
 	publish := func(t protocol.EventType, data any) error {
 		s.mu.Lock()
@@ -160,7 +167,7 @@ func (w *Worker) turn(ctx context.Context, s *published, c protocol.WorkerComman
 				return err
 			}
 		}
-		if err := publish(protocol.EventOutput, protocol.OutputData{MessageID: m.MessageID, Text: text, Kind: protocol.OutputText}); err != nil {
+		if err := publish(protocol.EventOutput, protocol.OutputData{MessageID: m.MessageID, Text: stamped(), Kind: protocol.OutputText}); err != nil {
 			return err
 		}
 	}

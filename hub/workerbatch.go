@@ -15,68 +15,37 @@ const (
 	eventFrame   = 100 // bytes of an event beside its data: number, type, time
 )
 
-// runs are events of a worker that wait to be stored together. They belong to
-// one goroutine; the zero value is ready.
-type runs struct {
-	of    map[runKey]*run
-	order []runKey // as their first events came
-}
-
-type runKey struct {
-	session    string
-	assignment uint64
-}
-
-// run is events of one session that follow each other and change no state.
+// run is events of one assignment that follow each other and change no state,
+// which wait to be stored together. It belongs to one goroutine; the zero value is
+// ready.
 type run struct {
 	events []protocol.WorkerEvent
 	bytes  int
 }
 
-// add puts an event to those of its session, unless it must be handled by itself,
-// or cannot be stored in one step with those that wait.
-func (w *runs) add(ev protocol.WorkerEvent) bool {
+// add puts an event to those that wait, unless it must be handled by itself, or
+// cannot be stored in one step with them.
+func (r *run) add(ev protocol.WorkerEvent) bool {
 	size := len(ev.Data) + eventFrame
 	if ev.Type.ChangesState() || !ev.Type.WorkerMaySend() || size > maxRunBytes {
 		return false
 	}
-	key := runKey{ev.SessionID, ev.Assignment}
-	r := w.of[key]
-	switch {
-	case r == nil:
-		if w.of == nil {
-			w.of = make(map[runKey]*run)
+	if n := len(r.events); n > 0 {
+		last := r.events[n-1]
+		if n == maxRunEvents || r.bytes+size > maxRunBytes || ev.N != last.N+1 || ev.Assignment != last.Assignment {
+			return false
 		}
-		r = &run{}
-		w.of[key] = r
-		w.order = append(w.order, key)
-	case len(r.events) == maxRunEvents, r.bytes+size > maxRunBytes, ev.N != r.events[len(r.events)-1].N+1:
-		return false
 	}
 	r.events = append(r.events, ev)
 	r.bytes += size
 	return true
 }
 
-// cut takes out what waits of a session, which can be nothing.
-func (w *runs) cut(session string, assignment uint64) []protocol.WorkerEvent {
-	key := runKey{session, assignment}
-	r := w.of[key]
-	if r == nil {
-		return nil
-	}
-	delete(w.of, key)
-	return r.events
-}
-
-// each takes everything out, one session after the other.
-func (w *runs) each(f func([]protocol.WorkerEvent) error) error {
-	for _, key := range w.order {
-		if err := f(w.cut(key.session, key.assignment)); err != nil {
-			return err
-		}
-	}
-	return nil
+// cut takes out what waits, which can be nothing.
+func (r *run) cut() []protocol.WorkerEvent {
+	events := r.events
+	*r = run{}
+	return events
 }
 
 // events stores events of one session that follow each other and change no

@@ -42,7 +42,8 @@ func (l *link) persist(ctx context.Context, f func() error) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		if !tried { // once, not four times a second for as long as it lasts
+		// Once, not for each session four times a second as long as it lasts.
+		if !tried && !l.complained.Swap(true) {
 			l.hub.cfg.Log.Error("store what a worker sent", "worker", l.hello.Worker, "error", err)
 		}
 		select {

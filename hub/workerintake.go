@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sessionhub/protocol"
@@ -14,7 +15,7 @@ import (
 // When they are reached, its connection is not read. As much again can be with
 // the one who stores, and one frame can be over the bytes.
 const (
-	maxWaitingFrames = 256
+	maxWaitingFrames = 1024
 	maxWaitingBytes  = 1 << 20
 )
 
@@ -127,6 +128,7 @@ func (l *link) serve(ctx context.Context, q *intake) error {
 			return err
 		}
 		l.work(true)
+		l.complained.Store(false)
 		err = l.takeAll(ctx, frames)
 		l.work(false)
 		if err != nil {
@@ -149,71 +151,116 @@ func (l *link) work(busy bool) {
 	l.heard, l.busy = time.Now(), busy
 }
 
-// takeAll works through frames that have come, in order as far as each session is
-// concerned: what goes straight into the log waits for more of its session,
-// everything else ends that wait.
+// maxSideBySide is how many sessions of a link are at the store at once. A store
+// on a network takes what comes together for little more than one of them.
+const maxSideBySide = 64
+
+// takeAll works through frames that have come: those of one session in order,
+// different sessions side by side.
 func (l *link) takeAll(ctx context.Context, frames [][]byte) error {
-	var waiting runs
+	var work [][]sent
+	place := make(map[string]int, len(frames))
 	for _, raw := range frames {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		var f protocol.Frame
-		if err := protocol.Decode(raw, &f); err != nil {
-			l.problem(protocol.LinkInvalid, "a frame must be a JSON object: "+err.Error())
+		id, st, ok := l.parse(raw)
+		if !ok {
 			continue
 		}
-		if err := l.frame(ctx, f, &waiting); err != nil {
-			return err
+		i, known := place[id]
+		if !known {
+			i = len(work)
+			place[id] = i
+			work = append(work, nil)
 		}
+		work[i] = append(work[i], st)
 	}
-	return waiting.each(func(evs []protocol.WorkerEvent) error { return l.events(ctx, evs) })
+	if len(work) == 1 { // by far the most usual
+		return l.steps(ctx, work[0])
+	}
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(len(work), maxSideBySide) {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(work) {
+					return
+				}
+				if err := l.steps(ctx, work[i]); err != nil {
+					l.end(err) // the others end with it
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return ctx.Err()
 }
 
-// frame takes one frame. Events that can wait for more of their session are put
-// to those that do.
-func (l *link) frame(ctx context.Context, f protocol.Frame, waiting *runs) error {
+// sent is one frame of a session.
+type sent struct {
+	kind    protocol.FrameType // says which of these it is
+	event   protocol.WorkerEvent
+	done    protocol.Done
+	release protocol.Release
+}
+
+// parse reads a frame and says of which session it is; false if it is of none, or
+// wrong.
+func (l *link) parse(raw []byte) (id string, st sent, ok bool) {
+	var f protocol.Frame
+	if err := protocol.Decode(raw, &f); err != nil {
+		l.problem(protocol.LinkInvalid, "a frame must be a JSON object: "+err.Error())
+		return "", st, false
+	}
+	st.kind = f.Type
 	var err error
 	switch f.Type {
 	case protocol.FrameEvent:
-		var ev protocol.WorkerEvent
-		if err = protocol.DecodePart(f.Data, &ev); err == nil {
-			if waiting.add(ev) {
-				return nil
-			}
-			if err := l.events(ctx, waiting.cut(ev.SessionID, ev.Assignment)); err != nil {
-				return err
-			}
-			if waiting.add(ev) { // the run before it was full, or did not lead to it
-				return nil
-			}
-			return l.event(ctx, ev)
-		}
+		err = protocol.DecodePart(f.Data, &st.event)
+		id = st.event.SessionID
 	case protocol.FrameDone:
-		var done protocol.Done
-		if err = protocol.DecodePart(f.Data, &done); err == nil {
-			if err := l.events(ctx, waiting.cut(done.SessionID, done.Assignment)); err != nil {
-				return err
-			}
-			return l.done(ctx, done)
-		}
+		err = protocol.DecodePart(f.Data, &st.done)
+		id = st.done.SessionID
 	case protocol.FrameRelease:
-		var r protocol.Release
-		if err = protocol.DecodePart(f.Data, &r); err == nil {
-			if err := l.events(ctx, waiting.cut(r.SessionID, r.Assignment)); err != nil {
-				return err
-			}
-			return l.release(ctx, r)
-		}
+		err = protocol.DecodePart(f.Data, &st.release)
+		id = st.release.SessionID
 	case protocol.FramePong:
-		return nil
+		return "", st, false
 	default:
 		err = fmt.Errorf("unknown type %q", clip(string(f.Type)))
 	}
 	if err != nil {
 		l.problem(protocol.LinkInvalid, fmt.Sprintf("%s: %v", clip(string(f.Type)), err))
 	}
-	return nil
+	return id, st, err == nil
+}
+
+// steps works through frames of one session: what goes straight into the log waits
+// for more of it, everything else ends that wait.
+func (l *link) steps(ctx context.Context, steps []sent) error {
+	var waiting run
+	for _, st := range steps {
+		if st.kind == protocol.FrameEvent && waiting.add(st.event) {
+			continue
+		}
+		if err := l.events(ctx, waiting.cut()); err != nil {
+			return err
+		}
+		var err error
+		switch st.kind {
+		case protocol.FrameEvent:
+			if !waiting.add(st.event) { // else the run before it was full, or did not lead to it
+				err = l.event(ctx, st.event)
+			}
+		case protocol.FrameDone:
+			err = l.done(ctx, st.done)
+		case protocol.FrameRelease:
+			err = l.release(ctx, st.release)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return l.events(ctx, waiting.cut())
 }
 
 // done notes that the worker is ready for the next message.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sessionhub/protocol"
@@ -23,11 +24,10 @@ type WorkerConn interface {
 // link is the hub's end of one worker link.
 //
 // Four goroutines: the reader fills the intake, and stops when that is full, so a
-// slow store holds the worker back; ServeWorker itself stores what is in the
-// intake; the writer sends what is due; the fourth keeps the worker's lease. The
-// writer has no queue: a session is dirty or not, and what it lacks is read from
-// its command log. It watches the sessions that its worker has, since their
-// clients can be on any node.
+// slow store holds the worker back; ServeWorker itself stores what is in there,
+// with helpers; the writer sends what is due; the fourth keeps the worker's lease.
+// The writer has no queue: a session is dirty or not; what it lacks is read from its
+// command log. It watches the worker's sessions: their clients can be on any node.
 type link struct {
 	hub   *Hub
 	conn  WorkerConn
@@ -47,8 +47,9 @@ type link struct {
 	revoked  []protocol.Revoke   // to be sent
 	problems []protocol.LinkError
 
-	heard time.Time // last frame, or the end of the work on one; guarded by dispatcher.mu
-	busy  bool      // frames are being worked on; guarded by dispatcher.mu
+	heard      time.Time   // last frame, or the end of the work on one; guarded by dispatcher.mu
+	busy       bool        // frames are being worked on; guarded by dispatcher.mu
+	complained atomic.Bool // that the store does not take the frames being worked on
 }
 
 // linkSession is a session that the worker of a link has. All but the first

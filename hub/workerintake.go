@@ -206,6 +206,11 @@ type sent struct {
 // parse reads a frame and says of which session it is; false if it is of none, or
 // wrong.
 func (l *link) parse(raw []byte) (id string, st sent, ok bool) {
+	if protocol.DecodeEvent(raw, &st.event) {
+		st.kind = protocol.FrameEvent
+		return st.event.SessionID, st, true
+	}
+	st.event = protocol.WorkerEvent{} // it may have been read in part
 	var f protocol.Frame
 	if err := protocol.Decode(raw, &f); err != nil {
 		l.problem(protocol.LinkInvalid, "a frame must be a JSON object: "+err.Error())

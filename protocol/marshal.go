@@ -61,6 +61,21 @@ func Decode(raw []byte, v any) error {
 // was checked of the whole holds for its parts.
 func DecodePart(raw []byte, v any) error { return json.Unmarshal(raw, v) }
 
+// eventHead is the beginning of an event's frame as NewFrame writes it.
+const eventHead = `{"type":"event","data":`
+
+// DecodeEvent is Decode of an event's frame for one as NewFrame writes it, which
+// reads its data once less. It reports whether the frame was one and could be
+// read; every other one is for Decode.
+func DecodeEvent(frame []byte, ev *WorkerEvent) bool {
+	data, ok := bytes.CutPrefix(frame, []byte(eventHead))
+	if !ok || len(data) == 0 || data[len(data)-1] != '}' || !utf8.Valid(frame) || tooDeep(frame) {
+		return false
+	}
+	// Whatever else is in the frame makes this no single value.
+	return json.Unmarshal(data[:len(data)-1], ev) == nil
+}
+
 // CompactPart is Compact for a value inside of one that Decode has accepted. It
 // may return raw itself, or change it.
 func CompactPart(raw json.RawMessage) json.RawMessage {

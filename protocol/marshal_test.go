@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -125,6 +126,38 @@ func FuzzCompactPart(f *testing.F) {
 		}
 		if got := CompactPart(whole.Part); string(got) != string(want) {
 			t.Errorf("%q: got %q, want %q", raw, got, want)
+		}
+	})
+}
+
+// FuzzDecodeEvent holds the short way to read an event's frame to the long one.
+func FuzzDecodeEvent(f *testing.F) {
+	good := string(NewFrame(FrameEvent, WorkerEvent{
+		SessionID: "s", Assignment: 2, N: 3, Type: EventOutput, Data: Marshal(OutputData{MessageID: "m", Text: "a\u2028}", Kind: OutputText}),
+	}))
+	for _, s := range []string{
+		good, good + " ", good[:len(good)-1], strings.TrimSuffix(good, "}") + `,"data":{"n":7}}`, strings.TrimSuffix(good, "}") + `,"type":"done"}`,
+		`{"type":"event","data":}`, `{"type":"event","data":null}`, `{"type":"event","data":[]}`, `{"type":"event","data":{"n":-1}}`,
+		`{"type":"event","data":{"data":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}}`, "{\"type\":\"event\",\"data\":{\"sessionId\":\"\xff\"}}",
+		`{"type":"done","data":{}}`, "",
+	} {
+		f.Add([]byte(s))
+	}
+	var first WorkerEvent
+	if !DecodeEvent([]byte(good), &first) || first.SessionID != "s" || first.N != 3 {
+		f.Fatalf("%s was read as %+v", good, first)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var short, long WorkerEvent
+		if !DecodeEvent(raw, &short) {
+			return
+		}
+		var frame Frame
+		if err := Decode(raw, &frame); err != nil || frame.Type != FrameEvent {
+			t.Fatalf("%q is no event: %v", raw, err)
+		}
+		if err := DecodePart(frame.Data, &long); err != nil || !reflect.DeepEqual(short, long) {
+			t.Fatalf("%q: %+v, the long way %+v, %v", raw, short, long, err)
 		}
 	})
 }

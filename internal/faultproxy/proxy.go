@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -39,6 +40,8 @@ type Proxy struct {
 	conns   map[*link]struct{}
 	total   int
 	closed  bool
+
+	passed atomic.Int64
 }
 
 // fault is what is wrong now.
@@ -154,6 +157,9 @@ func (p *Proxy) Connections() (now, total int) {
 	defer p.mu.Unlock()
 	return len(p.conns), p.total
 }
+
+// Passed is how many bytes have gone through, in both directions.
+func (p *Proxy) Passed() int64 { return p.passed.Load() }
 
 func (p *Proxy) change(f func(*fault)) {
 	p.mu.Lock()
@@ -293,9 +299,11 @@ func (p *Proxy) move(ctx context.Context, l *link, d Direction, to net.Conn, byt
 				return 0, false
 			}
 			n, err := to.Write(bytes[:piece])
+			p.passed.Add(int64(n))
 			return n, err == nil
 		}
 		n, err := to.Write(bytes)
+		p.passed.Add(int64(n))
 		return n, err == nil
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sessionhub/internal/bench"
+	"sessionhub/internal/valkeytest"
 )
 
 // measure runs `bench` and returns its report, which is about no loss.
@@ -30,6 +31,9 @@ func measure(t *testing.T, args ...string) bench.Report {
 	}
 	if r.Loss != (bench.Loss{}) {
 		t.Errorf("%+v", r.Loss)
+	}
+	if r.Relay != nil {
+		return r // it does not look at memory
 	}
 	if r.Memory == nil || r.Memory.Connected <= r.Memory.Start || r.Connect.CPUMicros == nil {
 		t.Errorf("memory %+v, connect %+v", r.Memory, r.Connect)
@@ -50,6 +54,21 @@ func TestBenchMeasuresAHubOfItsOwn(t *testing.T) {
 		r := measure(t, "--mode", "sessions", "--subscribers", "20", "--events", "20", "--rate", "40")
 		if r.Options.Sessions != 20 || r.Traffic.Delivered < 20*20 || r.Traffic.Seconds < .4 {
 			t.Errorf("%d sessions, %+v", r.Options.Sessions, r.Traffic)
+		}
+	})
+	t.Run("relay", func(t *testing.T) {
+		server := valkeytest.Start(t, valkeytest.Valkey(t))
+		r := measure(t, "--mode", "relay", "--both", "--valkey-url", server.URL(), "--subscribers", "10", "--events", "50", "--rate", "50")
+		l := r.Relay
+		if l == nil || len(l.Nodes) != 3 || l.ValkeyMicros <= 0 || l.Nodes[0].CPUMicros <= 0 {
+			t.Fatalf("%+v", l)
+		}
+		if l.Far == nil || l.Far.Samples != 500 || l.Near == nil || l.Near.Samples != 500 || l.Far.P50 <= 0 || l.Near.P50 <= 0 {
+			t.Errorf("far %+v, near %+v", l.Far, l.Near)
+		}
+		// Each of the two sees the turn's other events too.
+		if l.Added == nil || l.Added.Samples < 500 || l.Added.Samples != r.Traffic.Delivered/2 {
+			t.Errorf("added %+v of %d deliveries", l.Added, r.Traffic.Delivered)
 		}
 	})
 	t.Run("idle", func(t *testing.T) {

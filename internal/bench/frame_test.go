@@ -117,3 +117,20 @@ func TestPongIsMasked(t *testing.T) {
 		t.Errorf("% x", got)
 	}
 }
+
+// The time at which a text was made is found in it, also at the longest beginning
+// that a frame has, and nothing else is taken for one.
+func TestStampIsReadBack(t *testing.T) {
+	at := time.Unix(1_767_323_045, 678_901_234)
+	head := `{"seq":999999999,"type":"output","time":"2026-01-02T03:04:05.678Z","data":{"messageId":"` + strings.Repeat("m", 26) + `","text":"`
+	p := append(appendStamp([]byte(head), at), strings.Repeat("x", 200)...)
+	n := notice{json: p[:prefixBytes]}
+	if got, ok := n.made(); !ok || !got.Equal(at) {
+		t.Errorf("%s, %v", got, ok)
+	}
+	for _, text := range []string{"", "no stamp, but long enough", "1767323045678901234x", "17673230456789012345 "} {
+		if got, ok := (notice{json: []byte(head + text)}).made(); ok {
+			t.Errorf("%q is %s", text, got)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,6 +22,7 @@ type relay struct {
 	valkey string    // host:port
 
 	far, near histogram
+	added     histogram
 	before    relayUsage // at the beginning of the traffic
 	resting   []float64  // percent of a CPU, of each node
 }
@@ -69,13 +71,44 @@ func RunRelay(ctx context.Context, o Options, worker, bare Starter, progress fun
 	return r.report, err
 }
 
-// place gives a subscriber its node; near is the worker's.
-func (l *relay) place(s *subscriber, near bool) {
-	if near {
+// place gives a subscriber its node; near is the worker's. Where both ask for it,
+// those of one session are compared.
+func (l *relay) place(s *subscriber, near, both bool) {
+	if s.near = near; near {
 		s.host, s.way = l.nodes[0].host(), &l.near
 	} else {
 		s.host, s.way = l.nodes[1].host(), &l.far
 	}
+	if both {
+		if s.pair = s.session.pair; s.pair == nil {
+			s.pair = &pair{first: make(map[uint64]time.Time), added: &l.added}
+			s.session.pair = s.pair
+		}
+	}
+}
+
+// pair compares when each event reaches the two subscribers of a session.
+type pair struct {
+	added *histogram
+
+	mu    sync.Mutex
+	first map[uint64]time.Time // of the events that one of the two has
+}
+
+func (p *pair) arrive(seq uint64, at time.Time, near bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	other, ok := p.first[seq]
+	switch {
+	case !ok:
+		p.first[seq] = at
+		return
+	case near:
+		p.added.add(other.Sub(at))
+	default:
+		p.added.add(at.Sub(other))
+	}
+	delete(p.first, seq)
 }
 
 func (l *relay) usage() (u relayUsage, err error) {
@@ -119,7 +152,7 @@ func (l *relay) end(n uint64, took time.Duration) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Relay{ValkeyMicros: micros(after.valkey-l.before.valkey, n), Far: l.far.summary(), Near: l.near.summary()}
+	out := &Relay{ValkeyMicros: micros(after.valkey-l.before.valkey, n), Far: l.far.summary(), Near: l.near.summary(), Added: l.added.summary()}
 	for i, cpu := range after.nodes {
 		used := cpu - l.before.nodes[i]
 		out.Nodes = append(out.Nodes, NodeCost{
@@ -147,6 +180,9 @@ type Relay struct {
 	// other node, and of the worker's own.
 	Far  *Latency `json:"far"`
 	Near *Latency `json:"near"` // null without Options.Both
+	// How much later each event reached the other node's subscriber than the own
+	// one's; where that was earlier, 0. Null without Options.Both.
+	Added *Latency `json:"added"`
 }
 
 // NodeCost is one node's CPU, in the first one with the worker that plays the
@@ -176,8 +212,8 @@ func (r *Relay) print(w io.Writer) {
 			fmt.Fprintf(w, "  %-10s p50 %.3f ms, p90 %.3f ms, p99 %.3f ms since the worker made the event (%d samples)\n", way.name, l.P50, l.P90, l.P99, l.Samples)
 		}
 	}
-	if r.Far != nil && r.Near != nil {
-		fmt.Fprintf(w, "  added      p50 %.3f ms, p90 %.3f ms\n", r.Far.P50-r.Near.P50, r.Far.P90-r.Near.P90)
+	if l := r.Added; l != nil {
+		fmt.Fprintf(w, "  added      p50 %.3f ms, p90 %.3f ms, p99 %.3f ms: far behind near, event by event\n", l.P50, l.P90, l.P99)
 	}
 }
 

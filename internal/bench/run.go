@@ -175,7 +175,7 @@ func (r *run) connect(ctx context.Context, made usage) error {
 	for i := range r.o.Subscribers {
 		s := &subscriber{session: r.sessions[i%len(r.sessions)], swarm: r.swarm, host: host, sampled: i%every == 0}
 		if r.relay != nil {
-			r.relay.place(s, r.o.Both && i >= len(r.sessions))
+			r.relay.place(s, r.o.Both && i >= len(r.sessions), r.o.Both)
 		}
 		s.session.subs = append(s.session.subs, s)
 		r.swarm.subs = append(r.swarm.subs, s)

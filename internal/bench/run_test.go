@@ -191,6 +191,25 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("preset %s: %v, %v", mode, err, o.Check())
 		}
 	}
+	relay, err := Preset(ModeRelay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	relay.Valkey = "redis://127.0.0.1:6379"
+	if err := relay.Check(); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(*Options){
+		"nodes": func(o *Options) { o.Nodes = 1 }, "valkey-url": func(o *Options) { o.Valkey = "rediss://h:1" }, "both": func(o *Options) { o.Both = true },
+		"bytes": func(o *Options) { o.Bytes = stampBytes - 1 }, "events": func(o *Options) { o.Events = 0 }, "hub": func(o *Options) { o.Hub = "http://h:1" },
+		"mode relay": func(o *Options) { o.Mode = ModeFanout },
+	} {
+		o := relay
+		change(&o)
+		if err := o.Check(); err == nil || !strings.Contains(err.Error(), "--"+name) {
+			t.Errorf("--%s is not named in: %v", name, err)
+		}
+	}
 	if _, err := Preset("x"); err == nil {
 		t.Error("an unknown mode passed")
 	}

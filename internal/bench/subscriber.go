@@ -30,6 +30,8 @@ type subscriber struct {
 	sampled bool // its latencies are measured
 	host    string
 	way     *histogram // since the worker made the event; nil: since it was appended
+	pair    *pair      // with a subscriber at another node; nil: there is none
+	near    bool       // of the two, it is the one at the worker's node
 	swarm   *swarm
 
 	conn   *net.TCPConn
@@ -146,6 +148,9 @@ func (s *subscriber) frame(n notice) error {
 		return s.control(n)
 	}
 	s.receive(n.first, n.seq)
+	if s.pair != nil {
+		s.pair.arrive(n.seq, s.now, s.near)
+	}
 	switch {
 	case s.way != nil:
 		if at, ok := n.made(); ok {
@@ -182,6 +187,7 @@ func (s *subscriber) control(n notice) error {
 type session struct {
 	id, token string
 	subs      []*subscriber
+	pair      *pair // of the first two; nil unless they are compared
 
 	turns []atomic.Int64 // how many subscribers have seen, or will never see, the end of each
 	moved chan struct{}  // of capacity 1: a turn was seen by all

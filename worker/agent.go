@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,7 @@ type agent struct {
 	gone  chan struct{}   // closed by run when all has ended
 
 	stderr tail
+	spoke  atomic.Int64 // unix nanoseconds of its last byte that is no white space; 0: none yet
 
 	process atomic.Pointer[processtree.Process] // set by run once it is there
 
@@ -66,7 +68,7 @@ type agent struct {
 	started   agentStarted
 	takes     promptCapabilities
 	below     processtree.Below // what ran when the turn began
-	heard     time.Time         // when it last said something
+	heard     time.Time         // when a line of it was last dealt with; see lastSign
 }
 
 func newAgent(spec processtree.Spec, log *slog.Logger) *agent {
@@ -94,6 +96,30 @@ func (a *agent) call(method string, params any, answer func(result json.RawMessa
 	a.nextID++
 	a.waiting[a.nextID] = answer
 	a.stdin.push(encodeRequest(a.nextID, method, params))
+}
+
+// lastSign is when the agent last showed that it lives: by a line, or by a part
+// of one, for a long line takes its time to come. White space is no sign: it
+// could go on for ever and say nothing, while a line has a bound.
+func (a *agent) lastSign() time.Time {
+	if spoke := time.Unix(0, a.spoke.Load()); spoke.After(a.heard) {
+		return spoke
+	}
+	return a.heard
+}
+
+// speech is an agent's stdout, which notes when something came.
+type speech struct {
+	from io.Reader
+	at   *atomic.Int64
+}
+
+func (s speech) Read(p []byte) (int, error) {
+	n, err := s.from.Read(p)
+	if len(bytes.TrimSpace(p[:n])) > 0 {
+		s.at.Store(time.Now().UnixNano())
+	}
+	return n, err
 }
 
 // answered runs what waits for a response.
@@ -260,7 +286,7 @@ func (a *agent) write(pipe io.Writer, ended <-chan struct{}) (written int64, rea
 // read hands lines over until the end of stdout. After requestStop it goes on
 // reading, so that a dying agent is not held by its pipe, and hands over nothing.
 func (a *agent) read(stdout io.Reader) {
-	lines := newLineReader(stdout, maxLineBytes)
+	lines := newLineReader(speech{stdout, &a.spoke}, maxLineBytes)
 	for {
 		line, err := lines.next()
 		var m rpcMessage
@@ -279,6 +305,7 @@ func (a *agent) read(stdout io.Reader) {
 			default:
 			}
 			m = parseLine(line)
+			a.spoke.Store(time.Now().UnixNano()) // a huge line takes its time here
 		}
 		select {
 		case a.in <- m:

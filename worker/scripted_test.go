@@ -295,6 +295,24 @@ func (a *scripted) prompt(words []string, cancel <-chan struct{}) string {
 		}
 	case "line": // one piece of N bytes
 		a.update(`{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"` + strings.Repeat("y", number(1)) + `"}}`)
+	case "drip": // one line, or only white space, in N parts with a pause before each
+		part := "y"
+		if words[2] == "blank" {
+			part = "\n"
+		} else {
+			fmt.Fprint(os.Stdout, `{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"acp-1","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"`)
+		}
+		for range number(1) {
+			select {
+			case <-cancel:
+				return "cancelled"
+			case <-time.After(100 * time.Millisecond):
+			}
+			fmt.Fprint(os.Stdout, part)
+		}
+		if words[2] != "blank" {
+			fmt.Fprintln(os.Stdout, `"}}}}`)
+		}
 	case "big-tool":
 		a.update(`{"sessionUpdate":"tool_call","toolCallId":"t5","title":"Read","status":"completed","rawInput":{"path":"p"},"rawOutput":"` + strings.Repeat("z", number(1)) + `"}`)
 	case "raw": // an update as it stands

@@ -285,3 +285,30 @@ func TestCrashBetweenTurnsIsTold(t *testing.T) {
 		t.Errorf("complete %+v", c)
 	}
 }
+
+// A line of 33 MB took longer than the turn's timeout on a busy machine, and its
+// agent was taken for silent in the middle of it. White space can go on for ever
+// and is no sign of life.
+func TestPartOfALineIsASignOfLife(t *testing.T) {
+	for _, test := range []struct{ what, code string }{{"line", ""}, {"blank", protocol.TurnTimedOut}} {
+		t.Run(test.what, func(t *testing.T) {
+			t.Parallel()
+			h := start(t, func(c *Config) { c.TurnTimeout = time.Second })
+			s := h.assign("plain")
+			s.message("m1", "hi")
+			s.complete("m1")
+			s.message("m2", "drip 25 "+test.what)
+			c := s.complete("m2")
+			if code := errorCode(c); code != test.code {
+				t.Errorf("%+v, error %q", c, code)
+			}
+		})
+	}
+}
+
+func errorCode(c protocol.CompleteData) string {
+	if c.Error == nil {
+		return ""
+	}
+	return c.Error.Code
+}

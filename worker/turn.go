@@ -214,7 +214,7 @@ func (s *session) onSilence() {
 	if len(s.turn.asks) > 0 || s.out.full() || s.deaf {
 		s.agent.heard = time.Now() // nobody listens to it while the hub is out of reach
 	}
-	if left := s.w.cfg.TurnTimeout - time.Since(s.agent.heard); left > 0 {
+	if left := s.w.cfg.TurnTimeout - time.Since(s.agent.lastSign()); left > 0 {
 		s.silentTimer.Reset(left)
 		return
 	}

@@ -29,6 +29,9 @@ func measure(t *testing.T, args ...string) bench.Report {
 	if err := json.Unmarshal(out, &r); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	if strings.Contains(stderr.String(), "no worker can join") { // its own has joined, without a key
+		t.Errorf("the hub of the benchmark warns for nothing: %s", stderr.String())
+	}
 	if r.Loss != (bench.Loss{}) {
 		t.Errorf("%+v", r.Loss)
 	}

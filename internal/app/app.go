@@ -85,9 +85,6 @@ func Start(cfg config.Serve, log *slog.Logger) (_ *Node, err error) {
 		return nil, err
 	}
 	n.admin = newAdmin(reg, n.hub.Ready)
-	if n.worker == nil && p.workerKeys.Len() == 0 && cfg.WorkerKeysFile == "" {
-		log.Warn("no worker can join: --worker is none, and there is no worker key (SESSIONHUB_WORKER_KEY, SESSIONHUB_WORKER_KEYS_FILE)")
-	}
 	n.run()
 	return n, nil
 }
@@ -212,6 +209,10 @@ func Serve(ctx context.Context, cfg config.Serve, log *slog.Logger, out io.Write
 		Version, n.URL(), n.AdminURL(), n.cfg.WorkspaceRoot)
 	if !web.HasDashboard() {
 		fmt.Fprintln(out, "  The dashboard is not in this build: install Node 20 or newer and run `make build`. The API works.")
+	}
+	// Not in Start: its caller may attach a worker.
+	if n.worker == nil && n.keys.WorkerKeys().Len() == 0 && cfg.WorkerKeysFile == "" {
+		log.Warn("no worker can join: --worker is none, and there is no worker key (SESSIONHUB_WORKER_KEY, SESSIONHUB_WORKER_KEYS_FILE)")
 	}
 	var failure error
 	select {

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"net"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -77,7 +78,7 @@ type caller struct {
 	scope   auth.Scope
 	session string      // a token's; empty for a key
 	token   auth.Claims // of a token, a ticket or a cookie
-	remote  string      // where from
+	remote  net.Addr    // where from
 }
 
 // isKey reports whether the caller has an API key's rights.
@@ -88,7 +89,7 @@ func (c caller) isKey() bool { return c.session == "" }
 // there and wrong is never passed over.
 func (s *Server) authenticate(c *fiber.Ctx) (caller, error) {
 	who, err := s.identify(c)
-	who.remote = c.Context().RemoteAddr().String()
+	who.remote = s.remote(c)
 	return who, err
 }
 
@@ -201,7 +202,7 @@ const cookieName = "sessionhub"
 // authenticateStream is authenticate with what only a stream takes.
 func (s *Server) authenticateStream(ctx context.Context, c *fiber.Ctx) (caller, error) {
 	who, err := s.identifyStream(ctx, c)
-	who.remote = c.Context().RemoteAddr().String()
+	who.remote = s.remote(c)
 	return who, err
 }
 

@@ -29,6 +29,7 @@ type Config struct {
 	Signer  *auth.Signer
 	Keys    func() auth.Keys // those that count now
 	Origins auth.Origins     // allowed besides the same origin
+	Proxies Proxies          // believed for where a request comes from, in the log
 	// Local lets requests without a credential act as the user "local", and
 	// checks their Host: for a loopback listener without keys.
 	Local bool
@@ -88,8 +89,8 @@ func New(cfg Config) (*Server, error) {
 		ReadTimeout:    headerTimeout,
 		WriteTimeout:   answerTimeout,
 		IdleTimeout:    idleTimeout,
-		// No proxy's headers are believed: the client is who connects, the
-		// host is the one in Host.
+		// The framework believes no proxy's headers: the host is the one in
+		// Host, and where a request comes from is judged by remote.
 		EnableTrustedProxyCheck: true,
 		ErrorHandler:            s.onError,
 	})

@@ -190,5 +190,5 @@ func (s *Server) audit(what string, who caller, session string, more ...any) {
 	if !who.isKey() {
 		by = "token " + who.token.ID
 	}
-	s.cfg.Log.Info(what, append([]any{"session", session, "by", who.user, "credential", by, "remote", who.remote}, more...)...)
+	s.cfg.Log.Info(what, append([]any{"session", session, "by", who.user, "credential", by, "remote", who.remote.String()}, more...)...)
 }

@@ -70,13 +70,14 @@ func (s *Server) events(c *fiber.Ctx) error {
 		return c.SendStatus(fiber.StatusNoContent)
 	}
 	head := s.sseHead(c)
+	remote := who.remote // the rest of who shall not live as long as the stream
 	err = s.bridge.Hijack(c, head, func(sock *wsconn.Socket) {
-		sub := s.start(stream, sseSink{sock}, &who, sock.RemoteAddr())
+		sub := s.start(stream, sseSink{sock}, &who)
 		if sub == nil {
 			return
 		}
 		cause := metrics.CloseInternal
-		defer func() { s.stop(sub, cause, sock.RemoteAddr()) }()
+		defer func() { s.stop(sub, cause, remote) }()
 		defer s.recoverStream(sub.Session())
 		var buf [16]byte
 		for cause == metrics.CloseInternal { // nothing is expected from the client but its end
@@ -134,7 +135,7 @@ func (s *Server) sseHead(c *fiber.Ctx) []byte {
 }
 
 // start begins the stream on a connection that is open. nil: it could not.
-func (s *Server) start(stream *hub.Stream, sink hub.Sink, who *caller, remote net.Addr) *hub.Subscriber {
+func (s *Server) start(stream *hub.Stream, sink hub.Sink, who *caller) *hub.Subscriber {
 	id := stream.Session()
 	sub, ok := onFreshStack(s, id, func() *hub.Subscriber {
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
@@ -148,7 +149,7 @@ func (s *Server) start(stream *hub.Stream, sink hub.Sink, who *caller, remote ne
 			sink.End(code, string(toAnswer(err).code))
 			return nil
 		}
-		s.cfg.Log.Info("stream opened", "session", id, "transport", sub.Transport().String(), "user", who.user, "remote", remote.String())
+		s.cfg.Log.Info("stream opened", "session", id, "transport", sub.Transport().String(), "user", who.user, "remote", who.remote.String())
 		return sub
 	})
 	if !ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -29,13 +30,13 @@ func (s *Server) websocket(c *fiber.Ctx) error {
 		CompressionMode:    websocket.CompressionDisabled,
 	}
 	err = s.bridge.Accept(c, opts, int64(s.cfg.MaxMessageBytes), func(conn *wsconn.Conn) {
-		sub := s.start(stream, wsSink{conn}, &who, conn.RemoteAddr())
+		sub := s.start(stream, wsSink{conn}, &who)
 		if sub == nil {
 			return
 		}
-		cs := &commands{server: s, conn: conn, sub: sub, service: who.service, key: who.isKey()}
+		cs := &commands{server: s, conn: conn, sub: sub, service: who.service, key: who.isKey(), remote: who.remote}
 		cause := metrics.CloseInternal
-		defer func() { s.stop(sub, cause, conn.RemoteAddr()) }()
+		defer func() { s.stop(sub, cause, cs.remote) }()
 		defer s.recoverStream(sub.Session())
 		cause = cs.serve()
 	}, func(error) { stream.Release() })
@@ -54,7 +55,8 @@ type commands struct {
 	sub     *hub.Subscriber
 	service bool // see caller
 	key     bool // opened with an API key's rights
-	refused int  // commands in a row that were too many
+	remote  net.Addr
+	refused int // commands in a row that were too many
 }
 
 // who is the caller as of the stream's present grant. It is made anew for each
@@ -65,7 +67,7 @@ func (cs *commands) who() caller {
 		session = ""
 	}
 	c := byGrant(cs.sub.Grant(), session)
-	c.service, c.remote = cs.service, cs.conn.RemoteAddr().String()
+	c.service, c.remote = cs.service, cs.remote
 	return c
 }
 

@@ -39,7 +39,7 @@ func (s *Server) workerLink(c *fiber.Ctx) error {
 			InsecureSkipVerify: true, // admitWorker lets no Origin in
 			CompressionMode:    websocket.CompressionDisabled,
 		}
-		remote := c.Context().RemoteAddr().String()
+		remote := s.remote(c).String()
 		most := int64(max(s.cfg.MaxEventBytes, leastLinkFrame) + linkEnvelope)
 		err = s.bridge.Accept(c, opts, most,
 			func(conn *wsconn.Conn) { s.serveWorker(conn, key, who, remote) },

@@ -28,7 +28,7 @@ type hubUnderTest struct {
 	url  string
 	node *Node
 	root string
-	log  *logBuffer // warnings and errors
+	log  *logBuffer // warnings and errors, if the environment does not say otherwise
 }
 
 // logBuffer keeps a log that may be read while it is written.
@@ -69,7 +69,11 @@ func startHubEnv(t *testing.T, env map[string]string, flags ...string) *hubUnder
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewJSONHandler(io.MultiWriter(t.Output(), h.log), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	level := slog.LevelWarn
+	if env["SESSIONHUB_LOG_LEVEL"] != "" {
+		level = cfg.LogLevel
+	}
+	log := slog.New(slog.NewJSONHandler(io.MultiWriter(t.Output(), h.log), &slog.HandlerOptions{Level: level}))
 	if h.node, err = Start(cfg, log); err != nil {
 		t.Fatal(err)
 	}

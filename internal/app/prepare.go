@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"sessionhub/handlers"
 	"sessionhub/hub/valkeystore"
 	"sessionhub/internal/auth"
 	"sessionhub/internal/config"
@@ -28,6 +29,7 @@ type parts struct {
 	worker    *worker.Worker // nil with --worker none
 	signer    *auth.Signer
 	origins   auth.Origins
+	proxies   handlers.Proxies
 
 	keys, workerKeys auth.Keys
 }
@@ -54,6 +56,8 @@ func prepare(cfg *config.Serve, node string, log *slog.Logger) (p parts, err err
 	check("SESSIONHUB_TOKEN_SECRET", err)
 	p.origins, err = auth.ParseOrigins(cfg.AllowedOrigins)
 	check("--allowed-origins", err)
+	p.proxies, err = handlers.ParseProxies(cfg.TrustedProxies)
+	check("--trusted-proxies", err)
 	p.keys, err = loadKeys("SESSIONHUB_API_KEY", cfg.APIKey, cfg.APIKeysFile)
 	check("SESSIONHUB_API_KEYS_FILE", err)
 	p.workerKeys, err = loadKeys("SESSIONHUB_WORKER_KEY", cfg.WorkerKey, cfg.WorkerKeysFile)

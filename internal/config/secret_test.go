@@ -139,3 +139,41 @@ func TestSecretsAreNoFlags(t *testing.T) {
 		t.Errorf("%v, want %s", err, want)
 	}
 }
+
+// The URL of the store may hold a password: a file keeps it out of the process list.
+func TestValkeyURLFromAFile(t *testing.T) {
+	dir := t.TempDir()
+	file, empty := filepath.Join(dir, "url"), filepath.Join(dir, "empty")
+	const url = "rediss://hub:topsecret@valkey.example.org:6380"
+	for path, text := range map[string]string{file: url + "\n", empty: "\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	secret := env{"SESSIONHUB_TOKEN_SECRET": strings.Repeat("s", 32)}
+	for name, c := range map[string]struct {
+		args []string
+		env  env
+	}{
+		"flag":     {[]string{"--valkey-url-file", file}, secret},
+		"variable": {nil, secret.with("SESSIONHUB_VALKEY_URL_FILE", file)},
+	} {
+		if s, err := Parse(c.args, c.env.lookup); err != nil || s.ValkeyURL != url {
+			t.Errorf("%s: %q, %v", name, s.ValkeyURL, err)
+		}
+	}
+	for want, args := range map[string][]string{
+		"--valkey-url-file: --valkey-url is set too": {"--valkey-url-file", file, "--valkey-url", url},
+		"--valkey-url-file: read the secret":         {"--valkey-url-file", filepath.Join(dir, "none")},
+		"want a file with the secret":                {"--valkey-url-file", empty},
+	} {
+		_, err := Parse(args, secret.lookup)
+		problems(t, err, 1)
+		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "topsecret") {
+			t.Errorf("%v, want it to say %q", err, want)
+		}
+	}
+	// All nodes must sign with one secret here, too.
+	_, err := Parse([]string{"--valkey-url-file", file}, env{}.lookup)
+	problems(t, err, 1)
+}

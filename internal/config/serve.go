@@ -22,9 +22,11 @@ type Serve struct {
 	AdminListen    string // host:port of metrics, health and pprof
 	PublicURL      string // without a slash at its end; empty: from the request's Host
 	AllowedOrigins []string
+	TrustedProxies []string // addresses and CIDRs
 	AllowAnonymous bool
 
-	ValkeyURL string // where sessions are kept; empty: in this process
+	ValkeyURL     string // where sessions are kept, also if ValkeyURLFile says it; empty: in this process
+	ValkeyURLFile string // a file that holds ValkeyURL: it may have a password in it
 
 	Worker          string // WorkerEmbedded or WorkerNone
 	WorkerCapacity  int    // most running agents at once
@@ -141,9 +143,11 @@ func (s *Serve) settings() []setting {
 		{"admin-listen", groupAddress, "/metrics, /healthz, /readyz and /debug/pprof", address(&s.AdminListen)},
 		{"public-url", groupAddress, "what clients reach this hub at, for the URLs in answers; empty: the request's Host", webURL(&s.PublicURL)},
 		{"allowed-origins", groupAddress, "pages that may speak to this hub beside its own: exact origins, https://*.example.org, chrome-extension://<id>", list(&s.AllowedOrigins)},
+		{"trusted-proxies", groupAddress, "addresses or CIDRs of proxies whose X-Forwarded-For is believed, for where a request comes from in the log", list(&s.TrustedProxies)},
 		{"allow-anonymous", groupAddress, "let everybody who reaches a listener beyond this machine create sessions, without a key", onOff(&s.AllowAnonymous)},
 
 		{"valkey-url", groupStore, "redis:// or rediss:// of the Valkey that several nodes share (commas: a cluster; ?master_set=NAME: Sentinels); empty: sessions are kept in this process", text(&s.ValkeyURL, "a URL")},
+		{"valkey-url-file", groupStore, "file that holds the same: a password in a flag is in the list of processes, for all to read", text(&s.ValkeyURLFile, "a file")},
 
 		{"worker", groupWorker, "run agents in this process, or leave them to workers that connect", choice(&s.Worker, WorkerEmbedded, WorkerNone)},
 		{"worker-capacity", groupWorker, "most agents that run at once", number(&s.WorkerCapacity, 1, 100_000)},
@@ -212,8 +216,25 @@ func Usage(w io.Writer) error {
 	return usage(w, s.settings(), s.secrets())
 }
 
+// readValkeyURL takes the URL from its file, if there is one.
+func (s *Serve) readValkeyURL(p *parser) {
+	switch {
+	case s.ValkeyURLFile == "":
+	case s.ValkeyURL != "":
+		p.wrong["valkey-url"] = true
+		p.problem("--valkey-url-file", "--valkey-url is set too: want one of them")
+	default:
+		var err error
+		if s.ValkeyURL, err = readSecretFile(s.ValkeyURLFile); err != nil {
+			p.wrong["valkey-url"] = true
+			p.problem("--valkey-url-file", "%w", err)
+		}
+	}
+}
+
 // check judges what lies between settings.
 func (s *Serve) check(p *parser) {
+	s.readValkeyURL(p)
 	if p.right("listen") && p.right("api-key") && s.Anonymous() && !isLoopback(s.Listen) && !s.AllowAnonymous {
 		p.problem("--listen", "%q can be reached from other machines and no key is configured: "+
 			"set SESSIONHUB_API_KEY, SESSIONHUB_API_KEY_FILE or SESSIONHUB_API_KEYS_FILE, listen on 127.0.0.1, "+

@@ -30,6 +30,7 @@ func (s *Server) websocket(c *fiber.Ctx) error {
 		CompressionMode:    websocket.CompressionDisabled,
 	}
 	err = s.bridge.Accept(c, opts, int64(s.cfg.MaxMessageBytes), func(conn *wsconn.Conn) {
+		conn.Pace(paceMessages * max(s.cfg.MaxMessageBytes, leastPace))
 		sub := s.start(stream, wsSink{conn}, &who)
 		if sub == nil {
 			return
@@ -45,6 +46,13 @@ func (s *Server) websocket(c *fiber.Ctx) error {
 	}
 	return err
 }
+
+// A client's commands are read at the speed of so many of the largest a second,
+// and no slower than leastPace of them, in bytes: twice what one needs at once.
+const (
+	paceMessages = 4
+	leastPace    = 1 << 20
+)
 
 // commands reads a WebSocket's commands and answers them, one after the other:
 // a client that does not read its answers is not read either. Owned by the

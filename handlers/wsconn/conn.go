@@ -61,6 +61,8 @@ type Conn struct {
 	lib       *websocket.Conn
 	closeWait time.Duration
 
+	bytesPerSecond int64 // set by Pace; 0: not paced
+
 	sock Socket
 
 	closeSent bool // guarded by sock.writeMu: nothing may follow
@@ -69,6 +71,7 @@ type Conn struct {
 	rests   bool        // owned by the reader: the last Next found nothing
 	leaves  bool        // owned by the reader: it would rather leave the library than wait for a frame
 
+	paid     atomic.Int64           // unix nanoseconds: until when what was read is paid for; see Pace
 	pong     atomic.Pointer[[]byte] // the answer to the latest ping, until somebody has written it
 	closing  atomic.Bool            // Close was called
 	readEnd  atomic.Bool            // the socket gave no more bytes
@@ -254,8 +257,9 @@ func (e *libraryEnd) Read(p []byte) (int, error) {
 	if e.idle() {
 		return 0, ErrIdle
 	}
+	(*Conn)(e).keepPace()
 	n, err := e.sock.Read(p)
-	e.inbound.pass(p[:n])
+	(*Conn)(e).charge(n, e.inbound.pass(p[:n]))
 	if err != nil {
 		e.readEnd.Store(true)
 	}

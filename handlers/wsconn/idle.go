@@ -65,6 +65,10 @@ func (c *Conn) arrived(fd uintptr) bool {
 		if n < pongBytes || b[0] != finPong || b[1] != maskBit || c.closing.Load() {
 			return true
 		}
+		if c.ahead() > 0 {
+			return true // of a flood of them: Next will wait
+		}
+		c.charge(pongBytes, messageCost)
 		_, _ = recvfrom(fd, b[:], unix.MSG_DONTWAIT)
 		c.sock.lastHeard.Store(time.Now().UnixNano())
 	}
@@ -84,7 +88,8 @@ type frameBorder struct {
 
 func (b *frameBorder) between() bool { return b.rest == 0 && b.seen == 0 && !b.fragments }
 
-func (b *frameBorder) pass(p []byte) {
+// pass returns what the frames cost whose headers have ended in p: see Pace.
+func (b *frameBorder) pass(p []byte) (cost time.Duration) {
 	for len(p) > 0 {
 		if b.rest > 0 {
 			n := min(b.rest, uint64(len(p)))
@@ -92,13 +97,14 @@ func (b *frameBorder) pass(p []byte) {
 			p = p[n:]
 			continue
 		}
-		b.header(p[0])
+		cost += b.header(p[0])
 		p = p[1:]
 	}
+	return cost
 }
 
-// header takes one byte of a header.
-func (b *frameBorder) header(c byte) {
+// header takes one byte of a header, and returns the cost of the frame if it is the last.
+func (b *frameBorder) header(c byte) time.Duration {
 	switch {
 	case b.seen == 0:
 		b.first, b.length, b.size = c, 0, 2
@@ -120,10 +126,14 @@ func (b *frameBorder) header(c byte) {
 		b.length = b.length<<8 | uint64(c)
 	}
 	if b.seen++; b.seen < 2 || b.seen < b.size {
-		return
+		return 0
 	}
 	b.seen, b.rest = 0, b.length
 	if b.first&controlBit == 0 { // a control frame may come between the fragments of a message (5.4)
 		b.fragments = b.first&finBit == 0
 	}
+	if b.fragments && b.first&controlBit == 0 {
+		return fragmentCost
+	}
+	return messageCost
 }

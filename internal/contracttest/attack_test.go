@@ -124,6 +124,33 @@ var attacks = []struct {
 			a.every(50*time.Millisecond, func() bool { _, err := c.Write(flood); return err == nil })
 		})
 	}},
+	{"floods without a pause", nil, 20, 256, func(a *assault, count int) {
+		fragment := wsFrame(0x0, []byte("x"))
+		fragment[0] = 0x00 // not the last
+		kinds := [][]byte{
+			bytes.Repeat(wsFrame(0x9, nil), 1000),
+			bytes.Repeat(wsFrame(0xA, nil), 1000), // pongs that answer nothing
+			bytes.Repeat(fragment, 1000),
+			bytes.Repeat(wsFrame(0x1, []byte(`{"type":"ping","id":"1"}`)), 1000),
+			bytes.Repeat(wsFrame(0x1, []byte(`{"type":"cancel","id":"1"}`)), 1000),
+		}
+		a.each(count, func(i int, c net.Conn) {
+			in := a.upgrade(c)
+			if in == nil {
+				return
+			}
+			a.wg.Go(func() { _, _ = io.Copy(io.Discard, in) }) // the answers are taken, so they never stop
+			kind := kinds[i%len(kinds)]
+			if i%len(kinds) == 2 {
+				_, _ = c.Write([]byte{0x01, 0x80, 0, 0, 0, 0}) // begins
+			}
+			for a.ctx.Err() == nil {
+				if _, err := c.Write(kind); err != nil {
+					return
+				}
+			}
+		})
+	}},
 	{"subscribers that never read", nil, 60, 256, func(a *assault, count int) {
 		a.each(count, func(_ int, c net.Conn) {
 			_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
@@ -239,6 +266,28 @@ func (n *node) memory() int {
 	return 0
 }
 
+// busy is how long the server's process has kept a core busy (proc(5), stat). It
+// is the same however much else runs on the machine.
+func (n *node) busy() time.Duration {
+	n.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	// Behind the name, which can hold anything: utime and stime are the 14th and
+	// the 15th field, in hundredths of a second.
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	total := 0
+	for _, field := range f[11:13] {
+		ticks, err := strconv.Atoi(field)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		total += ticks
+	}
+	return time.Duration(total) * 10 * time.Millisecond
+}
+
 // bystander is a hub's session that somebody watches while something else goes
 // on, and how long each event took to its reader.
 type bystander struct {
@@ -310,7 +359,10 @@ const (
 	slackKiB = 24 << 10 // of the process: the collector's head room, stacks, the log of the attacker's session
 	// A delivery beside an attack may take half as long again, and this much
 	// more, which is what two busy cores do to any process now and then.
-	noise = 20 * time.Millisecond
+	noise = 10 * time.Millisecond
+	// What an attack may take of one core: what it takes, others do not get. It
+	// does not depend on what else the machine does, as deliveries do.
+	mostLoad = .3
 	// A measurement that is bad by chance is not bad each time; harm is.
 	rounds = 5
 )
@@ -337,7 +389,7 @@ func TestAttacksAreDocumented(t *testing.T) {
 }
 
 // TestResourceAttacks holds the hub to docs/SECURITY.md: each attack costs it
-// little memory, and other sessions do not notice. A hub that nobody attacks runs
+// little memory and little of a core, and other sessions do not notice. A hub that nobody attacks runs
 // beside it: what its readers feel is the machine's doing, and the attacker's,
 // who has the same two cores.
 func TestResourceAttacks(t *testing.T) {
@@ -348,24 +400,28 @@ func TestResourceAttacks(t *testing.T) {
 			victim := n.watch(t)
 			base, peak := n.memory(), 0
 			for round := 1; ; round++ {
+				start, began := n.busy(), time.Now()
 				calm := measure(time.Second, func() {}, victim)[0]
+				idle := float64(n.busy()-start) / float64(time.Since(began))
 				ctx, stop := context.WithCancel(t.Context())
 				a := &assault{n: n, s: n.create(`{}`), ctx: ctx}
 				attack.begin(a, attack.connections)
+				start, began = n.busy(), time.Now()
 				p := measure(1500*time.Millisecond, func() { peak = max(peak, n.memory()) }, victim, untouched)
 				beside, control := p[0], p[1]
+				load := float64(n.busy()-start)/float64(time.Since(began)) - idle
 				a.end(stop)
 				for _, err := range a.failed {
 					t.Error(err)
 				}
-				t.Logf("p99 %v without, %v beside it, %v at an untouched hub; memory %d KiB, at most %d beside it: %.1f for each of %d",
-					calm, beside, control, base, peak, float64(peak-base)/float64(attack.connections), attack.connections)
+				t.Logf("p99 %v without, %v beside it, %v at an untouched hub; %.2f of a core; memory %d KiB, at most %d beside it: %.1f for each of %d",
+					calm, beside, control, load, base, peak, float64(peak-base)/float64(attack.connections), attack.connections)
 				usual := max(calm, control)
-				if beside <= max(3*usual/2, usual+noise) {
+				if beside <= max(3*usual/2, usual+noise) && load <= mostLoad {
 					break
 				}
 				if round == rounds {
-					t.Errorf("deliveries of another session took %v (p99) beside it, %v without, %v at an untouched hub", beside, calm, control)
+					t.Errorf("it takes %.2f of a core, and deliveries of another session took %v (p99) beside it, %v without, %v at an untouched hub", load, beside, calm, control)
 					break
 				}
 			}

@@ -73,3 +73,26 @@ func TestResolve(t *testing.T) {
 		}
 	}
 }
+
+// A link remembers up to where the log told it what to send. A log that has gone on
+// without a part of that has lost commands too, whose numbers come again.
+func TestLogThatLacksWhatWasSeen(t *testing.T) {
+	snap := Snapshot{Epochs: []EpochStart{{"a", 1}, {"b", 11}}, First: 5, Last: 20}
+	for cursor, want := range map[string]bool{
+		"":     false, // nothing was seen
+		"a-2":  false, // trimmed since, which loses no command
+		"a-10": false,
+		"a-11": true, // another event has this number now
+		"b-20": false,
+		"b-21": true, // the end is gone, and no new epoch has begun
+		"c-4":  true,
+	} {
+		seen, err := protocol.ParseCursor(cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := lacks(snap, seen); got != want {
+			t.Errorf("%q: %v, want %v", cursor, got, want)
+		}
+	}
+}

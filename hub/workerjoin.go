@@ -125,6 +125,18 @@ func (l *link) rejoin(ctx context.Context, s protocol.HelloSession) error {
 		d.mu.Unlock()
 		return nil
 	}
+	if s.Acked > snap.N && snap.State.Closed == "" { // behind closed, what is acknowledged is not stored
+		l.hub.cfg.Log.Warn("the store has lost what a worker said", "session", s.SessionID, "worker", l.hello.Worker)
+		in := fromWorker{Assignment: s.Assignment, Input: InLost{}}
+		err := l.persist(ctx, func() error { _, _, err := l.hub.change(ctx, s.SessionID, in, nil); return err })
+		if err != nil && !errors.Is(err, ErrFenced) && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		l.hub.workers.mu.Lock()
+		l.revokeLocked(s.SessionID, s.Assignment)
+		l.hub.workers.mu.Unlock()
+		return nil
+	}
 	x := &linkSession{
 		id: s.SessionID, provider: snap.State.Info.Provider, assignment: s.Assignment, assigned: true, stored: snap.N, hello: s,
 	}

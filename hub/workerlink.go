@@ -53,11 +53,13 @@ type link struct {
 }
 
 // linkSession is a session that the worker of a link has. All but the first
-// three fields are guarded by dispatcher.mu.
+// four fields are guarded by dispatcher.mu.
 type linkSession struct {
 	id         string
 	provider   string
 	assignment uint64
+
+	seen protocol.Cursor // up to where the log told what was sent; owned by the writer
 
 	stop     func()                // of the watch; nil while there is none
 	look     bool                  // its state or commands may have changed
@@ -416,8 +418,11 @@ func (l *link) flushSession(ctx context.Context, s *linkSession) error {
 		l.drop(ctx, s, true)
 		return nil
 	}
-	if err == nil && snap.N < stored && snap.State.Closed == "" { // behind closed, what is acknowledged is not stored
-		return l.lostByStore(ctx, s)
+	if err == nil && snap.State.Closed == "" { // behind closed, what is acknowledged is not stored
+		if snap.N < stored || lacks(snap, s.seen) {
+			return l.lostByStore(ctx, s)
+		}
+		s.seen = protocol.Cursor{Epoch: snap.Epoch(), Seq: snap.Last}
 	}
 	if err == nil && snap.State.Running != 0 && snap.State.Running == finished {
 		// The store has lost the done, and the worker has no reason to say it again.
@@ -444,9 +449,21 @@ func (l *link) flushSession(ctx context.Context, s *linkSession) error {
 	return nil
 }
 
+// lacks reports whether a log has lost something before the cursor. Commands have no
+// epochs of their own, but each message is an event too: when that was lost, its
+// command was, and the next one has its number.
+func lacks(snap Snapshot, seen protocol.Cursor) bool {
+	if seen.Epoch == "" {
+		return false
+	}
+	from, err := resolve(seen, snap)
+	return err == nil && slices.ContainsFunc(from.gaps, func(g protocol.Gap) bool { return g.Reason == protocol.GapEpochChanged })
+}
+
 // lostByStore gives a session up whose store has lost events that it had
-// acknowledged to the worker (a failover): what the worker knows of the session,
-// the numbers of events and commands among it, is not what the hub knows any more.
+// acknowledged to the worker, or what commands came from (a failover): what the
+// worker knows of the session, the numbers of events and commands among it, is not
+// what the hub knows any more.
 func (l *link) lostByStore(ctx context.Context, s *linkSession) error {
 	l.hub.cfg.Log.Warn("the store has lost what a worker said", "session", s.id, "worker", l.hello.Worker)
 	err := l.input(ctx, s.id, s.assignment, InLost{})

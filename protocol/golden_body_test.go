@@ -17,7 +17,7 @@ func goldenFrames() []golden {
 	return []golden{
 		frame(FrameHello, Hello{
 			Worker: "w1", Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"demo"},
-			Sessions: []HelloSession{{SessionID: "s1", Assignment: 2, Message: 3, Event: 4}},
+			Sessions: []HelloSession{{SessionID: "s1", Assignment: 2, Message: 3, Event: 4, Acked: 2}},
 		}),
 		frame(FrameEvent, WorkerEvent{SessionID: "s1", Assignment: 2, N: 5, Type: EventOutput, Data: raw(`{"text":"hi"}`)}),
 		{name: "worker_event_status", value: WorkerStatusData{StatusData: StatusData{Status: StatusStarting, MessageID: "m1"}, AgentSession: "a1"}},

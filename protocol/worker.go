@@ -54,12 +54,15 @@ type Hello struct {
 }
 
 // HelloSession is a session that a worker still runs: the last message that it
-// finished (a command's seq) and the last event that it sent (its n).
+// finished (a command's seq), the last event that it sent (its n) and the last one
+// that was acknowledged. The worker has forgotten what was acknowledged: a hub whose
+// store lacks some of it (a failover) ends the assignment. It may be left out.
 type HelloSession struct {
 	SessionID  string `json:"sessionId"`
 	Assignment uint64 `json:"assignment"`
 	Message    uint64 `json:"message"`
 	Event      uint64 `json:"event"`
+	Acked      uint64 `json:"acked,omitempty"`
 }
 
 // WorkerEvent publishes one event. N counts the worker's events in this

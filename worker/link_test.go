@@ -46,6 +46,32 @@ func TestCommandForASessionThatIsNotRunIsReleased(t *testing.T) {
 	}
 }
 
+// A hub whose store has lost its end gives the number of a message that the worker
+// knows to another one. It was taken for a repeat, and never run.
+func TestMessageUnderANumberThatWasGivenIsNotRun(t *testing.T) {
+	for name, busy := range map[string]bool{"behind a turn": false, "in a turn": true} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, nil)
+			s := h.assign("plain")
+			text := "hi"
+			if busy {
+				text = "hang"
+			}
+			seq := s.message("m1", text)
+			if busy {
+				until(s, protocol.EventStatus, "start", func(d protocol.StatusData) bool { return d.Status == protocol.StatusStarting })
+			} else {
+				until(s, protocol.EventComplete, "complete", func(d protocol.CompleteData) bool { return d.MessageID == "m1" })
+			}
+			s.repeat(seq, protocol.WorkerMessage, messageOf("m1", text)) // which is one
+			s.repeat(seq, protocol.WorkerMessage, messageOf("m2", "hi"))
+			if r := s.released(); !r.Retry || r.Reason != protocol.ReleaseNotRun {
+				t.Errorf("release %+v", r)
+			}
+		})
+	}
+}
+
 // The link is cut in mid-stream, over and over; the hub checks every frame for
 // holes, and that a repeat is the same.
 func TestReconnectsLoseNothing(t *testing.T) {

@@ -211,6 +211,6 @@ func (o *outbox) hello() (h protocol.HelloSession, alive bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return protocol.HelloSession{
-		SessionID: o.sessionID, Assignment: o.assignment, Message: o.finished, Event: o.last,
+		SessionID: o.sessionID, Assignment: o.assignment, Message: o.finished, Event: o.last, Acked: o.acked,
 	}, !o.revoked
 }

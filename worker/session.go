@@ -41,6 +41,7 @@ type session struct {
 	dir         string // resolved working directory of agent
 	turn        *turn  // the message under way, or nil
 	lastMessage uint64 // seq of the newest message that was taken
+	lastID      string // its messageId; empty if it was taken in another assignment
 	leaving     *leaving
 	over        bool // the release is on its way: run returns
 	draining    <-chan struct{}
@@ -105,6 +106,16 @@ func (s *session) revoke() {
 		s.out.revoke()
 		close(s.revoked)
 	})
+}
+
+// disown gives the session back at once, with all that was not sent of it.
+func (s *session) disown() {
+	s.revoke()
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.sendLocked(protocol.NewFrame(protocol.FrameRelease, protocol.Release{
+		SessionID: s.id, Assignment: s.assignment, Reason: protocol.ReleaseNotRun, Retry: true,
+	}))
 }
 
 // command hands a command to the runner, or drops it if the runner has ended.
@@ -266,15 +277,6 @@ func (s *session) forTurn(seq uint64, messageID string) bool {
 }
 
 func (s *session) onMessage(c protocol.WorkerCommand) {
-	if c.Seq <= s.lastMessage {
-		return // repeated after a reconnect
-	}
-	if s.turn != nil {
-		// The hub serialises. It sends the message again when it finds, after
-		// a reconnect, that this one is not finished.
-		s.log.Error("hub sent a message while another is under way", "seq", c.Seq)
-		return
-	}
 	if s.leaving != nil && (s.leaving.reason != protocol.ReleaseIdle || s.leaving.final) {
 		return // it crossed our release: the hub gives it to somebody else
 	}
@@ -282,8 +284,18 @@ func (s *session) onMessage(c protocol.WorkerCommand) {
 	if !s.decode(c, &data) {
 		return
 	}
+	switch {
+	case c.Seq == s.lastMessage && (data.MessageID == s.lastID || s.lastID == ""):
+		return // repeated after a reconnect
+	case c.Seq <= s.lastMessage, s.turn != nil:
+		// The hub serialises, and gives no number twice. Its store has lost what
+		// this worker was told (a failover), so the assignment means nothing.
+		s.log.Warn("the hub does not know of a message that it sent", "seq", c.Seq, "last", s.lastMessage)
+		s.disown()
+		return
+	}
 	s.leaving = nil // the idle end is called off; a new agent starts after the old
-	s.lastMessage = c.Seq
+	s.lastMessage, s.lastID = c.Seq, data.MessageID
 	s.idleTimer.Stop()
 	s.turn = newTurn(c.Seq, data)
 	switch {

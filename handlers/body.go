@@ -159,6 +159,11 @@ func (s *Server) settle(c *fiber.Ctx) error {
 			return s.closeLingering(c)
 		}
 	}
+	if s.cfg.Hub.Draining() && !c.Context().Hijacked() {
+		// A client behind a balancer of connections would ask this node again, over
+		// the connection that it has kept, for as long as it is refused.
+		c.Response().Header.SetConnectionClose()
+	}
 	return nil
 }
 

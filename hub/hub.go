@@ -227,12 +227,20 @@ func (h *Hub) storeCall() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), h.cfg.Timers.WriteTimeout)
 }
 
-// Ready says why the hub takes nothing new now, or nil.
-func (h *Hub) Ready() error {
+// Draining reports whether the node takes nothing new for good.
+func (h *Hub) Draining() bool {
 	select {
 	case <-h.draining:
-		return fmt.Errorf("%w: the node is draining", ErrUnavailable)
+		return true
 	default:
+		return false
+	}
+}
+
+// Ready says why the hub takes nothing new now, or nil.
+func (h *Hub) Ready() error {
+	if h.Draining() {
+		return fmt.Errorf("%w: the node is draining", ErrUnavailable)
 	}
 	if err := h.store.Available(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +43,48 @@ func TestDrainWithALongTurnEndsStreamsInOrder(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("the node did not stop")
+	}
+}
+
+// What a draining node answers ends the connection. Clients behind a balancer of
+// connections kept theirs, and were refused over it again and again, although other
+// nodes would have taken them.
+func TestDrainingNodeKeepsNoConnection(t *testing.T) {
+	h := startHub(t, "--drain-timeout", "30s")
+	s := h.create(protocol.CreateRequest{})
+	ws, err := h.ws(t.Context(), s, "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.close()
+	h.send(s, "/slow 2") // for as long as that the node waits
+	until(t, ws, isType(protocol.EventOutput))
+	get := func(path string) *http.Response {
+		resp, err := http.Get(h.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		return resp
+	}
+	if get("/readyz").Close {
+		t.Error("a node at work closes a connection")
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.node.Stop(context.WithoutCancel(t.Context())) }()
+	for deadline := time.Now().Add(10 * time.Second); get("/readyz").StatusCode != http.StatusServiceUnavailable; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the node does not drain")
+		}
+	}
+	for _, path := range []string{"/readyz", "/healthz", "/api/sessions/" + s.SessionID, "/api/sessions/" + s.SessionID + "/events"} {
+		if resp := get(path); !resp.Close {
+			t.Errorf("%s: %s, and the connection stays", path, resp.Status)
+		}
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("the node stopped with %v", err)
 	}
 }
 

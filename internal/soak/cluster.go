@@ -14,13 +14,15 @@ import (
 	"sessionhub/internal/faultproxy"
 )
 
-// Store is the server that the nodes of a cluster share, as its faults need it.
+// Store is a server of those that the nodes of a cluster share, as its faults need
+// it.
 type Store interface {
 	Addr() string
-	Kill()        // as kill -9 does
-	Start() error // again, with what it kept
-	Stop()        // SIGSTOP
-	Cont()        // SIGCONT
+	Do(args ...string) (string, error) // one command
+	Kill()                             // as kill -9 does
+	Start() error                      // again, with what it kept
+	Stop()                             // SIGSTOP
+	Cont()                             // SIGCONT
 }
 
 // Cluster is some nodes on one store. Clients reach each node through a faulty
@@ -33,25 +35,28 @@ type Cluster struct {
 	o        ClusterOptions
 	nodes    []*node
 	balancer *balancer
+	health   *health // nil: the balancer asks nobody
 
 	storeFault sync.Mutex // held by the fault that works on the store
 }
 
 // ClusterOptions say what the nodes are.
 type ClusterOptions struct {
-	Bin   Binary
-	Store Store
-	Nodes int
-	Env   []string
-	Flags []string
-	Drain time.Duration // of the nodes: a drain may take a little longer
+	Bin       Binary
+	Store     Store      // one server, or
+	Sentinels *Sentinels // several: then nodes reach them without a faulty network
+	Nodes     int
+	Env       []string
+	Flags     []string
+	Drain     time.Duration // of the nodes: a drain may take a little longer
+	AskReady  bool          // the balancer leaves out nodes that are not ready
 }
 
 // node is one node's place: the process in it changes.
 type node struct {
 	name    string
 	clients *faultproxy.Proxy // before the node
-	store   *faultproxy.Proxy // between it and the store
+	store   *faultproxy.Proxy // between it and the store; nil with Sentinels
 
 	fault sync.Mutex // held by the fault that works on the process
 	hub   *Hub       // guarded by fault
@@ -74,25 +79,37 @@ func NewCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
 func (c *Cluster) start(ctx context.Context) (err error) {
 	for i := range c.o.Nodes {
 		n := &node{name: fmt.Sprintf("node %d", i)}
-		if n.store, err = faultproxy.New(c.o.Store.Addr()); err != nil {
-			return err
-		}
-		if n.clients, err = faultproxy.New(n.store.Addr()); err != nil { // until the node is there
-			_ = n.store.Close()
+		if n.clients, err = faultproxy.New(""); err != nil { // until the node is there
 			return err
 		}
 		c.nodes = append(c.nodes, n)
+		if c.o.Sentinels == nil {
+			if n.store, err = faultproxy.New(c.o.Store.Addr()); err != nil {
+				return err
+			}
+		}
 		if err = c.launch(ctx, n); err != nil {
 			return err
 		}
 	}
-	c.balancer, err = newBalancer(c.addrs)
+	addrs := c.addrs
+	if c.o.AskReady {
+		c.health = newHealth(c.addrs)
+		addrs = c.health.addrs
+	}
+	c.balancer, err = newBalancer(addrs)
 	return err
 }
 
 // launch puts a new process into a place.
 func (c *Cluster) launch(ctx context.Context, n *node) error {
-	flags := append([]string{"--worker", "none", "--valkey-url", "redis://" + n.store.Addr(), "--drain-timeout", c.o.Drain.String()}, c.o.Flags...)
+	var store string
+	if n.store != nil {
+		store = "redis://" + n.store.Addr()
+	} else {
+		store = c.o.Sentinels.URL
+	}
+	flags := append([]string{"--worker", "none", "--valkey-url", store, "--drain-timeout", c.o.Drain.String()}, c.o.Flags...)
 	hub, err := c.o.Bin.Serve(ctx, c.o.Env, flags...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", n.name, err)
@@ -146,6 +163,15 @@ func (c *Cluster) URLs() []string {
 	return all
 }
 
+// Processes are the URLs of the processes, past the faulty network.
+func (c *Cluster) Processes() []string {
+	var all []string
+	for _, addr := range c.addrs() {
+		all = append(all, "http://"+addr)
+	}
+	return all
+}
+
 // Balanced is where each connection reaches one of the nodes.
 func (c *Cluster) Balanced() string { return "http://" + c.balancer.addr() }
 
@@ -158,10 +184,15 @@ func (c *Cluster) Close() {
 		}
 		n.fault.Unlock()
 		_ = n.clients.Close() // cut, not drained
-		_ = n.store.Close()
+		if n.store != nil {
+			_ = n.store.Close()
+		}
 	}
 	if c.balancer != nil {
 		c.balancer.Close()
+	}
+	if c.health != nil {
+		c.health.Close()
 	}
 }
 
@@ -202,7 +233,9 @@ func (c *Cluster) Heal() error {
 	var errs []error
 	for _, n := range c.nodes {
 		n.clients.Heal()
-		n.store.Heal()
+		if n.store != nil {
+			n.store.Heal()
+		}
 		n.fault.Lock()
 		errs = append(errs, n.judge())
 		n.fault.Unlock()
@@ -243,11 +276,15 @@ func end(said string) string {
 
 // Faults are what can happen to nodes, their store, and the links to both.
 func (c *Cluster) Faults() []Fault {
-	return append(append(c.linkFaults("client", 1, func(n *node) *faultproxy.Proxy { return n.clients }),
-		c.linkFaults("store_link", 1, func(n *node) *faultproxy.Proxy { return n.store })...),
+	all := append(c.linkFaults("client", 1, func(n *node) *faultproxy.Proxy { return n.clients }),
 		Fault{"node_kill", 3, c.process(c.kill)},
 		Fault{"node_stop", 2, c.process(freezeNode)},
 		Fault{"node_drain", 3, c.process(c.drain)},
+	)
+	if c.o.Sentinels != nil {
+		return append(all, c.o.Sentinels.faults(c.store)...)
+	}
+	return append(append(all, c.linkFaults("store_link", 1, func(n *node) *faultproxy.Proxy { return n.store })...),
 		Fault{"store_kill", 2, c.store(c.killStore)},
 		Fault{"store_stop", 1, c.store(func(ctx context.Context, rng *rand.Rand) error {
 			c.o.Store.Stop()
@@ -348,10 +385,5 @@ func freezeNode(ctx context.Context, n *node, rng *rand.Rand) error {
 func (c *Cluster) killStore(ctx context.Context, rng *rand.Rand) error {
 	c.o.Store.Kill()
 	sleep(ctx, time.Duration(min(rng.ExpFloat64(), 4)*float64(2*time.Second)))
-	for deadline := time.Now().Add(startAgain); ; { // its port may be somebody's for a moment
-		err := c.o.Store.Start()
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-	}
+	return restart(c.o.Store)
 }

@@ -28,7 +28,7 @@ type hoarder struct {
 }
 
 func newHoarder(o Options) *hoarder {
-	h := &hoarder{user: "hoarder", limit: o.MaxSessions, rng: rand.New(rand.NewPCG(o.Seed, 1<<40))}
+	h := &hoarder{user: "hoarder", limit: o.Limits.Sessions, rng: rand.New(rand.NewPCG(o.Seed, 1<<40))}
 	for _, u := range o.URLs {
 		h.clients = append(h.clients, &client.Client{BaseURL: u, APIKey: o.APIKey})
 	}

@@ -24,24 +24,51 @@ var crcTable = crc64.MakeTable(crc64.ECMA)
 // A store that was restarted may have lost the end of its log, and says so with a
 // new epoch: a cursor that counts in the old one is answered by a gap, and what
 // lies behind it is given again. With restarts, such a gap is counted and no
-// finding; but the store of these tests loses nothing, so what is given again must
-// have the bytes that it had before.
+// finding; but a store that loses nothing must give again the bytes that it gave
+// before.
+//
+// With a ledger the store does lose its end (a failover): the gap voids what lies
+// behind it, and the record is then as if that had never come. A gap that voids
+// what the log has kept is a finding, and so are two events under one number of one
+// epoch, whichever client has seen them.
 type Record struct {
 	name     string
 	restarts bool
+	ledger   *ledger // nil: the store loses nothing
 
 	mu        sync.Mutex
 	announced string // the epoch of the connection, until something follows it
 	epoch     string // that the cursor counts in
 	next      uint64 // seq that comes next: behind all that is known, but for a gap
 	gaps      int
-	sums      []uint64 // of the events' bytes; that of seq n is sums[n-1]
+	sums      []uint64          // of the events' bytes; that of seq n is sums[n-1]
+	events    []protocol.Event  // those of sums; only with a ledger
+	void      map[uint64]uint64 // sums of what a gap has voided, until something takes the number
 	turns     map[string]*Turn
 	questions map[string]*question
 	status    protocol.Status
 	closed    bool
 	findings  []string
 	changed   chan struct{} // closed and replaced with each event
+}
+
+// ledger is what all clients have seen of one session, by number and epoch. Its
+// methods may be called concurrently.
+type ledger struct {
+	mu   sync.Mutex
+	sums map[protocol.Cursor]uint64
+}
+
+// enter notes an event, and reports whether another one has its number.
+func (l *ledger) enter(c protocol.Cursor, sum uint64) (ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sums == nil {
+		l.sums = make(map[protocol.Cursor]uint64)
+	}
+	before, known := l.sums[c]
+	l.sums[c] = sum
+	return !known || before == sum
 }
 
 // Turn is one message and what came of it.
@@ -178,6 +205,16 @@ func (r *Record) FrameWithID(raw []byte, id string) {
 		return
 	}
 	r.sums = append(r.sums, sum)
+	if r.ledger != nil {
+		r.events = append(r.events, e)
+		if !r.ledger.enter(protocol.Cursor{Epoch: r.epoch, Seq: e.Seq}, sum) {
+			r.findLocked("%s-%d (%s) is another event than a client had under this number", r.epoch, e.Seq, e.Type)
+		}
+		if old, was := r.void[e.Seq]; was && old == sum {
+			r.findLocked("a gap had voided the event %d (%s), which the log has kept", e.Seq, e.Type)
+		}
+		delete(r.void, e.Seq)
+	}
 	r.eventLocked(e)
 	close(r.changed)
 	r.changed = make(chan struct{})
@@ -207,7 +244,32 @@ func (r *Record) controlLocked(e protocol.Event) {
 		r.gaps++
 		r.next = g.FromSeq
 		r.epoch = g.Epoch
+		if r.ledger != nil {
+			r.voidLocked(g)
+		}
 	}
+}
+
+// voidLocked forgets what a gap has voided, and all that followed from it.
+func (r *Record) voidLocked(g protocol.Gap) {
+	if r.void == nil {
+		r.void = make(map[uint64]uint64)
+	}
+	// A cursor of an epoch that was lost with everything in it has nothing in common
+	// with the log, as far as the log can know: it begins anew.
+	for seq := g.FromSeq; seq <= g.ToSeq && g.FromSeq > 1; seq++ {
+		r.void[seq] = r.sums[seq-1]
+	}
+	r.sums = r.sums[:g.FromSeq-1]
+	kept := r.events[:g.FromSeq-1]
+	r.events, r.status, r.closed = kept, "", false
+	clear(r.turns)
+	clear(r.questions)
+	for _, e := range kept {
+		r.eventLocked(e)
+	}
+	close(r.changed)
+	r.changed = make(chan struct{})
 }
 
 // adoptLocked has the cursor count in the epoch of the connection. Not as soon as

@@ -29,13 +29,30 @@ type Options struct {
 	Faults []Fault
 	// StoreRestarts says that some faults restart a store that loses nothing.
 	StoreRestarts bool
-	// MaxSessions is the limit of each user's sessions, for a user who wants more;
-	// 0: there is no such user. It needs an APIKey that may act for all.
-	MaxSessions int
+	// StoreLoses says that some faults lose the end of what was acknowledged, as an
+	// asynchronous replica does that takes over.
+	StoreLoses bool
+	// Limits are for users who want more than that; the zero value: there are none.
+	// It needs an APIKey that may act for all.
+	Limits Limits
 	// Heal takes back every fault that still holds. It is called when Duration is
 	// over and the faults' contexts have ended.
 	Heal func() error
 	Logf func(format string, args ...any)
+}
+
+// Limits are what the nodes allow, and what those who want more need to know.
+type Limits struct {
+	Sessions       int // of a user
+	UserStreams    int // of a user
+	SessionStreams int // of a session
+	Queued         int // messages of a session
+	MessageRate    float64
+	MessageBurst   int
+
+	Provider string             // known to the nodes, and to no worker
+	Nodes    func() []string    // URLs of the processes, without a faulty network between
+	Resets   func() []time.Time // when the store may have lost what it counted; nil: never
 }
 
 // Fault is one way to break something. Run returns when it has been taken back,
@@ -52,7 +69,10 @@ type Report struct {
 	Seed     uint64
 	Events   uint64         // of all sessions
 	Hoarded  int            // sessions that the user who wants too many was given
+	Held     int            // streams that the user who wants too many was given
+	Gorged   int            // messages that the user who sends too many got accepted
 	Gaps     map[string]int // that a restart of the store explains, by transport
+	Lost     int            // messages that were acknowledged, lost by the store and sent again
 	Turns    map[string]int // ends, by stop reason or error code
 	Faults   map[string]int
 	Findings []string // empty: all was well
@@ -71,7 +91,10 @@ func (r Report) String() string {
 	for _, k := range slices.Sorted(maps.Keys(r.Gaps)) {
 		fmt.Fprintf(&b, "; %d gaps on %s", r.Gaps[k], k)
 	}
-	fmt.Fprintf(&b, "; %d sessions hoarded", r.Hoarded)
+	if r.Lost > 0 {
+		fmt.Fprintf(&b, "; %d messages lost and sent again", r.Lost)
+	}
+	fmt.Fprintf(&b, "; %d sessions hoarded, %d streams held, %d messages gorged", r.Hoarded, r.Held, r.Gorged)
 	fmt.Fprintf(&b, "; %d findings", len(r.Findings))
 	for _, f := range r.Findings {
 		b.WriteString("\n  " + f)
@@ -84,6 +107,13 @@ type counts struct {
 	mu     sync.Mutex
 	turns  map[string]int
 	faults map[string]int
+	lost   int
+}
+
+func (c *counts) lose() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost++
 }
 
 func (c *counts) turn(end protocol.CompleteData) {
@@ -136,12 +166,15 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	for _, s := range all {
 		talkers.Go(func() { s.talker.run(work, stop) })
 	}
-	hoarder := newHoarder(o)
-	var hoarding sync.WaitGroup
-	hoard, endHoard := context.WithCancel(ctx)
-	defer endHoard()
-	if o.MaxSessions > 0 {
-		hoarding.Go(func() { hoarder.run(hoard) })
+	var greed *greed
+	if o.Limits.Sessions > 0 {
+		var err error
+		if greed, err = startGreed(ctx, o); err != nil {
+			endWork()
+			talkers.Wait()
+			return Report{}, err
+		}
+		defer greed.stop()
 	}
 	err := o.breakThings(ctx, count)
 	if o.Heal != nil {
@@ -149,23 +182,23 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	o.Logf("the faults are over")
 	close(stop)
-	endHoard()
-	hoarding.Wait()
+	if greed != nil {
+		greed.stop()
+	}
 	if !waitFor(ctx, &talkers, o.Settle) {
 		for _, s := range all {
-			s.findStuck("its last turn")
+			if !s.talker.quiet.Load() {
+				s.findStuck("its last turn")
+			}
 		}
 	}
 	endWork()
 	talkers.Wait()
 
 	settle(ctx, o, all)
-	report := Report{Seed: o.Seed, Turns: count.turns, Faults: count.faults, Gaps: map[string]int{}}
-	if o.MaxSessions > 0 {
-		limit, cancel := context.WithTimeout(ctx, o.Settle)
-		report.Findings = hoarder.settle(limit)
-		report.Hoarded = hoarder.made
-		cancel()
+	report := Report{Seed: o.Seed, Turns: count.turns, Faults: count.faults, Gaps: map[string]int{}, Lost: count.lost}
+	if greed != nil {
+		greed.settle(ctx, o.Settle, &report)
 	}
 	for _, s := range all {
 		report.Events += s.ws.Last()
@@ -191,13 +224,17 @@ func start(ctx context.Context, o Options, g Group, i int, count *counts, reader
 	}
 	name := fmt.Sprintf("session %d (%s)", i, made.SessionID)
 	s := &one{ws: NewRecord(name + " on WebSocket"), sse: NewRecord(name + " on SSE")}
-	s.talker = &talker{record: s.ws, rng: rng, count: count, group: g}
+	s.talker = &talker{record: s.ws, rng: rng, count: count, group: g, loses: o.StoreLoses}
 	for _, u := range o.URLs {
 		node := &client.Client{BaseURL: u, APIKey: o.APIKey}
 		s.talker.nodes = append(s.talker.nodes, node.Session(made.SessionID, made.Token))
 	}
+	seen := &ledger{}
 	for k, r := range []*Record{s.ws, s.sse} {
-		r.restarts = o.StoreRestarts
+		r.restarts = o.StoreRestarts || o.StoreLoses
+		if o.StoreLoses {
+			r.ledger = seen
+		}
 		rng := rand.New(rand.NewPCG(o.Seed, uint64(1000+2*i+k)))
 		f := &follower{
 			base:    func() string { return o.URLs[rng.IntN(len(o.URLs))] },

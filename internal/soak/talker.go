@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"sessionhub/client"
@@ -19,8 +20,15 @@ type talker struct {
 	rng    *rand.Rand // owned by run
 	count  *counts
 	group  Group
+	loses  bool // the store may lose what it has acknowledged
 	sent   int
+
+	quiet atomic.Bool // run has ended
 }
+
+// missed is after how long a message that is not in the log is sent again to a
+// store that loses things.
+const missed = 3 * time.Second
 
 // session is the session through any of the nodes: another one each time, as a
 // balancer does it. It is for whoever owns rng.
@@ -32,6 +40,7 @@ func (t *talker) run(ctx context.Context, stop <-chan struct{}) {
 	for ctx.Err() == nil {
 		select {
 		case <-stop:
+			t.quiet.Store(true)
 			return
 		default:
 		}
@@ -44,9 +53,10 @@ func (t *talker) run(ctx context.Context, stop <-chan struct{}) {
 func (t *talker) turn(ctx context.Context, p Plan) (protocol.CompleteData, bool) {
 	t.sent++
 	id := fmt.Sprintf("m%d", t.sent)
-	if !t.send(ctx, p.Text, id) {
+	if _, ok := t.send(ctx, p.Text, id); !ok {
 		return protocol.CompleteData{}, false
 	}
+	sent := time.Now()
 	var cancel <-chan time.Time
 	if p.Cancel > 0 {
 		cancel = time.After(p.Cancel)
@@ -62,6 +72,17 @@ func (t *talker) turn(ctx context.Context, p Plan) (protocol.CompleteData, bool)
 			}
 			t.count.turn(*turn.End)
 			return *turn.End, true
+		}
+		if t.loses && !known && time.Since(sent) > missed {
+			// Its id makes this harmless if it was kept.
+			kept, ok := t.send(ctx, p.Text, id)
+			if !ok {
+				return protocol.CompleteData{}, false
+			}
+			if !kept {
+				t.count.lose()
+			}
+			sent = time.Now()
 		}
 		for _, q := range t.record.Open() {
 			t.answer(ctx, q)
@@ -79,21 +100,21 @@ func (t *talker) turn(ctx context.Context, p Plan) (protocol.CompleteData, bool)
 }
 
 // send has the hub accept a message, however often that takes: its id makes a
-// repeat harmless.
-func (t *talker) send(ctx context.Context, text, id string) bool {
+// repeat harmless. kept: it had accepted it before.
+func (t *talker) send(ctx context.Context, text, id string) (kept, ok bool) {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
-		_, err := t.session().Message(attempt, text, id)
+		answer, err := t.session().Message(attempt, text, id)
 		cancel()
 		var refused *client.Error
 		switch {
 		case err == nil:
-			return true
+			return answer.Duplicate, true
 		case ctx.Err() != nil:
-			return false
+			return false, false
 		case errors.As(err, &refused) && !refused.Temporary():
 			t.record.Find("the message %s was refused: %v", id, err)
-			return false
+			return false, false
 		}
 		sleep(ctx, 200*time.Millisecond)
 	}
@@ -111,7 +132,10 @@ func (t *talker) answer(ctx context.Context, q protocol.ToolApprovalData) {
 	defer cancel()
 	_, err := t.session().Approve(attempt, protocol.ApproveRequest{InteractionID: q.InteractionID, Decision: protocol.AllowOnce})
 	var refused *client.Error
-	if errors.As(err, &refused) && !refused.Temporary() && refused.Code != protocol.CodeApprovalResolved {
+	switch {
+	case !errors.As(err, &refused) || refused.Temporary() || refused.Code == protocol.CodeApprovalResolved:
+	case t.loses && refused.Code == protocol.CodeNotFound: // the question was lost; its gap is on its way
+	default:
 		t.record.Find("the answer to %s was refused: %v", q.InteractionID, err)
 	}
 }

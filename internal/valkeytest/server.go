@@ -1,5 +1,5 @@
 // Package valkeytest starts real servers for tests: one alone, a cluster of
-// three, or a primary with a replica under three Sentinels. They listen on free
+// three, or a primary with replicas under three Sentinels. They listen on free
 // ports of 127.0.0.1, keep everything in the test's own folders with
 // `appendfsync always`, and end with the test, however it ends.
 package valkeytest

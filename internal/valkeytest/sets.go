@@ -53,23 +53,33 @@ func (c *Cluster) URL() string {
 	return "redis://" + strings.Join(addrs, ",")
 }
 
-// Sentinels are a primary and a replica under three Sentinels, which know them as
-// Name. Which of the two is the primary changes with a failover.
+// Sentinels are a primary and its replicas under three Sentinels, which know them
+// as Name. Which of the servers is the primary changes with a failover.
 type Sentinels struct {
 	Name    string
-	Servers []*Server // the primary of the beginning, its replica
+	Servers []*Server // the primary of the beginning, then its replicas
 	Watch   []*Server // the Sentinels
 }
 
-// StartSentinels starts the set and waits until a failover would succeed.
+// StartSentinels starts a primary with one replica and waits until a failover
+// would succeed.
 func StartSentinels(tb testing.TB, program string) *Sentinels {
 	tb.Helper()
+	return StartSentinelSet(tb, program, 1)
+}
+
+// StartSentinelSet is StartSentinels with so many replicas. settings are lines of
+// the configuration of each server that holds data.
+func StartSentinelSet(tb testing.TB, program string, replicas int, settings ...string) *Sentinels {
+	tb.Helper()
 	const name, quorum = "sessionhub", 2
-	primary := Start(tb, program)
+	primary := Start(tb, program, settings...)
 	host, port, _ := net.SplitHostPort(primary.Addr())
-	replica := Start(tb, program, "replicaof "+host+" "+port)
-	set := &Sentinels{Name: name, Servers: []*Server{primary, replica}}
-	primary.until("replica", func(info string) bool { return strings.Contains(info, "state=online") }, "INFO", "replication")
+	set := &Sentinels{Name: name, Servers: []*Server{primary}}
+	for range replicas {
+		set.Servers = append(set.Servers, Start(tb, program, append([]string{"replicaof " + host + " " + port}, settings...)...))
+	}
+	primary.until("replicas", func(info string) bool { return strings.Count(info, "state=online") == replicas }, "INFO", "replication")
 	for range 3 {
 		set.Watch = append(set.Watch, start(tb, program, true, []string{
 			fmt.Sprintf("sentinel monitor %s %s %s %d", name, host, port, quorum),
@@ -80,8 +90,8 @@ func StartSentinels(tb testing.TB, program string) *Sentinels {
 	for _, s := range set.Watch {
 		s.until("quorum", func(reply string) bool { return strings.HasPrefix(reply, "OK 3 usable") }, "SENTINEL", "CKQUORUM", name)
 		// One that is thought to be down, or whose state is not known, is not promoted.
-		s.until("replica that can be promoted", func(reply string) bool {
-			return strings.Contains(reply, "flags\nslave\n") && strings.Contains(reply, "master-link-status\nok")
+		s.until("replicas that can be promoted", func(reply string) bool {
+			return strings.Count(reply, "flags\nslave\n") == replicas && strings.Count(reply, "master-link-status\nok") == replicas
 		}, "SENTINEL", "REPLICAS", name)
 	}
 	return set
@@ -110,7 +120,7 @@ func (s *Sentinels) Primary() *Server {
 	return nil
 }
 
-// Replica is the server that is not the primary now.
+// Replica is a server that is not the primary now.
 func (s *Sentinels) Replica() *Server {
 	if p := s.Primary(); p == s.Servers[0] {
 		return s.Servers[1]

@@ -89,6 +89,7 @@ type Hub struct {
 	tails   tails
 	workers *dispatcher
 	due     *deadlines
+	tokens  *tokenChecks
 
 	drain    sync.Once
 	draining chan struct{} // closed when the node drains
@@ -101,6 +102,7 @@ func New(cfg Config, store Store) *Hub {
 	h.tails.init()
 	h.workers = newDispatcher(h)
 	h.due = newDeadlines(h)
+	h.tokens = newTokenChecks(h)
 	return h
 }
 
@@ -110,6 +112,7 @@ func (h *Hub) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.due.run(ctx) })
 	wg.Go(func() { h.sweep(ctx) })
+	wg.Go(func() { h.tokens.run(ctx) })
 	wg.Go(func() { h.workers.run(ctx) })
 	wg.Wait()
 }

@@ -15,7 +15,8 @@ import (
 const endGrace = 900 * time.Millisecond
 
 // sweep looks at every subscriber once a second: it cuts those that take
-// nothing, beats the heart of idle ones, and ends those whose token has.
+// nothing, beats the heart of idle ones, and ends those whose token has. It never
+// waits for the store: what has to be asked there is left to tokenChecks.
 func (h *Hub) sweep(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -24,11 +25,13 @@ func (h *Hub) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			var changed []*tail
 			h.tails.each(func(t *tail) {
 				if t.sweep(now) {
-					h.enforceTokens(ctx, t)
+					changed = append(changed, t)
 				}
 			})
+			h.tokens.add(changed)
 		}
 	}
 }

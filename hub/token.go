@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"sessionhub/metrics"
-	"sessionhub/protocol"
 )
 
 // Grant is what a credential opens a stream with. A token's has its id and
@@ -150,19 +147,4 @@ func (h *Hub) Redeem(ctx context.Context, id, ticket string) (Grant, error) {
 func hashTicket(ticket string) string {
 	sum := sha256.Sum256([]byte(ticket))
 	return hex.EncodeToString(sum[:])
-}
-
-// enforceTokens ends the streams of a tail whose tokens have been revoked.
-func (h *Hub) enforceTokens(ctx context.Context, t *tail) {
-	snap, err := h.store.Load(ctx, t.session)
-	if err != nil {
-		return // the next look sees it; a session that is gone has other endings
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, s := range t.subs {
-		if !snap.State.TokenValid(s.grant) {
-			s.endLocked(protocol.CloseToken, "the token was revoked", metrics.CloseToken)
-		}
-	}
 }

@@ -147,14 +147,12 @@ end
 -- Announce. Long ones are announced without their bytes: watchers read them.
 local changed = (expect ~= '' or added_commands + dropped > 0) and 1 or 0
 if count > 0 or changed == 1 then
-	local body, sizes = '', ''
-	if count == 1 then
+	local body, sizes, size = '', '', 0
+	for i = 1, count do size = size + lengths[i] end
+	if size <= 65536 and count == 1 then
 		body, sizes = tails[1], lengths[1]
-	elseif count > 1 then
+	elseif size <= 65536 and count > 1 then
 		body, sizes = table.concat(tails), table.concat(lengths, ' ')
-	end
-	if #body > 65536 then
-		body, sizes = '', ''
 	end
 	call(ARGV[3], string.sub(session, 1, -9), -- without ":session"
 		format('%d %d %s %s\n', last, changed, epoch, sizes) .. body)

@@ -14,7 +14,7 @@ import (
 
 const (
 	// censusPage is how many sessions are counted with one call.
-	censusPage = 1000
+	censusPage = 256
 	// censusShare: of this many parts of the time at most one goes into counting,
 	// however often it is asked for.
 	censusShare = 20

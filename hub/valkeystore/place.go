@@ -57,13 +57,17 @@ type place struct {
 	listed bool  // the line in the user's list is new
 }
 
+// holderPage is how many holders of places are looked at with one call.
+const holderPage = 256
+
 // takePlace takes a place among a user's open sessions. When all are taken, it
-// looks at who has them before it says so.
+// looks at who has them before it says so, page by page.
 func (s *Store) takePlace(ctx context.Context, user, id, sessionKey string, most int) (place, error) {
 	what := "create session " + id
-	for {
+	for from := 0; ; {
 		call, cancel := s.deadline(ctx)
-		r := placeScript.Exec(call, s.client, []string{s.openKey(user), s.sessionsKey(user)}, []string{id, strconv.Itoa(most)})
+		r := placeScript.Exec(call, s.client, []string{s.openKey(user), s.sessionsKey(user)},
+			[]string{id, strconv.Itoa(most), strconv.Itoa(from), strconv.Itoa(holderPage)})
 		v, err := r.ToArray()
 		cancel()
 		if err != nil {
@@ -87,19 +91,25 @@ func (s *Store) takePlace(ctx context.Context, user, id, sessionKey string, most
 			}
 			return place{time: now, placed: placed == 1, listed: listed == 1}, nil
 		}
-		there, err := s.exists(ctx, sessionKey)
-		if err != nil {
-			return place{}, s.unavailable(ctx, "create", what, err)
-		}
-		if there {
-			return place{}, fmt.Errorf("%s: %w", what, hub.ErrExists)
+		if from == 0 {
+			there, err := s.exists(ctx, sessionKey)
+			if err != nil {
+				return place{}, s.unavailable(ctx, "create", what, err)
+			}
+			if there {
+				return place{}, fmt.Errorf("%s: %w", what, hub.ErrExists)
+			}
 		}
 		freed, err := s.verify(ctx, user, now, v[2:])
 		if err != nil {
 			return place{}, s.unavailable(ctx, "create", what, err)
 		}
-		if !freed {
+		switch {
+		case freed: // and so there is a place, unless somebody else takes it: then from here on
+		case len(v)-2 < 2*holderPage:
 			return place{}, fmt.Errorf("%w: the user has %d, which is the most", hub.ErrSessionLimit, most)
+		default:
+			from += holderPage
 		}
 	}
 }

@@ -3,16 +3,18 @@
 -- be created, and lists it. The place is pending (its score is negative) until it
 -- is confirmed. A session that has a place keeps it.
 --
--- KEYS: the user's open sessions, the user's sessions. ARGV: the id, the most.
+-- KEYS: the user's open sessions, the user's sessions. ARGV: the id, the most, and
+-- which holders of places to show when all are taken: from where on, and how many.
 -- Gives {time, 1 if the place is new, 1 if the line in the list is new}; when
--- all places are taken, {time, -1, id, score, id, score, ...}.
+-- all places are taken, {time, -1, id, score, id, score, ...}, oldest first.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local open, all, id, most = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
 local placed = 0
 if not redis.call('ZSCORE', open, id) then
 	if most > 0 and redis.call('ZCARD', open) >= most then
-		local out = redis.call('ZRANGE', open, 0, -1, 'WITHSCORES')
+		local from = tonumber(ARGV[3])
+		local out = redis.call('ZRANGE', open, from, from + tonumber(ARGV[4]) - 1, 'WITHSCORES')
 		table.insert(out, 1, -1)
 		table.insert(out, 1, now)
 		return out

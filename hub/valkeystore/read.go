@@ -113,8 +113,48 @@ func parseEpochs(text string) ([]hub.EpochStart, error) {
 	return out, nil
 }
 
-// Read implements hub.Store.
+// Bounds of one call of read.lua: about a millisecond of the server's time. A page
+// of 4 MiB in one piece took 20, in which it answered nobody.
+const (
+	readEvents = 256
+	readBytes  = 256 << 10
+)
+
+// Read implements hub.Store. A large page is read in pieces. When the log is
+// trimmed or begins a new epoch between two of them, the page ends with the first.
 func (s *Store) Read(ctx context.Context, id string, after uint64, maxEvents, maxBytes int) (hub.Page, error) {
+	page, err := s.readPiece(ctx, id, after, min(maxEvents, readEvents), min(maxBytes, readBytes))
+	if err != nil {
+		return hub.Page{}, err
+	}
+	size := jsonLen(page.Entries)
+	for n := len(page.Entries); n > 0 && n < maxEvents && size < maxBytes; n = len(page.Entries) {
+		last := page.Entries[n-1].Seq
+		if last >= page.Last {
+			break
+		}
+		next, err := s.readPiece(ctx, id, last, min(maxEvents-n, readEvents), min(maxBytes-size, readBytes))
+		if err != nil {
+			return hub.Page{}, err
+		}
+		more := jsonLen(next.Entries)
+		// One event comes however large it is.
+		if len(next.Entries) == 0 || next.Epoch != page.Epoch || next.Entries[0].First() != last+1 || size+more > maxBytes {
+			break
+		}
+		page.Entries, page.Last, size = append(page.Entries, next.Entries...), next.Last, size+more
+	}
+	return page, nil
+}
+
+func jsonLen(entries []protocol.Entry) (n int) {
+	for _, e := range entries {
+		n += e.JSONLen()
+	}
+	return n
+}
+
+func (s *Store) readPiece(ctx context.Context, id string, after uint64, maxEvents, maxBytes int) (hub.Page, error) {
 	keys, ok := s.keys(id)
 	if !ok {
 		return hub.Page{}, notFound(id)

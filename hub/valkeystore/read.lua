@@ -12,11 +12,14 @@ first, last, bytes = tonumber(first), tonumber(last), tonumber(bytes)
 local from, events, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 -- As many at a time as will fit if they are of average length: what does not fit
--- was read for nothing.
+-- was read for nothing. Large ones can stand together, so the first ones are read
+-- alone, and tell how long the next ones may be.
 local average = math.max(64, bytes / math.max(1, last - first + 1))
-local size, taken = 0, 0
-while taken < events do
-	local want = math.max(1, math.min(128, events - taken, math.floor((most - size) / average)))
+local size, taken, step = 0, 0, 1
+while taken < events and (size < most or taken == 0) do
+	if taken > 0 then average = math.max(average, size / taken) end
+	local want = math.max(1, math.min(128, step, events - taken, math.floor((most - size) / average)))
+	step = step * 4
 	local got = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', want)
 	for _, e in ipairs(got) do
 		local id, tail = string.match(e[1], '^%d+'), e[2][2]

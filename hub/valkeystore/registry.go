@@ -97,14 +97,25 @@ func (s *Store) Unhold(ctx context.Context, worker, session string) error {
 	return nil
 }
 
-// Held implements hub.WorkerRegistry.
+// heldPage is about how many of a worker's sessions are read at a time.
+const heldPage = 256
+
+// Held implements hub.WorkerRegistry. It reads in pages: what is held from before
+// the first one to behind the last one is in one of them.
 func (s *Store) Held(ctx context.Context, worker string) ([]string, error) {
-	call, cancel := s.deadline(ctx)
-	defer cancel()
-	ids, err := s.client.Do(call, s.client.B().Smembers().Key(s.heldKey(worker)).Build()).AsStrSlice()
-	if err != nil {
-		return nil, s.unavailable(ctx, "held", "list the sessions of worker "+worker, err)
+	var ids []string
+	for cursor := uint64(0); ; {
+		call, cancel := s.deadline(ctx)
+		page, err := s.client.Do(call, s.client.B().Sscan().Key(s.heldKey(worker)).Cursor(cursor).Count(heldPage).Build()).AsScanEntry()
+		cancel()
+		if err != nil {
+			return nil, s.unavailable(ctx, "held", "list the sessions of worker "+worker, err)
+		}
+		ids = append(ids, page.Elements...)
+		if cursor = page.Cursor; cursor == 0 {
+			break
+		}
 	}
 	slices.Sort(ids)
-	return ids, nil
+	return slices.Compact(ids), nil // a page can repeat what one before it had
 }

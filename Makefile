@@ -27,6 +27,7 @@ TEST_FLAGS ?=
 TEST_TIMEOUT ?= 15m
 TEST_PROCS ?= 2
 BENCH ?= .
+BENCH_FLAGS ?=
 BENCHTIME ?= 1s
 FUZZTIME ?= 2m
 FUZZTIME_TEST ?= 30s
@@ -144,6 +145,10 @@ test-browser: build provision ## the dashboard in a real browser
 .PHONY: bench
 bench: ## benchmarks of the hot paths (PACKAGES=./hub/... BENCH=Append)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -p 1 $(PACKAGES)
+
+.PHONY: bench-cluster
+bench-cluster: build ## 100,000 connections over six nodes and a Valkey for 10 minutes (BENCH_FLAGS="--subscribers 6000 --sessions 6000 --hold 1m")
+	@valkey="$$(scripts/need.sh valkey)"; exec $(BIN) bench --mode cluster --valkey "$$valkey" $(BENCH_FLAGS)
 
 .PHONY: soak
 soak: build ## one node, then a cluster, broken at random for SOAK (5m) each; SOAK_SEED repeats a run's choices

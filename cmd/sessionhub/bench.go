@@ -19,15 +19,20 @@ import (
 )
 
 // The words behind `bench` that make this program the hub under test, with a
-// worker or without. They are not for people.
+// worker or without, or the subscribers of one node of many. They are not for
+// people.
 const (
-	benchNode = "node"
-	benchBare = "bare"
+	benchNode  = "node"
+	benchBare  = "bare"
+	benchShare = "share"
 )
 
 func benchmark(ctx context.Context, args []string) int {
 	if len(args) > 0 && (args[0] == benchNode || args[0] == benchBare) {
 		return serveBench(ctx, args[0] == benchNode)
+	}
+	if len(args) > 0 && args[0] == benchShare {
+		return shareBench(ctx)
 	}
 	o, asJSON, err := benchOptions(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -45,10 +50,13 @@ func benchmark(ctx context.Context, args []string) int {
 	as := func(word string) bench.Starter {
 		return func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, self, "bench", word) }
 	}
-	var report bench.Report
-	if o.Mode == bench.ModeRelay {
+	var report printer
+	switch o.Mode {
+	case bench.ModeRelay:
 		report, err = bench.RunRelay(ctx, o, as(benchNode), as(benchBare), progressLine(os.Stderr))
-	} else {
+	case bench.ModeCluster:
+		report, err = bench.RunCluster(ctx, o, as(benchNode), as(benchShare), progressLine(os.Stderr))
+	default:
 		report, err = bench.Run(ctx, o, as(benchNode), progressLine(os.Stderr))
 	}
 	if err == nil || errors.Is(err, bench.ErrLoss) {
@@ -95,7 +103,7 @@ func benchOptions(args []string) (o bench.Options, asJSON bool, err error) {
 func benchFlags(o *bench.Options, mode *string, asJSON *bool) *flag.FlagSet {
 	f := flag.NewFlagSet("sessionhub bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.StringVar(mode, "mode", *mode, "`name` of a shape: idle, fanout, sessions or relay; sets the defaults of the others, here those of fanout")
+	f.StringVar(mode, "mode", *mode, "`name` of a shape: idle, fanout, sessions, relay or cluster; sets the defaults of the others, here those of fanout")
 	f.IntVar(&o.Subscribers, "subscribers", o.Subscribers, "connections")
 	f.IntVar(&o.Sessions, "sessions", o.Sessions, "sessions, over which the subscribers are spread; with another mode than fanout and no --sessions: one each")
 	f.IntVar(&o.Events, "events", o.Events, "events of each session; 0: idle connections only")
@@ -109,9 +117,12 @@ func benchFlags(o *bench.Options, mode *string, asJSON *bool) *flag.FlagSet {
 	f.StringVar(&o.Hub, "hub", "", "`URL` of a hub that runs; otherwise one is started, with limits that fit and a worker without agents (key: SESSIONHUB_API_KEY)")
 	f.StringVar(&o.Admin, "admin", "", "`URL` of that hub's --admin-listen, for goroutines and garbage collection")
 	f.IntVar(&o.PID, "pid", 0, "process of that hub on this machine, for CPU and memory")
-	f.IntVar(&o.Nodes, "nodes", o.Nodes, "with --mode relay (3): how many; the worker is at the first one, the subscribers at the second, nobody at the others")
+	f.IntVar(&o.Nodes, "nodes", o.Nodes, "with --mode relay (3): nodes; the worker is at the first one, the subscribers at the second, nobody at the others; with --mode cluster (6): nodes, each with a process of subscribers")
 	f.BoolVar(&o.Both, "both", false, "with --mode relay: a second subscriber of each session, at the worker's node, to compare")
 	f.StringVar(&o.Valkey, "valkey-url", "", "with --mode relay: `URL` of a Valkey that runs, for this alone")
+	f.Float64Var(&o.Active, "active", o.Active, "with --mode cluster (0.01): the share of the sessions that have events")
+	f.DurationVar(&o.Hold, "hold", o.Hold, "with --mode cluster (10m): how long they have them")
+	f.StringVar(&o.Server, "valkey", "", "with --mode cluster: the server's `program`")
 	f.StringVar(&o.Profile, "profile", "", "`directory` for the hub's profiles (heap and goroutines when idle, CPU under load)")
 	f.BoolVar(asJSON, "json", false, "print the report as JSON")
 	return f
@@ -162,7 +173,10 @@ func benchUsage(w io.Writer) error {
 	return err
 }
 
-func printReport(r bench.Report, asJSON bool) {
+// printer is a report of either kind.
+type printer interface{ Print(w io.Writer) }
+
+func printReport(r printer, asJSON bool) {
 	if !asJSON {
 		r.Print(os.Stdout)
 		return
@@ -227,6 +241,16 @@ func serveBench(ctx context.Context, worker bool) int {
 	return exitOK
 }
 
+// shareBench connects the subscribers of one node. Like that it ends with its
+// stdin.
+func shareBench(ctx context.Context) int {
+	if err := bench.RunShare(ctx, os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "sessionhub bench share:", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
 // workFor runs the worker until ctx ends.
 func workFor(ctx context.Context, node *app.Node, up func()) error {
 	conn, err := node.AttachWorker(ctx)
@@ -234,5 +258,5 @@ func workFor(ctx context.Context, node *app.Node, up func()) error {
 		return err
 	}
 	up()
-	return bench.NewWorker(conn).Run(ctx)
+	return bench.NewWorker(conn, fmt.Sprintf("bench-%d", os.Getpid())).Run(ctx)
 }

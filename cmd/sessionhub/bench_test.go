@@ -88,6 +88,40 @@ func TestBenchMeasuresAHubOfItsOwn(t *testing.T) {
 	})
 }
 
+// Nodes, Valkey and the subscribers of each node are processes of their own, all of
+// which have ended when it has.
+func TestBenchMeasuresAClusterOfItsOwn(t *testing.T) {
+	cmd := exec.Command(binary, "bench", "--json", "--mode", "cluster", "--valkey", valkeytest.Valkey(t), "--nodes", "2",
+		"--subscribers", "40", "--sessions", "20", "--active", "0.5", "--rate", "10", "--hold", "2s", "--settle", "100ms", "--timeout", "100s")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var r bench.ClusterReport
+	if err == nil {
+		err = json.Unmarshal(out, &r)
+	}
+	if err != nil {
+		t.Fatalf("%v: %s%s", err, out, stderr.String())
+	}
+	// 10 sessions with 20 pieces, and what a turn logs beside them, on two streams.
+	if r.Delivered < 10*20*2 || r.Delivered > 10*30*2 || r.Latency == nil || r.Latency.Samples != r.Delivered {
+		t.Errorf("delivered %d, latency %+v", r.Delivered, r.Latency)
+	}
+	if len(r.Nodes) != 2 || r.RSSEach <= 0 || r.Valkey.KeysEach < 1 || r.Valkey.BytesEach <= 0 || r.Nodes[1].Goroutines == nil {
+		t.Errorf("nodes %+v, Valkey %+v", r.Nodes, r.Valkey)
+	}
+	if r.Loss != (bench.Loss{}) || r.Heartbeats.Late+r.Vanished+r.Slowed != 0 {
+		t.Errorf("loss %+v, heartbeats %+v", r.Loss, r.Heartbeats)
+	}
+	var table strings.Builder
+	r.Print(&table)
+	for _, what := range []string{"node 2", "Valkey", "over 5 ms", "p99", "0 late", "lost 0"} {
+		if !strings.Contains(table.String(), what) {
+			t.Errorf("%q is not in: %s", what, table.String())
+		}
+	}
+}
+
 // With --hub the demo agent makes the events.
 func TestBenchMeasuresARunningHub(t *testing.T) {
 	s := startServer(t)
@@ -108,6 +142,8 @@ func TestBenchExitCodes(t *testing.T) {
 		"a bad flag":     {[]string{"--what"}, 2, "-what"},
 		"all at once":    {[]string{"--what", "5", "--events", "x", "--mode", "y", "more", "--bytes", "0"}, 2, "--bytes 0"},
 		"bad values":     {[]string{"--bytes", "0", "--transport", "x"}, 2, "--transport"},
+		"a bad cluster":  {[]string{"--mode", "cluster", "--active", "2"}, 2, "--valkey"},
+		"not a cluster":  {[]string{"--nodes", "3"}, 2, "--nodes"},
 		"words":          {[]string{"fanout"}, 2, `"fanout"`},
 		"nobody answers": {[]string{"--hub", "http://127.0.0.1:1"}, 1, "create session"},
 	} {

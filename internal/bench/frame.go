@@ -112,6 +112,7 @@ type parser interface {
 type handler interface {
 	frame(notice) error
 	ping(payload []byte)
+	comment() // of an event stream
 	closed(code int)
 }
 
@@ -138,7 +139,7 @@ func (h *headParser) feed(p []byte, on handler) error {
 		return nil
 	}
 	if !bytes.HasPrefix(h.head, []byte(h.want)) {
-		return fmt.Errorf("refused: %.300q", h.head)
+		return &refusedError{h.head}
 	}
 	rest := h.head[end+4:]
 	h.head, h.done = nil, true
@@ -271,6 +272,9 @@ func (s *sseParser) feed(p []byte, on handler) error {
 		s.line = s.line[:0]
 		json, ok := bytes.CutPrefix(line, dataField)
 		if !ok {
+			if len(line) > 0 && line[0] == ':' {
+				on.comment()
+			}
 			continue
 		}
 		note, err := parseNotice(json[:min(len(json), prefixBytes)])

@@ -23,6 +23,7 @@ func (r *record) frame(n notice) error {
 }
 func (r *record) ping(p []byte)   { r.log = append(r.log, "ping "+string(p)) }
 func (r *record) closed(code int) { r.log = append(r.log, fmt.Sprint("closed ", code)) }
+func (r *record) comment()        { r.log = append(r.log, "comment") }
 
 var at = time.UnixMilli(1_767_323_045_678)
 
@@ -69,7 +70,7 @@ func TestParsersReadWhatTheHubWrites(t *testing.T) {
 		},
 		"sse": {
 			sse, func() parser { return &headParser{want: "HTTP/1.1 200 ", next: &sseParser{}} },
-			append([]string{caughtUp}, wantEntries...),
+			append([]string{caughtUp, "comment"}, wantEntries...),
 		},
 	} {
 		for _, piece := range []int{1, 2, 3, 7, 64, 143, 144, 145, 160, 1000, 4096, len(tc.stream)} {

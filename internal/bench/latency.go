@@ -38,6 +38,22 @@ func upper(bucket int) time.Duration {
 
 func (h *histogram) add(d time.Duration) { h.buckets[bucketOf(d)].Add(1) }
 
+// counts gives the buckets, for another process's histogram.
+func (h *histogram) counts() []uint64 {
+	out := make([]uint64, len(h.buckets))
+	for i := range h.buckets {
+		out[i] = h.buckets[i].Load()
+	}
+	return out
+}
+
+// merge adds what counts gave.
+func (h *histogram) merge(counts []uint64) {
+	for i := range min(len(counts), len(h.buckets)) {
+		h.buckets[i].Add(counts[i])
+	}
+}
+
 // summary is nil if there is nothing in it.
 func (h *histogram) summary() *Latency {
 	if h.count() == 0 {

@@ -23,10 +23,13 @@ type Options struct {
 	Settle      time.Duration
 	Timeout     time.Duration
 
-	// Only of ModeRelay: see there.
-	Nodes  int    `json:"nodes,omitempty"`
-	Both   bool   `json:"both,omitempty"`
-	Valkey string `json:"-"` // URL of a server that runs, and has nothing else to do
+	// Only of ModeRelay and ModeCluster: see there.
+	Nodes  int           `json:"nodes,omitempty"`
+	Both   bool          `json:"both,omitempty"`
+	Valkey string        `json:"-"`                // URL of a server that runs, and has nothing else to do
+	Active float64       `json:"active,omitempty"` // the share of the sessions that have events
+	Hold   time.Duration `json:"hold,omitempty"`   // how long they have them
+	Server string        `json:"-"`                // Valkey's program; it is started
 
 	// A hub that runs already; empty: one is started, with limits that fit.
 	Hub    string `json:"hub,omitempty"`
@@ -54,7 +57,8 @@ const (
 	// Nodes on one Valkey: the worker is at the first one, the subscribers are at the
 	// second one (with Both, each session has one at the first too), and nobody is at
 	// the others.
-	ModeRelay = "relay"
+	ModeRelay   = "relay"
+	ModeCluster = "cluster" // many nodes on one Valkey, most sessions at rest: see RunCluster
 )
 
 // Preset gives the options of a mode. Every one may be changed afterwards.
@@ -71,8 +75,11 @@ func Preset(mode string) (Options, error) {
 		o.Sessions, o.Events = o.Subscribers, 200
 	case ModeRelay:
 		o.Subscribers, o.Sessions, o.Events, o.Nodes = 100, 100, 1000, 3
+	case ModeCluster:
+		o.Subscribers, o.Sessions, o.Events, o.Rate, o.Transport = 100_000, 100_000, 0, 1, TransportMixed
+		o.Nodes, o.Active, o.Hold, o.Timeout = 6, .01, 10*time.Minute, 40*time.Minute
 	default:
-		return Options{}, fmt.Errorf("--mode %q: want %s, %s, %s or %s", mode, ModeIdle, ModeFanout, ModeSessions, ModeRelay)
+		return Options{}, fmt.Errorf("--mode %q: want %s, %s, %s, %s or %s", mode, ModeIdle, ModeFanout, ModeSessions, ModeRelay, ModeCluster)
 	}
 	return o, nil
 }
@@ -89,8 +96,12 @@ func (o Options) Check() error {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < uint64(most) {
 		most = int(limit.Cur)
 	}
-	if o.Subscribers < 1 || o.Subscribers > most-spareFiles {
-		bad("--subscribers %d: want 1 to %d (a process here may open %d files)", o.Subscribers, most-spareFiles, most)
+	processes := 1 // that share the connections, at the hub's end as at this one
+	if o.Mode == ModeCluster {
+		processes = max(1, o.Nodes)
+	}
+	if top := processes * (most - spareFiles); o.Subscribers < processes || o.Subscribers > top {
+		bad("--subscribers %d: want %d to %d (a process here may open %d files)", o.Subscribers, processes, top, most)
 	}
 	if o.Sessions < 1 || o.Sessions > o.Subscribers {
 		bad("--sessions %d: want 1 to the number of subscribers, %d", o.Sessions, o.Subscribers)
@@ -118,7 +129,7 @@ func (o Options) Check() error {
 	if o.Settle < 0 || o.Timeout <= 0 {
 		bad("--settle and --timeout must not be negative")
 	}
-	errs = append(errs, o.checkRelay())
+	errs = append(errs, o.checkNodes(), o.checkRelay(), o.checkCluster())
 	for name, v := range map[string]string{"--hub": o.Hub, "--admin": o.Admin} {
 		if u, err := url.Parse(v); v != "" && (err != nil || u.Scheme != "http" || u.Port() == "") {
 			bad("%s %q: want http://host:port (TLS would be measured with it)", name, v)
@@ -131,22 +142,31 @@ func (o Options) Check() error {
 }
 
 // maxNodes bounds what one machine is asked to run.
-const maxNodes = 16
+const maxNodes = 64
+
+// checkNodes names what is wrong with the number of nodes, or with its being there.
+func (o Options) checkNodes() error {
+	least := map[string]int{ModeRelay: 2, ModeCluster: 1}[o.Mode]
+	switch {
+	case least == 0 && o.Nodes != 0:
+		return fmt.Errorf("--nodes belongs to --mode %s and %s", ModeRelay, ModeCluster)
+	case least != 0 && (o.Nodes < least || o.Nodes > maxNodes):
+		return fmt.Errorf("--nodes %d: want %d to %d", o.Nodes, least, maxNodes)
+	}
+	return nil
+}
 
 // checkRelay names what is wrong with the options of ModeRelay, or with their
 // being there.
 func (o Options) checkRelay() error {
 	if o.Mode != ModeRelay {
-		if o.Nodes != 0 || o.Both || o.Valkey != "" {
-			return fmt.Errorf("--nodes, --both and --valkey-url belong to --mode %s", ModeRelay)
+		if o.Both || o.Valkey != "" {
+			return fmt.Errorf("--both and --valkey-url belong to --mode %s", ModeRelay)
 		}
 		return nil
 	}
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if o.Nodes < 2 || o.Nodes > maxNodes {
-		bad("--nodes %d: want 2 to %d", o.Nodes, maxNodes)
-	}
 	if _, err := valkeyAddr(o.Valkey); err != nil {
 		bad("--valkey-url %q: want redis://host:port of a server for the run alone", o.Valkey)
 	}
@@ -161,6 +181,38 @@ func (o Options) checkRelay() error {
 	}
 	if o.Hub != "" {
 		bad("--hub: not with --mode %s, which starts its nodes", ModeRelay)
+	}
+	return errors.Join(errs...)
+}
+
+// checkCluster names what is wrong with the options of ModeCluster, or with
+// their being there.
+func (o Options) checkCluster() error {
+	if o.Mode != ModeCluster {
+		if o.Active != 0 || o.Hold != 0 || o.Server != "" {
+			return fmt.Errorf("--active, --hold and --valkey belong to --mode %s", ModeCluster)
+		}
+		return nil
+	}
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if o.Sessions < o.Nodes {
+		bad("--sessions %d: want one for each node at least", o.Sessions)
+	}
+	if o.Active < 0 || o.Active > 1 {
+		bad("--active %g: want a share, 0 to 1", o.Active)
+	}
+	if o.Hold <= 0 {
+		bad("--hold %s: want how long sessions are active", o.Hold)
+	}
+	if o.Server == "" {
+		bad("--valkey: want the program of the server")
+	}
+	if o.Rate < 1 || o.Events != 0 {
+		bad("--rate and --events: want a rate and no number of events, which --hold sets")
+	}
+	if o.Hub != "" || o.Profile != "" {
+		bad("--hub and --profile: not with --mode %s, which starts its nodes", ModeCluster)
 	}
 	return errors.Join(errs...)
 }

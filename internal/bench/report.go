@@ -3,8 +3,13 @@ package bench
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"time"
 )
+
+func newReport(o Options) Report { return Report{Options: o, Host: thisHost()} }
+
+func thisHost() Host { return Host{CPUs: runtime.NumCPU(), Go: runtime.Version()} }
 
 // Report is what a run measured. Parts that could not be measured (no process
 // or admin listener of the hub was given) are null.
@@ -15,7 +20,10 @@ type Report struct {
 	Memory  *Memory  `json:"memory"`
 	Traffic *Traffic `json:"traffic"` // null with no events
 	Loss    Loss     `json:"loss"`
-	Relay   *Relay   `json:"relay,omitempty"` // only with ModeRelay
+
+	Heartbeats Heartbeats `json:"heartbeats"`
+	Refused    uint64     `json:"refused"`         // requests with 503, each of which was made again
+	Relay      *Relay     `json:"relay,omitempty"` // only with ModeRelay
 }
 
 // Host says where it ran.
@@ -85,6 +93,17 @@ func (l Loss) any() bool {
 	return l.Lost+l.Repeated+l.Reordered+l.Gaps+uint64(l.Dropped) != 0
 }
 
+func (l *Loss) add(o Loss) {
+	l.Lost += o.Lost
+	l.Repeated += o.Repeated
+	l.Reordered += o.Reordered
+	l.Gaps += o.Gaps
+	l.Dropped += o.Dropped
+	if l.Reason == "" {
+		l.Reason = o.Reason
+	}
+}
+
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func micros(d time.Duration, n uint64) float64 {
@@ -117,7 +136,10 @@ func (r Report) Print(w io.Writer) {
 	if r.Relay != nil {
 		r.Relay.print(w)
 	}
-	l := r.Loss
+	r.Loss.print(w)
+}
+
+func (l Loss) print(w io.Writer) {
 	fmt.Fprintf(w, "  loss       lost %d, repeated %d, reordered %d, gaps %d, dropped %d\n", l.Lost, l.Repeated, l.Reordered, l.Gaps, l.Dropped)
 	if l.Reason != "" {
 		fmt.Fprintf(w, "             %s\n", l.Reason)

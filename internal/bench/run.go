@@ -2,10 +2,11 @@ package bench
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,11 +28,33 @@ const sampledSubscribers = 200
 type run struct {
 	o        Options
 	target   *target
+	net      byte // the subscribers' addresses are in 127.0.net.0/24
 	sessions []*session
 	swarm    *swarm
 	progress func(string)
+	patience patience
 	report   Report
 	relay    *relay // only with ModeRelay
+
+	// reached is called between the steps; the run goes on when it returns. It
+	// may be nil.
+	reached func(ctx context.Context, at stage) error
+}
+
+// stage is a place between two steps of a run.
+type stage string
+
+const (
+	stageCreated   stage = "created"   // all sessions are there
+	stageConnected stage = "connected" // all streams are open, and have settled
+	stageCounted   stage = "counted"   // every event has arrived, or will not; the streams end next
+)
+
+func (r *run) at(ctx context.Context, s stage) error {
+	if r.reached == nil {
+		return nil
+	}
+	return r.reached(ctx, s)
 }
 
 // Run measures. progress gets a line about twice a second. With ErrLoss the
@@ -54,7 +77,7 @@ func Run(ctx context.Context, o Options, start Starter, progress func(string)) (
 }
 
 func newRun(o Options, t *target, progress func(string)) *run {
-	return &run{o: o, target: t, progress: progress, report: Report{Options: o, Host: Host{CPUs: runtime.NumCPU(), Go: runtime.Version()}}}
+	return &run{o: o, target: t, progress: progress, report: newReport(o)}
 }
 
 // whole is measure, and no connection is left.
@@ -74,6 +97,9 @@ func (r *run) measure(ctx context.Context) error {
 	if err := r.createSessions(ctx); err != nil {
 		return err
 	}
+	if err := r.at(ctx, stageCreated); err != nil {
+		return err
+	}
 	made, err := r.usage(ctx, true)
 	if err != nil {
 		return err
@@ -82,6 +108,9 @@ func (r *run) measure(ctx context.Context) error {
 		return err
 	}
 	if err := r.settle(ctx, before, made); err != nil {
+		return err
+	}
+	if err := r.at(ctx, stageConnected); err != nil {
 		return err
 	}
 	if r.o.Events > 0 {
@@ -156,7 +185,12 @@ func (r *run) createSessions(ctx context.Context) error {
 	r.sessions = make([]*session, r.o.Sessions)
 	var made atomic.Int64
 	return forAll(ctx, r.o.Sessions, min(r.o.Connecting, 16), func(ctx context.Context, i int) error {
-		out, err := r.target.client.Create(ctx, protocol.CreateRequest{Provider: "demo", Title: "bench"}, "")
+		var out protocol.CreateResponse
+		key := rand.Text() // a repeat is the same session
+		err := r.patience.ask(ctx, func() (err error) {
+			out, err = r.target.client.Create(ctx, protocol.CreateRequest{Provider: "demo", Title: "bench"}, key)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -169,20 +203,28 @@ func (r *run) createSessions(ctx context.Context) error {
 }
 
 func (r *run) connect(ctx context.Context, made usage) error {
-	r.swarm = &swarm{host: r.target.host()}
+	r.swarm = &swarm{net: r.net, patience: &r.patience}
 	every := max(1, r.o.Subscribers/sampledSubscribers)
 	host := r.target.host()
+	for i := range r.sessions {
+		r.sessions[i].active = r.active(i)
+	}
 	for i := range r.o.Subscribers {
 		s := &subscriber{session: r.sessions[i%len(r.sessions)], swarm: r.swarm, host: host, sampled: i%every == 0}
-		if r.relay != nil {
+		switch {
+		case r.relay != nil:
 			r.relay.place(s, r.o.Both && i >= len(r.sessions), r.o.Both)
+		case r.o.Mode == ModeCluster: // there are few of them, at a low rate
+			s.sampled = s.session.active
 		}
 		s.session.subs = append(s.session.subs, s)
 		r.swarm.subs = append(r.swarm.subs, s)
 	}
 	turns := r.turns()
 	for _, s := range r.sessions {
-		s.turns = make([]atomic.Int64, turns)
+		if s.active {
+			s.turns = make([]atomic.Int64, turns)
+		}
 	}
 	began := time.Now()
 	err := r.swarm.connect(ctx, r.o.Transport, r.o.Connecting, func(n int) {
@@ -245,6 +287,26 @@ func (r *run) settle(ctx context.Context, before, made usage) error {
 		r.target.admin.save(ctx, "/debug/pprof/goroutine", filepath.Join(r.o.Profile, r.o.Mode+"-goroutine.pprof")))
 }
 
+// active tells whether a session has events. Where it is a share of them, these
+// are spread evenly, and half of them have an odd number, since with
+// TransportMixed that decides the transport.
+func (r *run) active(i int) bool {
+	if r.o.Mode != ModeCluster {
+		return true
+	}
+	n := int(float64(len(r.sessions))*r.o.Active + .5)
+	if n == 0 {
+		return false
+	}
+	every := len(r.sessions) / n
+	k := i / every
+	at := k * every
+	if at%2 != k%2 { // and so every is more than 1
+		at++
+	}
+	return k < n && i == at
+}
+
 // turns is in how many turns each session's events come.
 func (r *run) turns() int {
 	switch {
@@ -283,9 +345,13 @@ func (r *run) traffic(ctx context.Context) error {
 	}
 	stop := r.watch()
 	posts := make(chan struct{}, r.o.Connecting) // at once
-	err = forAll(ctx, len(r.sessions), len(r.sessions), func(ctx context.Context, i int) error {
-		return r.drive(ctx, r.sessions[i], posts)
+	active := slices.DeleteFunc(slices.Clone(r.sessions), func(s *session) bool { return !s.active })
+	err = forAll(ctx, len(active), len(active), func(ctx context.Context, i int) error {
+		return r.drive(ctx, active[i], posts)
 	})
+	if err == nil { // there may be no active session among these
+		err = pause(ctx, r.o.Hold-time.Since(began))
+	}
 	took := time.Since(began)
 	stop()
 	ownUsed := ownCPU() - own
@@ -329,7 +395,11 @@ func (r *run) drive(ctx context.Context, s *session, posts chan struct{}) error 
 		}
 		left -= n
 		posts <- struct{}{}
-		_, err := handle.Message(ctx, fmt.Sprintf("/stream %d %d %d", n, r.o.Bytes, r.o.Rate), "")
+		id := rand.Text() // a repeat is the same message
+		err := r.patience.ask(ctx, func() error {
+			_, err := handle.Message(ctx, fmt.Sprintf("/stream %d %d %d", n, r.o.Bytes, r.o.Rate), id)
+			return err
+		})
 		<-posts
 		if err != nil {
 			return err
@@ -369,9 +439,11 @@ func (r *run) account(ctx context.Context) error {
 	ends := make([]uint64, len(r.sessions))
 	err := forAll(ctx, len(r.sessions), min(r.o.Connecting, 16), func(ctx context.Context, i int) error {
 		s := r.sessions[i]
-		got, err := r.target.client.Session(s.id, s.token).Get(ctx)
-		ends[i] = got.LastSeq
-		return err
+		return r.patience.ask(ctx, func() error {
+			got, err := r.target.client.Session(s.id, s.token).Get(ctx)
+			ends[i] = got.LastSeq
+			return err
+		})
 	})
 	if err != nil {
 		return err
@@ -382,7 +454,12 @@ func (r *run) account(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.at(ctx, stageCounted); err != nil {
+		return err
+	}
 	r.swarm.close()
+	r.report.Heartbeats = r.swarm.heartbeats()
+	r.report.Refused = r.patience.refused.Load()
 	l := &r.report.Loss
 	l.Dropped = r.swarm.dropped.Load()
 	for i, s := range r.sessions {

@@ -36,11 +36,12 @@ type subscriber struct {
 
 	conn   *net.TCPConn
 	parser parser
-	now    time.Time // of the present read; only if sampled
-	pong   []byte    // to be written after the present read
-	code   int       // of the close frame
-	live   bool      // caught_up has been seen
-	turns  int       // complete events seen
+	now    time.Time // of the present read
+	pulse  pulse
+	pong   []byte // to be written after the present read
+	code   int    // of the close frame
+	live   bool   // caught_up has been seen
+	turns  int    // complete events seen
 
 	ended error // why it ended; owned by the reader until the swarm has waited
 }
@@ -133,13 +134,17 @@ func (s *subscriber) readOnce() error {
 func (s *subscriber) take(p []byte) error {
 	s.reads.Add(1)
 	s.bytes.Add(uint64(len(p)))
-	if s.sampled || s.way != nil {
-		s.now = time.Now()
-	}
+	s.now = time.Now()
+	s.pulse.hear(s.now)
 	return s.parser.feed(p, s)
 }
 
-func (s *subscriber) ping(payload []byte) { s.pong = appendPong(s.pong, payload) }
+func (s *subscriber) ping(payload []byte) {
+	s.pulse.beats++
+	s.pong = appendPong(s.pong, payload)
+}
+
+func (s *subscriber) comment() { s.pulse.beats++ }
 
 func (s *subscriber) closed(code int) { s.code = code }
 
@@ -186,6 +191,7 @@ func (s *subscriber) control(n notice) error {
 // session is one session under load. Its turns are counted by its subscribers.
 type session struct {
 	id, token string
+	active    bool // it has events
 	subs      []*subscriber
 	pair      *pair // of the first two; nil unless they are compared
 
@@ -225,9 +231,11 @@ func (s *session) await(ctx context.Context, turn int) error {
 
 // swarm is all subscribers of a run.
 type swarm struct {
-	host    string
-	subs    []*subscriber
-	latency histogram
+	net      byte // the connections come from 127.0.net.0/24
+	subs     []*subscriber
+	latency  histogram
+	patience *patience
+	ended    time.Time // of close
 
 	wg      sync.WaitGroup
 	dropped atomic.Int64 // ended before close
@@ -239,15 +247,15 @@ type swarm struct {
 // few are taken.
 const perAddress = 2_000
 
-// localAddress spreads connections over 127.0.0.0/8; nil where the hub is not
+// localAddress spreads connections over 127.0.0.0/8; nil where the node is not
 // there.
 func (w *swarm) localAddress(i int) net.Addr {
-	host, _, err := net.SplitHostPort(w.host)
+	host, _, err := net.SplitHostPort(w.subs[i].host)
 	ip := net.ParseIP(host)
 	if err != nil || ip.To4() == nil || !ip.IsLoopback() {
 		return nil
 	}
-	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+i/perAddress))}
+	return &net.TCPAddr{IP: net.IPv4(127, 0, w.net, byte(1+i/perAddress))}
 }
 
 // connect opens all streams, so many at a time, and starts to read them. The
@@ -265,7 +273,8 @@ func (w *swarm) connect(ctx context.Context, transport string, atOnce int, done 
 					return
 				}
 				ws := transport == TransportWebSocket || transport == TransportMixed && i%2 == 0
-				if err := w.subs[i].connect(ctx, ws, w.localAddress(i)); err != nil {
+				err := w.patience.ask(ctx, func() error { return w.subs[i].connect(ctx, ws, w.localAddress(i)) })
+				if err != nil {
 					w.subs[i].conn = nil
 					cancel(fmt.Errorf("subscriber %d: %w", i, err))
 					return
@@ -292,9 +301,13 @@ func (w *swarm) follow(s *subscriber) {
 	})
 }
 
-// close ends all connections and waits for their readers.
+// close ends all connections and waits for their readers. It may be called twice
+// by one goroutine.
 func (w *swarm) close() {
-	w.closing.Store(true)
+	if w.closing.Swap(true) {
+		return
+	}
+	w.ended = time.Now()
 	for _, s := range w.subs {
 		if s.conn != nil {
 			// A read that waits returns; the descriptor is closed after it.
@@ -315,11 +328,16 @@ func (w *swarm) close() {
 // firstDrop is why some subscriber ended before its time.
 func (w *swarm) firstDrop() error {
 	for _, s := range w.subs {
-		if s.ended != nil && !errors.Is(s.ended, os.ErrDeadlineExceeded) {
+		if s.gone() {
 			return s.ended
 		}
 	}
 	return nil
+}
+
+// gone tells whether the subscriber ended before its time; the swarm is closed.
+func (s *subscriber) gone() bool {
+	return s.ended != nil && !errors.Is(s.ended, os.ErrDeadlineExceeded)
 }
 
 // delivered sums what has arrived so far.

@@ -26,6 +26,7 @@ type Conn interface {
 // cannot resume a link: when that breaks, it has ended.
 type Worker struct {
 	conn Conn
+	name string
 
 	write sync.Mutex // a frame at a time
 	turns sync.WaitGroup
@@ -41,9 +42,10 @@ type published struct {
 	n          uint64
 }
 
-// NewWorker makes a worker on an open link.
-func NewWorker(conn Conn) *Worker {
-	return &Worker{conn: conn, sessions: make(map[string]*published)}
+// NewWorker makes a worker on an open link. No two workers of a hub may have one
+// name.
+func NewWorker(conn Conn, name string) *Worker {
+	return &Worker{conn: conn, name: name, sessions: make(map[string]*published)}
 }
 
 // Run works until ctx ends or the link breaks, and returns when its turns have
@@ -54,7 +56,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer cancel()
 	defer w.conn.Close()
 	err := w.send(ctx, protocol.FrameHello, protocol.Hello{
-		Worker: "bench", Version: "1", Workspace: "bench", Capacity: 1_000_000, Providers: []string{"demo"},
+		Worker: w.name, Version: "1", Workspace: "bench", Capacity: 1_000_000, Providers: []string{"demo"},
 	})
 	for err == nil {
 		var raw []byte

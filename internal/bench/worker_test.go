@@ -71,7 +71,7 @@ func TestWorkerPlaysTheAgents(t *testing.T) {
 	w := &wire{toWorker: make(chan []byte), fromWorker: make(chan []byte), done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- NewWorker(w).Run(ctx) }()
+	go func() { ended <- NewWorker(w, "bench").Run(ctx) }()
 
 	send := func(ft protocol.FrameType, data any) { w.toWorker <- protocol.NewFrame(ft, data) }
 	message := func(seq uint64, text string) {
@@ -115,7 +115,7 @@ func TestWorkerPlaysTheAgents(t *testing.T) {
 func TestWorkerEndsWithItsLink(t *testing.T) {
 	w := &wire{toWorker: make(chan []byte), fromWorker: make(chan []byte, 1), done: make(chan struct{})}
 	ended := make(chan error, 1)
-	go func() { ended <- NewWorker(w).Run(t.Context()) }()
+	go func() { ended <- NewWorker(w, "bench").Run(t.Context()) }()
 	w.toWorker <- protocol.NewFrame(protocol.FrameError, protocol.LinkError{Code: protocol.LinkHole})
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), protocol.LinkHole) {
 		t.Errorf("got %v", err)

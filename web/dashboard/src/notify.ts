@@ -13,6 +13,12 @@ export async function askPermission(): Promise<void> {
   if (supported) permission.value = await Notification.requestPermission();
 }
 
+/**
+ * Sessions whose stream is live on this page and tells of each approval itself,
+ * by what is asked. The list, which knows numbers only, is silent about them.
+ */
+export const followed = new Set<string>();
+
 /** One for each session at a time: the next replaces it. */
 export function notifyApproval(sessionId: string, session: string, question: string): void {
   if (permission.peek() !== "granted" || !document.hidden) return;

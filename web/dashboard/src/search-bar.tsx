@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
+import { showMatch } from "./found.js";
 import { maxMatches, search, type Match } from "./search.js";
 import type { SessionModel } from "./session-model.js";
 
@@ -31,14 +32,7 @@ export function SearchBar({ model, onClose }: { model: SessionModel; onClose: ()
   useEffect(() => {
     if (!match) return highlight(undefined);
     model.revealed.value = match.index;
-    // Its chunk is drawn with the next frame, and a fold that hides it opens after that.
-    let frame = requestAnimationFrame(() => {
-      frame = requestAnimationFrame(() => {
-        const folded = showItem(match);
-        if (folded) frame = requestAnimationFrame(() => showItem(match));
-      });
-    });
-    return () => cancelAnimationFrame(frame);
+    return showMatch(match, wanted, highlight);
   }, [match?.item, match?.nth, wanted]);
 
   const step = (by: number) => {
@@ -85,40 +79,6 @@ export function SearchBar({ model, onClose }: { model: SessionModel; onClose: ()
       </button>
     </form>
   );
-
-  /** Brings a match into sight. True: it was in a fold, which has been opened. */
-  function showItem({ item, nth }: Match): boolean {
-    const element = document.querySelector(`[data-item="${item.key}"]`);
-    if (!element) return false;
-    const closed = element.querySelector("details:not([open])");
-    const ranges = rangesOf(element, wanted);
-    if (closed && ranges.length <= nth) {
-      (closed as HTMLDetailsElement).open = true;
-      element.scrollIntoView({ block: "center" });
-      return true;
-    }
-    const range = ranges[Math.min(nth, ranges.length - 1)];
-    highlight(range);
-    (range?.startContainer.parentElement ?? element).scrollIntoView({ block: "center" });
-    return false;
-  }
-}
-
-/** Where `wanted` stands in what is drawn. Text that is broken up by markup is found only within one piece. */
-function rangesOf(element: Element, wanted: string): Range[] {
-  const needle = wanted.toLowerCase();
-  const ranges: Range[] = [];
-  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const haystack = node.textContent!.toLowerCase();
-    for (let at = haystack.indexOf(needle); at >= 0; at = haystack.indexOf(needle, at + needle.length)) {
-      const range = document.createRange();
-      range.setStart(node, at);
-      range.setEnd(node, Math.min(at + needle.length, node.textContent!.length));
-      ranges.push(range);
-    }
-  }
-  return ranges;
 }
 
 /** Marks the match without touching the page's elements, where the browser can (Firefox since 140). */

@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import type { Session, SessionList as Page } from "@sessionhub/client";
 import { ago, errorText, sessionName, statusLabels } from "./format.js";
 import { asUser } from "./hub.js";
-import { notifyApproval, permission } from "./notify.js";
+import { followed, notifyApproval, permission } from "./notify.js";
 import { sessionHref } from "./route.js";
 
 const refreshMs = 4_000;
@@ -99,7 +99,7 @@ const knownPending = new Map<string, number>();
 function notifyNew(sessions: Session[]): void {
   for (const session of sessions) {
     const known = knownPending.get(session.sessionId);
-    if (known !== undefined && session.pendingApprovals > known) {
+    if (known !== undefined && session.pendingApprovals > known && !followed.has(session.sessionId)) {
       notifyApproval(session.sessionId, sessionName(session), "It waits for your approval.");
     }
     knownPending.set(session.sessionId, session.pendingApprovals);

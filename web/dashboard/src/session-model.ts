@@ -7,10 +7,11 @@ import {
   type Session,
   type SessionStream,
   type StreamState,
+  type ToolApprovalData,
 } from "@sessionhub/client";
 import { errorText, sessionName } from "./format.js";
 import { api, asUser, baseUrl, forgetToken, freshToken, hasKey, sharedToken, tokenFor, transport } from "./hub.js";
-import { notifyApproval } from "./notify.js";
+import { followed, notifyApproval } from "./notify.js";
 import { Transcript } from "./transcript.js";
 
 /** A message that is on its way, or was refused. */
@@ -49,6 +50,8 @@ export class SessionModel {
   #frame = 0;
   #marks: GapData[] = [];
   #disposed = false;
+  /** The approvals that were notified of, or seen. */
+  readonly #told = new Set<string>();
 
   readonly #visibility = () => {
     // A frame that was asked for in sight does not come out of it.
@@ -66,6 +69,7 @@ export class SessionModel {
 
   dispose(): void {
     this.#disposed = true;
+    this.#follow(false);
     document.removeEventListener("visibilitychange", this.#visibility);
     clearTimeout(this.#timer);
     cancelAnimationFrame(this.#frame);
@@ -180,10 +184,7 @@ export class SessionModel {
       onEvent: (event) => {
         transcript.apply(event);
         if (event.type === "message") this.discard(event.data.messageId);
-        if (event.type === "tool_approval" && stream.state.phase === "live" && !this.readOnly) {
-          const session = this.session.peek();
-          notifyApproval(this.sessionId, session ? sessionName(session) : "A session", event.data.title);
-        }
+        if (event.type === "tool_approval" && stream.state.phase === "live") this.#tell([event.data]);
         this.#schedule();
       },
       onControl: (frame) => {
@@ -194,7 +195,11 @@ export class SessionModel {
       },
       onState: (state) => {
         // Who says that the page is live has to show what came before.
-        if (state.phase === "live") transcript.flush();
+        if (state.phase === "live") {
+          transcript.flush();
+          this.#tell(transcript.pending.peek().map(({ request }) => request));
+        }
+        this.#follow(state.phase === "live");
         if (this.#stream === stream) {
           this.connection.value = state;
           this.transport.value = stream.transport;
@@ -212,6 +217,22 @@ export class SessionModel {
     this.#stream = stream;
     this.transport.value = stream.transport;
     this.connection.value = stream.state;
+  }
+
+  /** Notifies of approvals that were not told yet: as they come, and after a break of those that came meanwhile. */
+  #tell(requests: readonly ToolApprovalData[]): void {
+    if (this.readOnly) return;
+    const session = this.session.peek();
+    for (const { interactionId, title } of requests) {
+      if (this.#told.has(interactionId)) continue;
+      this.#told.add(interactionId);
+      notifyApproval(this.sessionId, session ? sessionName(session) : "A session", title);
+    }
+  }
+
+  #follow(live: boolean): void {
+    if (live && !this.readOnly && !this.#disposed) followed.add(this.sessionId);
+    else followed.delete(this.sessionId);
   }
 
   /**

@@ -14,7 +14,7 @@ var bodies = []any{
 	protocol.AgentOptions{}, protocol.CreateRequest{}, protocol.Connections{}, protocol.Session{}, protocol.CreateResponse{},
 	protocol.SessionList{}, protocol.History{}, protocol.MessageRequest{}, protocol.MessageResponse{}, protocol.ApproveRequest{},
 	protocol.ApproveResponse{}, protocol.Approvals{}, protocol.CancelRequest{}, protocol.Empty{}, protocol.TokenRequest{},
-	protocol.TokenResponse{}, protocol.TicketResponse{}, protocol.Provider{}, protocol.Providers{}, protocol.Problem{},
+	protocol.TokenResponse{}, protocol.TicketResponse{}, protocol.Provider{}, protocol.Providers{}, protocol.Stats{}, protocol.DeliveryBucket{}, protocol.Problem{},
 	protocol.Event{}, protocol.StatusData{}, protocol.MessageData{}, protocol.OutputData{}, protocol.ToolCallData{},
 	protocol.PlanEntry{}, protocol.PlanData{}, protocol.ApprovalOption{}, protocol.ToolApprovalData{}, protocol.ApprovalResolvedData{},
 	protocol.AgentUpdateData{}, protocol.TurnError{}, protocol.CompleteData{}, protocol.ClosedData{},

@@ -25,6 +25,7 @@ import (
 
 // Config is what a Server needs.
 type Config struct {
+	Node    string // its name
 	Hub     *hub.Hub
 	Signer  *auth.Signer
 	Keys    func() auth.Keys // those that count now
@@ -114,6 +115,7 @@ func (s *Server) routes() error {
 	api.Get("/openapi.yaml", s.openAPI)
 	api.Get("/asyncapi.yaml", s.asyncAPI)
 	api.Get("/providers", s.listProviders)
+	api.Get("/stats", s.stats)
 	api.Post("/sessions", s.createSession)
 	api.Get("/sessions", s.listSessions)
 	one := api.Group("/sessions/:id")

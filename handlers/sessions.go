@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -26,6 +27,17 @@ func (s *Server) listProviders(c *fiber.Ctx) error {
 		return err
 	}
 	return send(c, fiber.StatusOK, protocol.Providers{Providers: providers})
+}
+
+func (s *Server) stats(c *fiber.Ctx) error {
+	if _, err := s.keyOnly(c); err != nil {
+		return err
+	}
+	answer := protocol.Stats{Node: s.cfg.Node, StartedAt: s.cfg.Metrics.Started().UTC().Truncate(time.Millisecond)}
+	for _, b := range s.cfg.Metrics.Deliveries() {
+		answer.Delivery = append(answer.Delivery, protocol.DeliveryBucket{UpToMicros: uint64(b.UpTo.Microseconds()), Count: b.Count})
+	}
+	return send(c, fiber.StatusOK, answer)
 }
 
 func (s *Server) createSession(c *fiber.Ctx) error {

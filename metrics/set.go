@@ -21,7 +21,7 @@ const namespace = "sessionhub"
 // Buckets in seconds. A delivery takes tens of microseconds; one that takes
 // seconds waited for a slow reader.
 var (
-	fastBuckets  = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	fastBuckets  = [...]float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 	turnBuckets  = []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
 	humanBuckets = []float64{1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600}
 	lifeBuckets  = []float64{.1, 1, 10, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600}
@@ -47,6 +47,9 @@ type Set struct {
 
 	streams  [transports]stream
 	delivery prometheus.Observer
+
+	started    time.Time
+	deliveries deliveryCounts
 
 	resumed, gapped prometheus.Counter
 
@@ -79,14 +82,16 @@ type stream struct {
 func New(reg prometheus.Registerer, build Build, providers []string) *Set {
 	f := factory{promauto.With(reg)}
 	s := &Set{
-		AppendSeconds: f.histogram("append_seconds", "Time the store took to append a batch.", fastBuckets).WithLabelValues(),
-		RelaySeconds:  f.histogram("relay_seconds", "Time from an event's append to its arrival on another node that has a subscriber.", fastBuckets).WithLabelValues(),
+		started: time.Now(),
+
+		AppendSeconds: f.histogram("append_seconds", "Time the store took to append a batch.", fastBuckets[:]).WithLabelValues(),
+		RelaySeconds:  f.histogram("relay_seconds", "Time from an event's append to its arrival on another node that has a subscriber.", fastBuckets[:]).WithLabelValues(),
 		ApprovalWait:  f.histogram("approval_wait_seconds", "Time from a question for approval to its answer, cancellation or expiry.", humanBuckets).WithLabelValues(),
 		SlowClosed:    f.counter("slow_subscribers_closed_total", "Subscribers that were closed because they took nothing for too long.").WithLabelValues(),
 		WorkerLost:    f.counter("worker_lost_total", "Workers that were gone for longer than their lease.").WithLabelValues(),
 		StoreUp:       f.gauge("store_up", "1 while the store answers this node.").WithLabelValues(),
 		Draining:      f.gauge("draining", "1 while this node drains.").WithLabelValues(),
-		delivery:      f.histogram("delivery_seconds", "Time from an event's arrival on this node to its write to a live subscriber's socket.", fastBuckets).WithLabelValues(),
+		delivery:      f.histogram("delivery_seconds", "Time from an event's arrival on this node to its write to a live subscriber's socket.", fastBuckets[:]).WithLabelValues(),
 
 		created:     map[string]prometheus.Counter{},
 		turns:       map[string]map[string]prometheus.Counter{},
@@ -194,7 +199,9 @@ func (s *Set) Delivered(t Transport, events uint64, bytes int, arrived int64) {
 	s.streams[t].events.Add(float64(events))
 	if arrived != 0 {
 		// The clock can be set back: a delay is never less than nothing.
-		s.delivery.Observe(max(0, time.Duration(time.Now().UnixNano()-arrived)).Seconds())
+		seconds := max(0, time.Duration(time.Now().UnixNano()-arrived)).Seconds()
+		s.delivery.Observe(seconds)
+		s.deliveries.observe(seconds)
 	}
 }
 

@@ -150,6 +150,23 @@ type Providers struct {
 	Providers []Provider `json:"providers"`
 }
 
+// Stats answers GET /api/stats: what one node has counted since it started. The
+// counts only grow, so two answers of one node (same node, same startedAt) tell
+// what happened between them.
+type Stats struct {
+	Node      string           `json:"node"`
+	StartedAt time.Time        `json:"startedAt"`
+	Delivery  []DeliveryBucket `json:"delivery"`
+}
+
+// DeliveryBucket counts writes of events to live subscribers that came longer
+// after the events' arrival on the node than the bucket before says, and at most
+// UpToMicros. The last bucket has no bound.
+type DeliveryBucket struct {
+	UpToMicros uint64 `json:"upToMicros,omitempty"`
+	Count      uint64 `json:"count"`
+}
+
 // Problem is an error answer (RFC 9457, application/problem+json). Outcome and
 // OptionID tell who won when Code is CodeApprovalResolved.
 type Problem struct {

@@ -81,6 +81,7 @@ func goldenBodies() []golden {
 		{name: "api_token_response", value: TokenResponse{Token: "t", ExpiresAt: at, Scope: "read"}},
 		{name: "api_ticket_response", value: TicketResponse{Ticket: "t", ExpiresAt: at}},
 		{name: "ack_auth", value: AuthResponse{ExpiresAt: at, Scope: "read"}},
+		{name: "api_stats", value: Stats{Node: "n1", StartedAt: at, Delivery: []DeliveryBucket{{UpToMicros: 50, Count: 7}, {Count: 1}}}},
 		{name: "api_providers", value: Providers{Providers: []Provider{{Name: "demo", Available: true, Workers: 2}}}},
 		{name: "api_problem", value: Problem{
 			Type: "about:blank", Title: "Conflict", Status: 409, Detail: "late", Code: CodeApprovalResolved, Outcome: OutcomeSelected, OptionID: "o1",

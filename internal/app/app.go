@@ -126,7 +126,8 @@ func (n *Node) newHub(providers []string, set *metrics.Set) *hub.Hub {
 
 func (n *Node) newServer(p parts, set *metrics.Set) (*handlers.Server, error) {
 	return handlers.New(handlers.Config{
-		Hub: n.hub, Signer: p.signer, Keys: n.keys.Keys, WorkerKeys: n.keys.WorkerKeys, Origins: p.origins, Proxies: p.proxies,
+		Node: n.name, Hub: n.hub, Signer: p.signer, Keys: n.keys.Keys, WorkerKeys: n.keys.WorkerKeys,
+		Origins: p.origins, Proxies: p.proxies,
 		Local: n.cfg.LocalMode(), Anonymous: n.cfg.Anonymous(),
 		PublicURL: n.cfg.PublicURL, MaxMessageBytes: n.cfg.MaxMessageBytes, MaxEventBytes: n.cfg.MaxEventBytes,
 		Dashboard: web.Dist(), Metrics: set, Log: n.log,

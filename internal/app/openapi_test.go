@@ -131,6 +131,7 @@ func TestSessionIsAsDocumented(t *testing.T) {
 		r.do(exchange{method: "GET", path: path, status: 200})
 	}
 	r.do(exchange{method: "GET", path: "/api/providers", header: service, status: 200})
+	r.do(exchange{method: "GET", path: "/api/stats", header: service, status: 200})
 
 	// Creating.
 	create := exchange{method: "POST", path: "/api/sessions", header: append(service, "Idempotency-Key", "one"), status: 201,

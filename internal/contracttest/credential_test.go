@@ -113,6 +113,7 @@ func TestKeysOpenWhatIsTheirs(t *testing.T) {
 	n := serveEnv(t, []string{"SESSIONHUB_API_KEY=client-key-1", "SESSIONHUB_WORKER_KEY=worker-key-1"})
 	n.refused(401, protocol.CodeUnauthorized, "POST", "/api/sessions", `{}`)
 	n.refused(401, protocol.CodeUnauthorized, "GET", "/api/providers", "")
+	n.refused(401, protocol.CodeUnauthorized, "GET", "/api/stats", "")
 	for _, key := range []string{"worker-key-1", "client-key-", "client-key-12", strings.Repeat("k", 5000)} {
 		n.refused(401, protocol.CodeUnauthorized, "GET", "/api/sessions", "", "X-API-Key", key)
 		n.refused(401, protocol.CodeUnauthorized, "GET", "/api/sessions", "", "Authorization", "Bearer "+key)
@@ -122,6 +123,7 @@ func TestKeysOpenWhatIsTheirs(t *testing.T) {
 	if s.Session.UserID != "service" || ann.Session.UserID != "ann" {
 		t.Errorf("users %q and %q", s.Session.UserID, ann.Session.UserID)
 	}
+	n.refused(403, protocol.CodeForbidden, "GET", "/api/stats", "", "Authorization", "Bearer "+s.Token)
 	// An API key has all scopes on every route of its sessions.
 	for _, c := range [][3]string{
 		{"GET", "", ""}, {"GET", "/history", ""}, {"GET", "/approvals", ""}, {"POST", "/messages", `{"content":"x"}`}, {"POST", "/cancel", `{}`},

@@ -418,3 +418,41 @@ func TestDraining(t *testing.T) {
 		t.Error("it does not end")
 	}
 }
+
+// GET /api/stats: what a live subscriber is given is counted, once, by how long
+// it took; a replay is not.
+func TestStats(t *testing.T) {
+	n := serve(t)
+	count := func() (total uint64, node string) {
+		s := ok[protocol.Stats](n, 200, "GET", "/api/stats", "")
+		last := uint64(0)
+		for i, b := range s.Delivery {
+			if bounded := i < len(s.Delivery)-1; bounded != (b.UpToMicros > last) || !bounded && b.UpToMicros != 0 {
+				t.Errorf("bucket %d is up to %d µs, after %d", i, b.UpToMicros, last)
+			}
+			last = b.UpToMicros
+			total += b.Count
+		}
+		if since := time.Since(s.StartedAt); since < 0 || since > time.Minute {
+			t.Errorf("it says that it started %v ago", since)
+		}
+		return total, s.Node
+	}
+	if total, node := count(); total != 0 || node == "" {
+		t.Errorf("at first: %d deliveries by %q", total, node)
+	}
+	s := n.create(`{}`)
+	s.turn(s.ws(""), "hello")
+	var total uint64
+	within(t, 5*time.Second, "the deliveries are counted", func() bool {
+		total, _ = count()
+		return total > 0
+	})
+	if first := ok[protocol.History](n, 200, "GET", s.path+"/history", "", s.bearer()...); total > uint64(len(first.Events)) {
+		t.Errorf("%d deliveries of %d events", total, len(first.Events))
+	}
+	s.ws("?after=0").until("caught_up")
+	if again, _ := count(); again != total {
+		t.Errorf("the replay was counted: %d, then %d", total, again)
+	}
+}

@@ -242,6 +242,7 @@ test("the operations page shows connections by transport, events, sessions by st
   await say(page, "/stream 5000 20 80");
   await shows("Events", /Events ([1-9]\d)/);
   await shows("Sessions at work", /Working 1/);
+  await shows("Delivery, p99", /At most [\d.]+ ms/);
   assert.equal(await other.getByTestId("workers").locator('[data-name="demo"] td').textContent(), "1");
   await page.getByTestId("stop").click();
   await turnEnds(page);

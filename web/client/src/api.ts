@@ -42,6 +42,13 @@ export interface Provider {
   workers: number;
 }
 
+/** What a node has counted since `startedAt`. The last bucket has no bound. */
+export interface Stats {
+  node: string;
+  startedAt: string;
+  delivery: { upToMicros?: number; count: number }[];
+}
+
 export interface History {
   events: SessionEvent[];
   first: number;
@@ -162,6 +169,10 @@ export class HubApi {
   async providers(options: CallOptions = {}): Promise<Provider[]> {
     const body = await this.#call<{ providers: Provider[] }>("GET", "providers", options);
     return body.providers;
+  }
+
+  stats(options: CallOptions = {}): Promise<Stats> {
+    return this.#call("GET", "stats", options);
   }
 
   /**

@@ -2,7 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Session } from "@sessionhub/client";
 import { errorText, statusLabels } from "./format.js";
 import { asUser } from "./hub.js";
-import { linePoints, niceTop, Sampler, statuses, type Sample } from "./operations.js";
+import { linePath, niceTop, Sampler, statuses, type Sample } from "./operations.js";
 
 const readMs = 2_000;
 /** Five minutes. */
@@ -27,10 +27,10 @@ export function OperationsPage() {
       if (!document.hidden) {
         try {
           const began = performance.now();
-          const providers = await asUser((hub) => hub.providers({ signal: abort.signal }));
+          const [providers, stats] = await asUser((hub) => Promise.all([hub.providers({ signal: abort.signal }), hub.stats({ signal: abort.signal })]));
           const answerMs = performance.now() - began;
           const { sessions, whole } = await readSessions(abort.signal);
-          const sample = sampler.sample(Date.now(), answerMs, sessions, providers);
+          const sample = sampler.sample(Date.now(), answerMs, sessions, providers, stats);
           setSamples((before) => [...before, sample].slice(-samplesKept));
           setPartial(!whole);
           setProblem("");
@@ -56,7 +56,8 @@ export function OperationsPage() {
         </a>
         <h1>Operations</h1>
         <p class="muted">
-          What this key may see, every 2 s. Delivery times and the rest of the node are in <code>/metrics</code> on its admin address.
+          What this key may see of the hub, every 2 s. Delivery is that of one node{now ? <>, <code>{now.node}</code></> : ""}; the rest of it is in{" "}
+          <code>/metrics</code> on its admin address.
         </p>
       </header>
       {problem && (
@@ -79,6 +80,7 @@ export function OperationsPage() {
                 ["Queued", (sample) => sample.byStatus.queued],
               ]}
             />
+            <Plot title="Delivery, p99" unit=" ms" samples={samples} lines={[["At most", (sample) => sample.deliveryP99Ms]]} />
             <Plot title="Answer time of the API" unit=" ms" samples={samples} lines={[["Answer", (sample) => sample.answerMs]]} />
           </div>
           <div class="tables">
@@ -111,10 +113,10 @@ function Plot(props: { title: string; unit?: string; samples: readonly Sample[];
   const { title, unit = "", samples, lines } = props;
   const series = lines.map(([name, value]) => ({ name, values: samples.map(value) }));
   // Some room above, so that a line is not taken for the frame.
-  const top = niceTop(1.1 * Math.max(...series.flatMap(({ values }) => values)));
+  const top = niceTop(1.1 * Math.max(0, ...series.flatMap(({ values }) => values.filter((value) => !Number.isNaN(value)))));
   const shown = Math.max(samplesAtFirst, samples.length);
   const seconds = ((shown - 1) * readMs) / 1000;
-  const said = series.map(({ name, values }) => `${name} ${rounded(values.at(-1)!)}${unit}`).join(", ");
+  const said = series.map(({ name, values }) => `${name} ${shownNow(values.at(-1)!, unit)}`).join(", ");
   return (
     <figure class="plot" data-testid="plot" data-title={title}>
       <figcaption>
@@ -123,10 +125,7 @@ function Plot(props: { title: string; unit?: string; samples: readonly Sample[];
           {series.map(({ name, values }, index) => (
             <span key={name} class={`line-${index}`}>
               {lines.length > 1 && <span class="plot-name">{name} </span>}
-              <strong>
-                {rounded(values.at(-1)!)}
-                {unit}
-              </strong>
+              <strong>{shownNow(values.at(-1)!, unit)}</strong>
             </span>
           ))}
         </span>
@@ -139,7 +138,7 @@ function Plot(props: { title: string; unit?: string; samples: readonly Sample[];
         <svg viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" role="img" aria-label={`${title}: ${said}`}>
           <path class="plot-grid" d={`M0 0.5H${width}M0 ${height / 2}H${width}M0 ${height - 0.5}H${width}`} />
           {series.map(({ name, values }, index) => (
-            <polyline key={name} class={`line-${index}`} points={linePoints(values, shown, top, width, height - 2)} />
+            <path key={name} class={`plot-line line-${index}`} d={linePath(values, shown, top, width, height - 2)} />
           ))}
         </svg>
       </div>
@@ -151,7 +150,12 @@ function Plot(props: { title: string; unit?: string; samples: readonly Sample[];
   );
 }
 
+function shownNow(value: number, unit: string): string {
+  return Number.isNaN(value) ? "none" : rounded(value) + unit;
+}
+
 function rounded(value: number): string {
+  if (value < 1) return String(Number(value.toPrecision(2)));
   return value < 10 && value % 1 !== 0 ? value.toFixed(1) : String(Math.round(value));
 }
 

@@ -1,4 +1,4 @@
-import type { Provider, Session, SessionStatus } from "@sessionhub/client";
+import type { Provider, Session, SessionStatus, Stats } from "@sessionhub/client";
 
 /** What the hub did between two readings, and how it stood at the second. */
 export interface Sample {
@@ -10,6 +10,13 @@ export interface Sample {
   byStatus: Record<SessionStatus, number>;
   pendingApprovals: number;
   workers: Record<string, number>;
+  /** The node that answered for the delivery times. */
+  node: string;
+  /**
+   * 99 of 100 deliveries since the reading before took at most this: the bound of
+   * a bucket, milliseconds. NaN: there were none, or another process answered then.
+   */
+  deliveryP99Ms: number;
   /** How long the hub took to answer. Milliseconds. */
   answerMs: number;
 }
@@ -19,6 +26,7 @@ export const statuses: SessionStatus[] = ["running", "requires_action", "startin
 interface Reading {
   time: number;
   lastSeqs: Map<string, number>;
+  stats: Stats;
 }
 
 /**
@@ -29,10 +37,10 @@ interface Reading {
 export class Sampler {
   #last: Reading | undefined;
 
-  sample(time: number, answerMs: number, sessions: readonly Session[], providers: readonly Provider[]): Sample {
+  sample(time: number, answerMs: number, sessions: readonly Session[], providers: readonly Provider[], stats: Stats): Sample {
     const last = this.#last;
     const lastSeqs = new Map(sessions.map((session) => [session.sessionId, session.lastSeq]));
-    this.#last = { time, lastSeqs };
+    this.#last = { time, lastSeqs, stats };
 
     const byStatus = Object.fromEntries(statuses.map((status) => [status, 0])) as Record<SessionStatus, number>;
     let websocket = 0;
@@ -51,6 +59,8 @@ export class Sampler {
     return {
       time,
       answerMs,
+      node: stats.node,
+      deliveryP99Ms: deliveryP99Ms(last?.stats, stats),
       websocket,
       sse,
       pendingApprovals,
@@ -61,11 +71,29 @@ export class Sampler {
   }
 }
 
-/** The points of a line in a box, for SVG. `top` is the value at its upper edge. */
-export function linePoints(values: readonly number[], length: number, top: number, width: number, height: number): string {
+function deliveryP99Ms(before: Stats | undefined, now: Stats): number {
+  if (before?.node !== now.node || before.startedAt !== now.startedAt) return NaN;
+  const counts = now.delivery.map(({ count }, index) => count - (before.delivery[index]?.count ?? 0));
+  const wanted = 0.99 * counts.reduce((sum, count) => sum + count, 0);
+  if (wanted <= 0) return NaN;
+  let seen = 0;
+  const at = counts.findIndex((count) => (seen += count) >= wanted);
+  // Slower than all bounds: the last of them is all that is known.
+  return (now.delivery[at]?.upToMicros ?? now.delivery.at(-2)?.upToMicros ?? NaN) / 1000;
+}
+
+/** The line through values in a box, as an SVG path, with a break where there is none (NaN). `top` is the value at its upper edge. */
+export function linePath(values: readonly number[], length: number, top: number, width: number, height: number): string {
   const step = width / Math.max(1, length - 1);
   const first = length - values.length;
-  return values.map((value, index) => `${((first + index) * step).toFixed(1)},${(height - (height * value) / top).toFixed(1)}`).join(" ");
+  let path = "";
+  for (const [index, value] of values.entries()) {
+    if (Number.isNaN(value)) continue;
+    const point = `${((first + index) * step).toFixed(1)},${(height - (height * value) / top).toFixed(1)}`;
+    // One alone is a dot: a line to itself.
+    path += index > 0 && !Number.isNaN(values[index - 1]) ? `L${point}` : `M${point}L${point}`;
+  }
+  return path;
 }
 
 /** A round number that is not below the greatest value. */

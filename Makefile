@@ -139,8 +139,10 @@ test-web: web/node_modules/.package-lock.json ## unit tests of the dashboard and
 
 .PHONY: test-browser
 test-browser: build provision ## the dashboard in a real browser
-	chromium="$$(scripts/need.sh chromium)"; \
-	CHROMIUM="$$chromium" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" scripts/test-browser.sh
+	go build -o bin/fakemodel ./internal/fakemodel/fakemodel
+	chromium="$$(scripts/need.sh chromium)"; codex="$$(scripts/need.sh codex)"; claude="$$(scripts/need.sh claude)"; \
+	CHROMIUM="$$chromium" SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_CLAUDE_ACP="$$claude" \
+	SESSIONHUB_TEST_FAKEMODEL="$(CURDIR)/bin/fakemodel" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" scripts/test-browser.sh
 
 .PHONY: bench
 bench: ## benchmarks of the hot paths (PACKAGES=./hub/... BENCH=Append)

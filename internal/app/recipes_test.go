@@ -33,7 +33,7 @@ func recipes(t *testing.T) map[string]string {
 	for _, m := range regexp.MustCompile("(?ms)^<!-- test: (\\w+) -->\n```\\w+\n(.*?)^```$").FindAllStringSubmatch(string(raw), -1) {
 		all[m[1]] = m[2]
 	}
-	if blocks := regexp.MustCompile("(?m)^```(sh|js|html|go)$").FindAllString(string(raw), -1); len(blocks) != len(all) {
+	if blocks := regexp.MustCompile("(?m)^```(sh|js|json|html|go)$").FindAllString(string(raw), -1); len(blocks) != len(all) {
 		t.Errorf("%d programs, and %d that are tested", len(blocks), len(all))
 	}
 	return all

@@ -36,6 +36,7 @@ FUZZTIME_TEST ?= 30s
 FUZZ_TEST := FuzzCommand FuzzParseCursor FuzzVerify FuzzTicket FuzzSSE FuzzParseKeys
 # make soak; the short form in make test has a duration of its own.
 SOAK ?= 5m
+SOAK_CLIENTS ?= 3000
 
 STATICCHECK := go tool -modfile=internal/tools/go.mod staticcheck
 
@@ -153,16 +154,22 @@ bench-cluster: build ## 100,000 connections over six nodes and a Valkey for 10 m
 	@valkey="$$(scripts/need.sh valkey)"; exec $(BIN) bench --mode cluster --valkey "$$valkey" $(BENCH_FLAGS)
 
 .PHONY: soak
-soak: build ## one node, then a cluster, broken at random for SOAK (5m) each; SOAK_SEED repeats a run's choices
+soak: build ## one node, a cluster, one under Sentinels, broken at random for SOAK (5m) each; SOAK_SEED repeats a run's choices
 	codex="$$(scripts/need.sh codex)"; valkey="$$(scripts/need.sh valkey)"; \
 	SOAK=$(SOAK) SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
-		go test -count 1 -timeout 24h -v -run 'TestSoak(Cluster)?$$' ./internal/soak
+		go test -count 1 -timeout 24h -v -run 'TestSoak(Cluster|Sentinel)?$$' ./internal/soak
 
 .PHONY: soak-cluster
-soak-cluster: build ## of these the cluster alone
+soak-cluster: build ## of these the clusters alone
 	valkey="$$(scripts/need.sh valkey)"; \
 	SOAK=$(SOAK) SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
-		go test -count 1 -timeout 24h -v -run 'TestSoakCluster$$' ./internal/soak
+		go test -count 1 -timeout 24h -v -run 'TestSoak(Cluster|Sentinel)$$' ./internal/soak
+
+.PHONY: soak-restart
+soak-restart: build ## three nodes restarted one by one under SOAK_CLIENTS (3000) clients; prints who came back when
+	valkey="$$(scripts/need.sh valkey)"; \
+	SOAK_CLIENTS=$(SOAK_CLIENTS) SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
+		go test -count 1 -timeout 1h -v -run 'TestRollingRestart$$' ./internal/soak
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (2m)

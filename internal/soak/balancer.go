@@ -27,6 +27,9 @@ type balancer struct {
 // balancerDial bounds the attempt at one node, after which the next has its turn.
 const balancerDial = time.Second
 
+// balancerBuffer is what each direction of a connection holds.
+const balancerBuffer = 4 << 10
+
 func newBalancer(nodes func() []string) (*balancer, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -77,7 +80,9 @@ func (b *balancer) serve(client net.Conn) {
 	defer b.forget(node)
 	var both sync.WaitGroup
 	pass := func(to, from net.Conn) {
-		_, err := io.Copy(to, from)
+		// Bare, or the copy goes through a pipe: four more open files for each
+		// connection, of which there may be thousands.
+		_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, balancerBuffer))
 		if half, ok := to.(*net.TCPConn); err == nil && ok && half.CloseWrite() == nil {
 			return // an end in good order; the other direction may go on
 		}

@@ -14,6 +14,11 @@ import (
 func restarted(lines ...string) *Record {
 	r := NewRecord("r")
 	r.restarts = true
+	r.feed(lines...)
+	return r
+}
+
+func (r *Record) feed(lines ...string) {
 	for _, line := range lines {
 		words := strings.Split(line, " ")
 		e := protocol.Event{}
@@ -40,7 +45,6 @@ func restarted(lines ...string) *Record {
 		e.Data = protocol.Marshal(data)
 		r.FrameWithID(protocol.Marshal(e), id)
 	}
-	return r
 }
 
 func TestGapOfARestart(t *testing.T) {
@@ -62,6 +66,38 @@ func TestGapOfARestart(t *testing.T) {
 		r := restarted(strings.Split(c.lines, "|")...)
 		if r.Cursor() != c.cursor || r.Gaps() != c.gaps || (len(r.Findings()) > 0) != c.found {
 			t.Errorf("%s: cursor %s, %d gaps, findings %v", name, r.Cursor(), r.Gaps(), r.Findings())
+		}
+	}
+}
+
+// A store that loses its end: a gap takes back what was seen of it.
+func TestGapOfALoss(t *testing.T) {
+	for name, c := range map[string]struct {
+		lines, others string // what the record and another client of the session see
+		cursor        string
+		status        protocol.Status
+		found         bool
+	}{
+		"others in their place":   {"connected a|1 x|2 y|3 z|connected b|gap 2 3 b|2 v|3 w|caught_up 3", "", "b-3", "w", false},
+		"nothing in their place":  {"connected a|1 x|2 y|connected a|gap 2 2 a", "", "a-1", "x", false},
+		"kept all the same":       {"connected a|1 x|2 y|connected b|gap 2 2 b|2 y", "", "b-2", "y", true},
+		"from the beginning":      {"connected a|1 x|2 y|connected b|gap 1 2 b|1 x", "", "b-1", "x", false},
+		"twice under one number":  {"connected a|1 x|2 y", "connected a|1 x|2 z", "a-2", "y", true},
+		"another one, and epoch":  {"connected a|1 x|2 y", "connected b|1 x|2 z", "a-2", "y", false},
+		"lost twice, in one gap":  {"connected a|1 x|2 y|connected b|gap 2 2 b|2 z|3 w|connected c|gap 2 3 c|2 v", "", "c-2", "v", false},
+		"a number twice, by gaps": {"connected a|1 x|2 y|connected a|gap 2 2 a|2 z", "", "a-2", "z", true},
+	} {
+		seen := &ledger{}
+		other := NewRecord("other")
+		other.ledger = seen
+		r := NewRecord("r")
+		r.restarts, r.ledger = true, seen
+		if c.others != "" {
+			other.feed(strings.Split(c.others, "|")...)
+		}
+		r.feed(strings.Split(c.lines, "|")...)
+		if r.Cursor() != c.cursor || r.Status() != c.status || (len(r.Findings()) > 0) != c.found {
+			t.Errorf("%s: cursor %s, status %s, findings %v", name, r.Cursor(), r.Status(), r.Findings())
 		}
 	}
 }

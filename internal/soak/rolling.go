@@ -95,7 +95,8 @@ type rolled struct {
 // Roll makes the sessions and their clients, restarts each node once, and wants
 // every client to have read everything at the end.
 func Roll(ctx context.Context, o RollOptions) (RollReport, error) {
-	r := &roll{o: o}
+	r := &roll{o: o, began: time.Now()}
+	report := RollReport{}
 	through := &client.Client{BaseURL: o.Cluster.Balanced(), APIKey: o.APIKey}
 	var sessions []*rolled
 	for i := range o.Sessions {
@@ -120,8 +121,9 @@ func Roll(ctx context.Context, o RollOptions) (RollReport, error) {
 			readers.Go(func() { r.read(reading, s, k, opening, sync.OnceFunc(there.Done)) })
 		}
 	}
-	if !waitFor(ctx, &there, 2*time.Minute) {
-		return RollReport{}, errors.New("the clients do not get their streams")
+	if !waitFor(ctx, &there, 5*time.Minute) {
+		r.finish(&report)
+		return report, errors.New("the clients do not get their streams")
 	}
 	o.Logf("%d clients are there", o.Clients)
 	talking, endTalking := context.WithCancel(ctx)
@@ -133,7 +135,6 @@ func Roll(ctx context.Context, o RollOptions) (RollReport, error) {
 	r.mu.Lock()
 	r.attempts, r.began = nil, time.Now()
 	r.mu.Unlock()
-	report := RollReport{}
 	for _, n := range o.Cluster.nodes {
 		sleep(ctx, o.Pause)
 		restart, err := r.restart(ctx, n)

@@ -161,5 +161,17 @@ func (l *link) finish(ctx context.Context, s *linkSession) error {
 	if message == 0 {
 		return nil
 	}
+	var snap Snapshot
+	err := l.persist(ctx, func() (err error) { snap, err = l.hub.store.Load(ctx, s.id); return err })
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if err == nil && snap.State.Running == message && snap.State.Assignment == s.assignment {
+		if _, open := snap.State.Turn(); open {
+			// All its events are here, and its complete is not: the store has lost it,
+			// or has given its number to another message.
+			return l.lostByStore(ctx, s)
+		}
+	}
 	return l.input(ctx, s.id, s.assignment, InDone{Message: message})
 }

@@ -425,6 +425,9 @@ func (l *link) flushSession(ctx context.Context, s *linkSession) error {
 		s.seen = protocol.Cursor{Epoch: snap.Epoch(), Seq: snap.Last}
 	}
 	if err == nil && snap.State.Running != 0 && snap.State.Running == finished {
+		if _, open := snap.State.Turn(); open { // another message has its number now
+			return l.lostByStore(ctx, s)
+		}
 		// The store has lost the done, and the worker has no reason to say it again.
 		return l.input(ctx, s.id, s.assignment, InDone{Message: finished})
 	}

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"sessionhub/metrics"
@@ -57,14 +58,12 @@ func (s *Subscriber) placeLocked(epoch string, snap Snapshot) {
 	s.cursor, s.target = from.after, min(s.target, snap.Last)
 }
 
-// newer reports whether a snapshot knows a later epoch than the tail's.
-func (t *tail) newerLocked(snap Snapshot) bool {
-	for _, e := range snap.Epochs[:len(snap.Epochs)-1] {
-		if e.Epoch == t.epoch {
-			return true
-		}
-	}
-	return false
+// elsewhere reports whether the tail is in an epoch that a snapshot does not know:
+// the snapshot is too old, or that epoch was lost.
+func (t *tail) elsewhere(snap Snapshot) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !slices.ContainsFunc(snap.Epochs, func(e EpochStart) bool { return e.Epoch == t.epoch })
 }
 
 // followLocked reads where a log that moved stands, with the lock let go

@@ -134,9 +134,12 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber
 			s.Release()
 		}
 	}()
-	// The watch is on: what was appended before it is seen by reading again.
-	if again, err := h.store.Load(ctx, s.id); err == nil {
-		snap = again
+	// The watch is on: what was appended before it is seen by reading again. The tail
+	// may meanwhile be in an epoch that the snapshot does not know yet.
+	for tries := 0; tries == 0 || tries < 3 && sub.tail.elsewhere(snap); tries++ {
+		if again, err := h.store.Load(ctx, s.id); err == nil {
+			snap = again
+		}
 	}
 	sub.begin(snap, s.from)
 	opened = true
@@ -155,7 +158,9 @@ func (s *Subscriber) begin(snap Snapshot, from start) {
 	h, t := s.tail.hub, s.tail
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.newerLocked(snap) {
+	if t.epoch != snap.Epoch() {
+		// Whatever the tail's epoch is, a newer one or one that was lost: this stream
+		// would be told of the one and read the events of the other.
 		t.adoptLocked(snap)
 	}
 	t.last = max(t.last, snap.Last)

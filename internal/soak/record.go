@@ -255,8 +255,11 @@ func (r *Record) voidLocked(g protocol.Gap) {
 	if r.void == nil {
 		r.void = make(map[uint64]uint64)
 	}
-	// A cursor of an epoch that was lost with everything in it has nothing in common
-	// with the log, as far as the log can know: it begins anew.
+	if g.FromSeq == 1 {
+		// A cursor of an epoch that was lost with everything in it has nothing in
+		// common with the log, as far as the log can know: it begins anew.
+		clear(r.void)
+	}
 	for seq := g.FromSeq; seq <= g.ToSeq && g.FromSeq > 1; seq++ {
 		r.void[seq] = r.sums[seq-1]
 	}

@@ -20,6 +20,7 @@ type hoarder struct {
 	clients []*client.Client
 	user    string
 	limit   int
+	loses   bool       // the store may lose what it has acknowledged
 	rng     *rand.Rand // owned by run, then by settle
 
 	mu       sync.Mutex
@@ -28,7 +29,7 @@ type hoarder struct {
 }
 
 func newHoarder(o Options) *hoarder {
-	h := &hoarder{user: "hoarder", limit: o.Limits.Sessions, rng: rand.New(rand.NewPCG(o.Seed, 1<<40))}
+	h := &hoarder{user: "hoarder", limit: o.Limits.Sessions, loses: o.StoreLoses, rng: rand.New(rand.NewPCG(o.Seed, 1<<40))}
 	for _, u := range o.URLs {
 		h.clients = append(h.clients, &client.Client{BaseURL: u, APIKey: o.APIKey})
 	}
@@ -71,6 +72,7 @@ func (h *hoarder) burst(ctx context.Context, n int) (given int) {
 			case err == nil:
 				given++
 				h.made++
+			case errors.As(err, &refused) && refused.Code == protocol.CodeNotFound && h.loses: // made, and lost at once
 			case errors.As(err, &refused) && !refused.Temporary():
 				h.findings = append(h.findings, fmt.Sprintf("a session was refused: %v", err))
 			}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/mattn/go-runewidth"
+
 	"sessionhub/protocol"
 )
 
@@ -147,7 +149,12 @@ func chosen(d protocol.ToolApprovalData, r rune) (protocol.ApprovalOption, bool)
 	return protocol.ApprovalOption{}, false
 }
 
-// choiceRows draws the options, as many in a row as there is room for.
+// maxNameColumns bounds what is shown of an option's name.
+const maxNameColumns = 400
+
+// choiceRows draws the options, as many in a row as there is room for. A long
+// name gets rows of its own: "don't ask again for commands that begin with ..."
+// says last what it would allow.
 func choiceRows(p painter, d protocol.ToolApprovalData, columns int) []string {
 	var rows []string
 	row, width := "", 0
@@ -158,8 +165,22 @@ func choiceRows(p painter, d protocol.ToolApprovalData, columns int) []string {
 				keys = append(keys, string(r))
 			}
 		}
-		label, name := "["+strings.Join(keys, "/")+"]", oneLine(c.option.Name, 40)
-		item := p.paint(bold|yellow, label) + " " + name + "   "
+		label, name := "["+strings.Join(keys, "/")+"]", oneLine(c.option.Name, maxNameColumns)
+		item := p.paint(bold|yellow, label) + " " + name
+		indent := len(label) + 1
+		if visible(item) > columns {
+			if row != "" {
+				rows = append(rows, row)
+				row, width = "", 0
+			}
+			lines := strings.Split(runewidth.Wrap(name, max(2, columns-indent)), "\n")
+			rows = append(rows, p.paint(bold|yellow, label)+" "+lines[0])
+			for _, l := range lines[1:] {
+				rows = append(rows, strings.Repeat(" ", indent)+l)
+			}
+			continue
+		}
+		item += "   "
 		if w := visible(item); width+w > columns && row != "" {
 			rows = append(rows, row)
 			row, width = item, w
@@ -167,5 +188,8 @@ func choiceRows(p painter, d protocol.ToolApprovalData, columns int) []string {
 			row, width = row+item, width+w
 		}
 	}
-	return append(rows, row)
+	if row != "" {
+		rows = append(rows, row)
+	}
+	return rows
 }

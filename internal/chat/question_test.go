@@ -65,3 +65,24 @@ func TestChoices(t *testing.T) {
 		t.Errorf("got %s", all)
 	}
 }
+
+// What an option would allow stands at the end of its name, as codex-acp words it.
+func TestLongOptionsAreShownWhole(t *testing.T) {
+	const name = "Yes, and don't ask again for commands that start with `git push --force-with-lease`"
+	d := protocol.ToolApprovalData{Options: []protocol.ApprovalOption{
+		{OptionID: "a", Name: "Yes", Kind: protocol.AllowOnce},
+		{OptionID: "b", Name: name, Kind: protocol.AllowAlways},
+		{OptionID: "c", Name: "No", Kind: protocol.RejectOnce},
+	}}
+	rows := choiceRows(painter{}, d, 40)
+	var all strings.Builder
+	for _, r := range rows {
+		if visible(r) > 40 {
+			t.Errorf("a row is wider than the terminal: %q", r)
+		}
+		all.WriteString(strings.TrimPrefix(r, "      "))
+	}
+	if !strings.Contains(all.String(), name) || !strings.Contains(all.String(), "Yes") || !strings.Contains(all.String(), "No") {
+		t.Errorf("the options read %q", rows)
+	}
+}

@@ -60,7 +60,7 @@ export function Block({ text }: { text: string }) {
 /** A tool's input or output: an object's fields by name, anything else as it is. */
 export function Value({ value }: { value: unknown }) {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return <Block text={asText(value)} />;
-  const fields = Object.entries(value);
+  const fields = Object.entries(value).sort(([a], [b]) => Number(isBookkeeping(a)) - Number(isBookkeeping(b)));
   if (fields.length === 0) return <p class="muted">Nothing.</p>;
   return (
     <dl class="fields">
@@ -75,6 +75,11 @@ export function Value({ value }: { value: unknown }) {
       })}
     </dl>
   );
+}
+
+/** An agent's own numbers (codex-acp: call_id, turn_id, started_at_ms). They come last: who has to judge a command looks for the command. */
+function isBookkeeping(name: string): boolean {
+  return /_(id|ms)$|Id$/.test(name);
 }
 
 /** Whether there is anything to show: a missing value and an empty object are nothing. */

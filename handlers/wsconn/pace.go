@@ -5,8 +5,8 @@ import "time"
 // What a client may send to a paced connection: so much at once, and then as fast as it is paid for with time. A frame
 // that ends a message, or that asks for an answer, costs the hub far more than a fragment does, whatever their size.
 const (
-	paceBurst    = 500 * time.Millisecond // that may be owed: 100 messages, or 2,500 fragments
-	messageCost  = 5 * time.Millisecond   // of a control frame, or the last of a message: 200 a second
+	paceBurst    = time.Second            // that may be owed: 500 messages, or 5,000 fragments
+	messageCost  = 2 * time.Millisecond   // of a control frame, or the last of a message: 500 a second
 	fragmentCost = 200 * time.Microsecond // of another frame: 5,000 a second
 	// paceNap is how soon a connection that is held back notices that it is closing.
 	paceNap = 50 * time.Millisecond

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// A flood is read at its pace, whatever it is made of: half a second's worth at once, and the rest as time goes by.
+// A flood is read at its pace, whatever it is made of: a second's worth at once, and the rest as time goes by.
 func TestFloodIsHeldToItsPace(t *testing.T) {
 	for name, flood := range map[string]struct {
 		of string
-		n  int // what a second and a half allow
+		n  int // what two seconds allow
 	}{
-		"pings":     {masked(0x89, "p"), 300},
-		"pongs":     {masked(0x8A, ""), 300}, // Await takes them
-		"messages":  {masked(0x81, "m"), 300},
-		"fragments": {masked(0x01, "f") + strings.Repeat(masked(0x00, ""), 19) + masked(0x80, ""), 170}, // each of 20 and the last
-		"bytes":     {masked(0x82, strings.Repeat("b", 60_000)), 25},
+		"pings":     {masked(0x89, "p"), 1000},
+		"pongs":     {masked(0x8A, ""), 1000}, // Await takes them
+		"messages":  {masked(0x81, "m"), 1000},
+		"fragments": {masked(0x01, "f") + strings.Repeat(masked(0x00, ""), 19) + masked(0x80, ""), 340}, // each of 20 and the last
+		"bytes":     {masked(0x82, strings.Repeat("b", 60_000)), 35},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -82,7 +82,7 @@ func TestCloseDoesNotWaitForThePace(t *testing.T) {
 	}, opts: Options{CloseWait: 5 * time.Second}})
 	c := s.open(t)
 	conn := receive(t, "serve", conns)
-	c.send(strings.Repeat(masked(0x89, ""), 2000)) // ten seconds' worth
+	c.send(strings.Repeat(masked(0x89, ""), 5000)) // ten seconds' worth
 	eventually(t, "it is held back", func() bool { return conn.ahead() > 0 })
 	c.send(masked(0x88, "\x03\xe8")) // its own close frame stands behind all that
 	began := time.Now()

@@ -49,7 +49,7 @@ export function OperationsPage() {
 
   const now = samples.at(-1);
   return (
-    <div class="operations">
+    <div class="operations" role="region" aria-label="Operations" tabIndex={0}>
       <header>
         <a class="back" href="#/" aria-label="All sessions">
           <span aria-hidden="true">←</span>

@@ -78,41 +78,15 @@ func TestHeartbeats(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
 		a, b := w.open(id, "", hub.WebSocket), w.open(id, "", hub.SSE)
-		at(15*time.Second + 500*time.Millisecond) // the first may come early, see firstBeat
-		if a.heartbeats() != 1 || b.heartbeats() != 1 {
-			t.Errorf("%d pings and %d comments at first, want 1", a.heartbeats(), b.heartbeats())
+		at(14 * time.Second)
+		if a.heartbeats()+b.heartbeats() != 0 {
+			t.Error("a heartbeat before its time")
 		}
-		at(time.Minute)
-		if a.heartbeats() != 5 || b.heartbeats() != 5 {
-			t.Errorf("%d pings and %d comments in the minute after, want 4", a.heartbeats()-1, b.heartbeats()-1)
+		at(61*time.Second - 14*time.Second)
+		if a.heartbeats() != 4 || b.heartbeats() != 4 {
+			t.Errorf("%d pings and %d comments in a minute, want 4", a.heartbeats(), b.heartbeats())
 		}
 		w.wantScript(a, "connected 1 caught_up=1") // nothing else comes
-	})
-}
-
-// Streams that came at once do not beat at once.
-func TestHeartbeatsAreSpread(t *testing.T) {
-	inBubble(t, roomy, func(w *world) {
-		id := w.create()
-		var all []*sink
-		for range 300 {
-			all = append(all, w.open(id, "", hub.SSE))
-		}
-		seen := 0
-		for second := range 16 {
-			at(time.Second)
-			total := 0
-			for _, s := range all {
-				total += s.heartbeats()
-			}
-			if total-seen > 100 {
-				t.Errorf("%d of 300 heartbeats in second %d", total-seen, second)
-			}
-			seen = total
-		}
-		if seen < 300 {
-			t.Errorf("%d heartbeats in 16 s", seen)
-		}
 	})
 }
 
@@ -121,14 +95,14 @@ func TestPeerThatAnswersNoPingIsDropped(t *testing.T) {
 		id := w.create()
 		dead, live := w.open(id, "", hub.WebSocket), w.open(id, "", hub.WebSocket)
 		dead.heard.Store(time.Now().UnixNano())
-		for range 30 {
+		for range 44 {
 			live.heard.Store(time.Now().UnixNano())
 			at(time.Second)
 		}
 		if dead.end() != 0 {
 			t.Error("dropped before 30 s after the first ping")
 		}
-		for range 17 { // the first ping comes within 15 s
+		for range 3 {
 			live.heard.Store(time.Now().UnixNano())
 			at(time.Second)
 		}

@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -125,7 +124,7 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber
 		return nil, err
 	}
 	now := h.tails.now()
-	sub := &Subscriber{sink: sink, enc: s.enc, opened: now, cursor: s.from.after, beat: firstBeat(now, h.cfg.Timers.Heartbeat), grant: grant}
+	sub := &Subscriber{sink: sink, enc: s.enc, opened: now, cursor: s.from.after, beat: now, grant: grant}
 	h.tails.join(h, sub, snap)
 	opened := false
 	defer func() {
@@ -190,13 +189,6 @@ func (s *Subscriber) begin(snap Snapshot, from start) {
 		s.endLocked(protocol.CloseGoingAway, "the node is draining", metrics.CloseDraining)
 	default:
 	}
-}
-
-// firstBeat is the moment from which the first heartbeat counts: some time ago, so
-// that streams which came in one wave do not beat in one for ever. A wave of
-// heartbeats is a wave of pumps, whose stacks stay in the process.
-func firstBeat(now, every time.Duration) time.Duration {
-	return now - rand.N(max(every, 1))
 }
 
 // connectedLocked tells where the log stands.

@@ -266,11 +266,19 @@ func (s *Subscriber) controlLocked(t protocol.ControlType, data any) {
 }
 
 func (s *Subscriber) wakeLocked() {
+	if s.claimLocked() {
+		go s.pump()
+	}
+}
+
+// claimLocked reports whether there is to be a pump, and the caller is to start
+// it.
+func (s *Subscriber) claimLocked() bool {
 	if !s.started || s.busy || s.left || s.ended.Load() != nil {
-		return
+		return false
 	}
 	s.busy = true
-	go s.pump()
+	return true
 }
 
 // errTrimmed says that the log lost what the reader wanted next.

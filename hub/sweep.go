@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"sessionhub/metrics"
@@ -13,6 +14,23 @@ import (
 // within 2 s. It is less than the second between two looks, so that a look that
 // comes a little early is not one in vain.
 const endGrace = 900 * time.Millisecond
+
+// beats starts the heartbeats of a sweep. Streams that came in one wave beat in
+// one: a few pumps have written before the next ones are started, unless they have
+// to wait, for as many goroutines at once as there are streams would leave their
+// stacks with the process.
+type beats int
+
+const beatsAtOnce = 16
+
+func (b *beats) start(all []*Subscriber) {
+	for _, s := range all {
+		go s.pump()
+		if *b++; *b%beatsAtOnce == 0 {
+			runtime.Gosched()
+		}
+	}
+}
 
 // sweep looks at every subscriber once a second: it cuts those that take
 // nothing, beats the heart of idle ones, and ends those whose token has. It never
@@ -26,8 +44,9 @@ func (h *Hub) sweep(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			var changed []*tail
+			var started beats
 			h.tails.each(func(t *tail) {
-				if t.sweep(now) {
+				if t.sweep(now, &started) {
 					changed = append(changed, t)
 				}
 			})
@@ -38,8 +57,8 @@ func (h *Hub) sweep(ctx context.Context) {
 
 // sweep reports whether the session's state changed since the last look, so that
 // the tokens must be looked at.
-func (t *tail) sweep(now time.Time) (changed bool) {
-	var cut []*Subscriber
+func (t *tail) sweep(now time.Time, started *beats) (changed bool) {
+	var cut, beat []*Subscriber
 	timers := t.hub.cfg.Timers
 	since := now.Sub(t.hub.tails.began)
 	t.mu.Lock()
@@ -65,27 +84,30 @@ func (t *tail) sweep(now time.Time) (changed bool) {
 			cut = append(cut, s)
 			continue
 		}
-		s.sweepLocked(now, since)
+		if s.sweepLocked(now, since) && s.claimLocked() {
+			beat = append(beat, s)
+		}
 	}
 	changed, t.changed = t.changed, false
 	t.mu.Unlock()
+	started.start(beat)
 	for _, s := range cut {
 		s.sink.Cut()
 	}
 	return changed
 }
 
-func (s *Subscriber) sweepLocked(now time.Time, since time.Duration) {
+// sweepLocked reports whether there is something to write.
+func (s *Subscriber) sweepLocked(now time.Time, since time.Duration) bool {
 	timers := s.tail.hub.cfg.Timers
 	if expires := s.grant.Expires; !expires.IsZero() {
 		if !now.Before(expires) {
 			s.endLocked(protocol.CloseToken, "the token has expired", metrics.CloseToken)
-			return
+			return false
 		}
 		if !s.warned && expires.Sub(now) <= timers.ExpiringAhead {
 			s.warned = true
 			s.controlLocked(protocol.ControlExpiring, protocol.Expiring{ExpiresAt: expires.UTC()})
-			s.wakeLocked()
 		}
 	}
 	if since-s.beat >= timers.Heartbeat {
@@ -94,19 +116,19 @@ func (s *Subscriber) sweepLocked(now time.Time, since time.Duration) {
 		case s.enc == WebSocket:
 			answered := s.asked == 0 || s.sink.LastHeard() > s.asked
 			if s.busy && !answered {
-				return // one on its way is enough: control frames go ahead of events
+				return false // one on its way is enough: control frames go ahead of events
 			}
 			s.control = append(s.control, protocol.PingFrame...)
 			if answered {
 				s.asked = now.UnixNano()
 			}
 		case s.busy:
-			return // it is being written to: that is a heartbeat
+			return false // it is being written to: that is a heartbeat
 		default:
 			s.control = append(s.control, protocol.SSEComment...)
 		}
-		s.wakeLocked()
 	}
+	return len(s.control) > 0
 }
 
 // silentLocked reports whether the peer has answered no ping for too long. While

@@ -71,3 +71,13 @@ func TestRetryAfter(t *testing.T) {
 		}
 	}
 }
+
+func TestTemporaryErrors(t *testing.T) {
+	for status, want := range map[int]bool{
+		400: false, 401: false, 403: false, 404: false, 408: true, 409: false, 413: false, 429: true, 500: false, 502: true, 503: true, 504: true,
+	} {
+		if e := (&Error{Status: status}); e.Temporary() != want {
+			t.Errorf("%d: temporary is %v", status, e.Temporary())
+		}
+	}
+}

@@ -47,7 +47,8 @@ func (e *Error) Error() string {
 // Temporary reports that the same request may succeed later, after RetryAfter.
 func (e *Error) Temporary() bool {
 	switch e.Status {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusRequestTimeout, // the request was too long on its way: RFC 9110, 15.5.9
+		http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	case 0:
 		if e.CloseCode != 0 {

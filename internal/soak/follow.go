@@ -99,6 +99,7 @@ func (f *follower) judge(resp *http.Response) {
 	}
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusSwitchingProtocols, http.StatusServiceUnavailable, http.StatusTooManyRequests:
+	case http.StatusRequestTimeout: // a link froze in the middle of the request
 	default:
 		f.record.Find("a stream was refused with %s", resp.Status)
 	}

@@ -95,8 +95,8 @@ export function sseTransport(api: HubApi, sessionId: string): Transport {
           const { code, message, status, fields, retryAfterSeconds } = error as HubError;
           // The token ran out on an open stream: that gets a new one, and the command goes out again.
           if (status === 401) end(tokenSpent, message);
-          // An answer that is not the hub's own is a proxy's.
-          const lost = status === undefined || status === 401 || code.startsWith("http_5");
+          // An answer that is not the hub's own is a proxy's; 408: it was too long on its way.
+          const lost = status === undefined || status === 401 || status === 408 || code.startsWith("http_5");
           onReply({
             type: "error",
             id,

@@ -22,6 +22,7 @@ type shared struct {
 	noQueue  atomic.Bool // Enqueue fails
 	stopping atomic.Bool // everything fails: the store is away
 	mute     atomic.Bool // appends are made, but not answered
+	noEvents atomic.Bool // appends that change no state fail
 }
 
 var errAway = errors.New("the store is away")
@@ -40,6 +41,9 @@ func (s *shared) Available() error { return s.err() }
 func (s *shared) Append(ctx context.Context, id string, b hub.Batch) (hub.Appended, error) {
 	if err := s.err(); err != nil {
 		return hub.Appended{}, err
+	}
+	if b.State == nil && s.noEvents.Load() {
+		return hub.Appended{}, errAway
 	}
 	done, err := s.Store.Append(ctx, id, b)
 	if s.mute.Load() {

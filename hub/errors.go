@@ -28,6 +28,7 @@ var (
 var (
 	errNotPending       = errors.New("no such pending approval")
 	errNoAssignment     = errors.New("the session wants no worker")
+	errLost             = errors.New("the store has lost the message that the worker runs")
 	errNoTurn           = errors.New("no turn is running")
 	errKnownInteraction = errors.New("the interaction is known")
 )

@@ -1,9 +1,12 @@
 package hub_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"sessionhub/hub"
 	"sessionhub/protocol"
 )
 
@@ -48,4 +51,46 @@ func TestWorkerComesBackWithEventsToSend(t *testing.T) {
 			t.Errorf("%d events are stored", n)
 		}
 	})
+}
+
+// A store that loses its end takes a message back that a worker has begun with, and
+// no number of the worker's events tells, since none of them is stored: their first
+// one was logged into a turn that nobody knows, or into that of another message.
+func TestFirstEventOfAMessageThatTheStoreHasLost(t *testing.T) {
+	for name, onItsWay := range map[string]bool{"lost before": false, "lost while it is on its way": true} {
+		t.Run(name, func(t *testing.T) {
+			twoNodes(t, func(a, b *world, _, store *shared) {
+				p := b.join(hello("w1"))
+				id := a.create()
+				a.say(id, "m1")
+				synctest.Wait()
+				p.complete(id, 1, 1, "m1")
+				p.finish(id, 1, 1)
+				synctest.Wait()
+				before := a.load(id).State
+				a.say(id, "m2")
+				p.want("welcome assign(1 after 0 resume=false) message(1 m1) message(2 m2) ack(1)")
+				store.noEvents.Store(onItsWay)
+				if onItsWay {
+					p.output(id, 1, 2)
+					at(time.Second)
+				}
+				lost := hub.Batch{State: before, Expect: a.load(id).Version, Drop: []uint64{2}}
+				if _, err := store.Store.Append(a.ctx, id, lost); err != nil {
+					t.Fatal(err)
+				}
+				store.noEvents.Store(false)
+				if !onItsWay {
+					p.output(id, 1, 2)
+				}
+				at(time.Second)
+				p.want("revoke(1)")
+				if got := a.logWords(id); strings.Contains(got, "output") {
+					t.Errorf("the log is %s", got)
+				}
+				a.say(id, "m3")
+				p.want("assign(2 after 1 resume=true) message(2 m3)")
+			})
+		})
+	}
 }

@@ -163,6 +163,22 @@ func (s *State) Turn() (OpenMessage, bool) {
 	return OpenMessage{}, false
 }
 
+// knows reports whether a message that went to a worker is still what its command
+// stands for. It is not when the store has lost its end: then there is no such
+// command, or another message has its number. A closed session has ended its
+// messages whatever became of them.
+func (s *State) knows(sent OpenMessage) bool {
+	if s.Closed != "" {
+		return true
+	}
+	for _, m := range s.Messages {
+		if m.Command == sent.Command {
+			return m.ID == sent.ID
+		}
+	}
+	return sent.Command <= max(s.Running, s.Finished)
+}
+
 // Has reports whether the worker of an assignment may still publish: it has the
 // session, and closed is not in the log yet. Stores ask it for a Fence.
 func (s *State) Has(assignment uint64) bool {

@@ -34,11 +34,18 @@ func (in InAssign) apply(st *step) error {
 type fromWorker struct {
 	Assignment uint64
 	Input      Input
+
+	// Sent is the last message that the link has sent to the worker, if the input
+	// speaks of a turn: errLost if the session does not know it.
+	Sent OpenMessage
 }
 
 func (in fromWorker) apply(st *step) error {
 	if st.s.Worker == "" || st.s.Assignment != in.Assignment {
 		return ErrFenced
+	}
+	if !st.s.knows(in.Sent) {
+		return errLost
 	}
 	return in.Input.apply(st)
 }

@@ -115,5 +115,5 @@ func (l *link) together(ctx context.Context, evs []protocol.WorkerEvent) (bool, 
 // ask again would change nothing.
 func answered(err error) bool {
 	return errors.Is(err, ErrRepeat) || errors.Is(err, ErrFenced) || errors.Is(err, ErrNotFound) ||
-		errors.Is(err, ErrHole) || errors.Is(err, ErrInvalid) || errors.Is(err, errNoTurn) || errors.Is(err, errKnownInteraction)
+		errors.Is(err, ErrHole) || errors.Is(err, ErrInvalid) || errors.Is(err, errLost) || errors.Is(err, errNoTurn) || errors.Is(err, errKnownInteraction)
 }

@@ -118,6 +118,8 @@ func (l *link) event(ctx context.Context, ev protocol.WorkerEvent) error {
 		l.kick()
 	case errors.Is(err, ErrFenced), errors.Is(err, ErrNotFound):
 		l.drop(ctx, s, true)
+	case errors.Is(err, errLost):
+		return l.lostByStore(ctx, s)
 	default:
 		return err
 	}
@@ -180,7 +182,7 @@ func (l *link) publish(ctx context.Context, s *linkSession, ev protocol.WorkerEv
 	if err != nil {
 		return err
 	}
-	_, _, err = l.hub.change(ctx, s.id, fromWorker{Assignment: ev.Assignment, Input: in}, fence)
+	_, _, err = l.hub.change(ctx, s.id, fromWorker{Assignment: ev.Assignment, Input: in, Sent: l.lastSent(s)}, fence)
 	if _, starts := in.(InStarting); starts && err == nil {
 		l.hub.workers.mu.Lock()
 		s.alive = 0 // what comes next shows that the agent has started
@@ -277,21 +279,23 @@ func (l *link) append(ctx context.Context, s *linkSession, t protocol.EventType,
 	return l.store(ctx, s, Batch{Events: events, Fence: fence})
 }
 
-// showLife has the first event of a turn show that the agent has started.
+// showLife has the first event of a turn show that the agent has started, and
+// makes sure that the log has the turn: what is stored behind it is fenced by its
+// numbers, which a store that loses its end takes back.
 func (l *link) showLife(ctx context.Context, s *linkSession) error {
 	d := l.hub.workers
 	d.mu.Lock()
 	fresh := s.alive != s.message
-	message := s.message
+	sent := OpenMessage{ID: s.turn, Command: s.message}
 	d.mu.Unlock()
 	if !fresh {
 		return nil
 	}
-	if _, _, err := l.hub.change(ctx, s.id, fromWorker{Assignment: s.assignment, Input: InActivity{}}, nil); err != nil {
+	if _, _, err := l.hub.change(ctx, s.id, fromWorker{Assignment: s.assignment, Input: InActivity{}, Sent: sent}, nil); err != nil {
 		return err
 	}
 	d.mu.Lock()
-	s.alive = message
+	s.alive = sent.Command
 	d.mu.Unlock()
 	return nil
 }
@@ -300,6 +304,13 @@ func (l *link) showLife(ctx context.Context, s *linkSession) error {
 func (l *link) store(ctx context.Context, s *linkSession, b Batch) error {
 	start := time.Now()
 	if _, err := l.hub.store.Append(ctx, s.id, b); err != nil {
+		if !answered(err) {
+			// It may be another server that is asked next, one that has not got the
+			// turn: no number of its events has been stored that would tell.
+			l.hub.workers.mu.Lock()
+			s.alive = 0
+			l.hub.workers.mu.Unlock()
+		}
 		return err
 	}
 	m := l.hub.cfg.Metrics

@@ -66,6 +66,7 @@ type linkSession struct {
 	released bool                  // the worker has given it back: it hears no more of it
 	assigned bool                  // the assign frame is out
 	message  uint64                // last message command that was sent
+	turn     string                // the id of its message
 	command  uint64                // last other command that was sent
 	stored   uint64                // last event that is in the log
 	acked    uint64                // last event that was acknowledged
@@ -478,7 +479,7 @@ func (l *link) sendCommand(ctx context.Context, s *linkSession, c Command, runni
 	due := c.Seq > s.command
 	if c.Type == protocol.WorkerMessage {
 		if due = c.Seq == running && c.Seq > s.message; due {
-			s.message, s.event, s.silent = c.Seq, time.Now(), false
+			s.message, s.turn, s.event, s.silent = c.Seq, messageOf(c), time.Now(), false
 		}
 	} else if due {
 		s.command = c.Seq

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"sessionhub/protocol"
@@ -27,4 +28,24 @@ func (l *link) lostByStore(ctx context.Context, s *linkSession) error {
 	err := l.input(ctx, s.id, s.assignment, InLost{})
 	l.drop(ctx, s, true)
 	return err
+}
+
+// lastSent is the last message that went to the worker over this link; at first
+// none.
+func (l *link) lastSent(s *linkSession) OpenMessage {
+	d := l.hub.workers
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return OpenMessage{ID: s.turn, Command: s.message}
+}
+
+// messageOf is the id of the message of a command; empty if it has none.
+func messageOf(c Command) string {
+	var about struct {
+		MessageID string `json:"messageId"`
+	}
+	if err := json.Unmarshal(c.Data, &about); err != nil {
+		return ""
+	}
+	return about.MessageID
 }

@@ -94,3 +94,27 @@ func TestFirstEventOfAMessageThatTheStoreHasLost(t *testing.T) {
 		})
 	}
 }
+
+// A worker that has finished a message of which the store knows nothing any more
+// takes the next one, which gets its number, for a repeat: the session was running
+// for ever.
+func TestWorkerComesBackWithAMessageThatTheStoreHasLost(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		p := w.join(hello("w1"))
+		id := w.create()
+		w.say(id, "m1")
+		synctest.Wait()
+		p.complete(id, 1, 1, "m1")
+		p.finish(id, 1, 1)
+		synctest.Wait()
+		p.conn.close()
+		// The worker was given a second one, and has its complete still to send.
+		again := w.join(hello("w1", protocol.HelloSession{SessionID: id, Assignment: 1, Message: 2, Event: 2, Acked: 1}))
+		again.want("welcome revoke(1)")
+		w.say(id, "m2")
+		again.want("assign(2 after 1 resume=true) message(2 m2)")
+		if got := w.logWords(id); !strings.HasSuffix(got, "complete.end_turn idle message queued starting") {
+			t.Errorf("the log is %s", got)
+		}
+	})
+}

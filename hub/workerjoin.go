@@ -125,7 +125,10 @@ func (l *link) rejoin(ctx context.Context, s protocol.HelloSession) error {
 		d.mu.Unlock()
 		return nil
 	}
-	if s.Acked > snap.N && snap.State.Closed == "" { // behind closed, what is acknowledged is not stored
+	// Behind closed, what is acknowledged is not stored. A message that was finished and
+	// whose command was never made would have the worker ignore the next one, which
+	// gets its number.
+	if snap.State.Closed == "" && (s.Acked > snap.N || s.Message > snap.State.NextCommand) {
 		l.hub.cfg.Log.Warn("the store has lost what a worker said", "session", s.SessionID, "worker", l.hello.Worker)
 		in := fromWorker{Assignment: s.Assignment, Input: InLost{}}
 		err := l.persist(ctx, func() error { _, _, err := l.hub.change(ctx, s.SessionID, in, nil); return err })

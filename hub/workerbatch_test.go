@@ -202,7 +202,8 @@ func TestWaitingEventsAreBounded(t *testing.T) {
 		})
 		at(time.Second)
 		mu.Lock()
-		if taken < 200 || taken > 300 {
+		// 1 MiB waits, and of what is with the store there may be as much.
+		if taken < 200 || taken > 460 {
 			t.Errorf("%d frames were taken while the store stood still", taken)
 		}
 		mu.Unlock()

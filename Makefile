@@ -101,6 +101,7 @@ test: check test-go test-fuzz test-web test-browser ## everything that CI runs
 	@grep '^== ' bin/test-go.log
 	@echo "== make test: all passed: checks, Go tests with the race detector, fuzzing, web unit tests, browser tests"
 	@echo "== not part of it: make test-agents (gemini, opencode, qwen, the newest claude-agent-acp)"
+	@echo "== not part of it: make soak (a cluster under Sentinels whose failovers lose the end of the log; longer runs of the others)"
 
 .PHONY: provision
 provision: need-node ## install what the tests need

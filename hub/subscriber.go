@@ -172,6 +172,9 @@ func (s *Subscriber) begin(snap Snapshot, from start) {
 	s.control = nil
 	s.connectedLocked(snap)
 	for _, g := range from.gaps {
+		// It names the epoch in which the log goes on, which may be a newer one than
+		// when the stream was let in: its reader counts in that from here on.
+		g.Epoch = snap.Epoch()
 		s.controlLocked(protocol.ControlGap, g)
 		h.cfg.Metrics.Gap(g.Reason)
 	}

@@ -216,6 +216,7 @@ func (l *link) revokeLocked(id string, assignment uint64) {
 func (l *link) drop(ctx context.Context, s *linkSession, revoke bool) {
 	d := l.hub.workers
 	d.mu.Lock()
+	revoke = revoke && !s.released // the worker has said itself that it is over
 	stop := s.stop
 	s.stop = nil
 	delete(d.holes, s.id)

@@ -32,8 +32,8 @@ BENCHTIME ?= 1s
 FUZZTIME ?= 2m
 FUZZTIME_TEST ?= 30s
 # What strangers send: commands, cursors, tokens, tickets, what goes into an SSE
-# line; and the files of keys.
-FUZZ_TEST := FuzzCommand FuzzParseCursor FuzzVerify FuzzTicket FuzzSSE FuzzParseKeys
+# line; frames of clients and of workers; and the files of keys.
+FUZZ_TEST := FuzzCommand FuzzParseCursor FuzzVerify FuzzTicket FuzzSSE FuzzFrameBorder FuzzDecodeEvent FuzzParseKeys
 # make soak; the short form in make test has a duration of its own.
 SOAK ?= 5m
 SOAK_CLIENTS ?= 3000
@@ -89,6 +89,8 @@ check-go:
 	$(STATICCHECK) ./...
 	go vet -tags agents ./internal/app
 	$(STATICCHECK) -tags agents ./internal/app
+	go vet -tags soak ./internal/soak
+	$(STATICCHECK) -tags soak ./internal/soak
 	scripts/check-generated.sh
 	scripts/check-modules.sh
 
@@ -128,7 +130,7 @@ test-go: build provision ## Go tests (PACKAGES=./hub/... TEST_FLAGS="-run Name -
 
 .PHONY: test-fuzz
 test-fuzz: ## the fuzz targets of what comes from outside, FUZZTIME_TEST (30s) each
-	FUZZ_TARGETS="$(FUZZ_TEST)" FUZZ_JOBS=2 FUZZ_PROCS=1 scripts/fuzz.sh $(FUZZTIME_TEST) ./protocol ./hub ./handlers ./internal/auth
+	FUZZ_TARGETS="$(FUZZ_TEST)" FUZZ_JOBS=2 FUZZ_PROCS=1 scripts/fuzz.sh $(FUZZTIME_TEST) ./protocol ./hub ./handlers ./handlers/wsconn ./internal/auth
 
 .PHONY: test-agents
 test-agents: build provision ## more real agents, not part of test: 2 GB and minutes (TEST_FLAGS="-run /qwen -v")
@@ -158,13 +160,13 @@ bench-cluster: build ## 100,000 connections over six nodes and a Valkey for 10 m
 soak: build ## one node, a cluster, one under Sentinels, broken at random for SOAK (5m) each; SOAK_SEED repeats a run's choices
 	codex="$$(scripts/need.sh codex)"; valkey="$$(scripts/need.sh valkey)"; \
 	SOAK=$(SOAK) SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
-		go test -count 1 -timeout 24h -v -run 'TestSoak(Cluster|Sentinel)?$$' ./internal/soak
+		go test -tags soak -count 1 -timeout 24h -v -run 'TestSoak(Cluster|Sentinel)?$$' ./internal/soak
 
 .PHONY: soak-cluster
 soak-cluster: build ## of these the clusters alone
 	valkey="$$(scripts/need.sh valkey)"; \
 	SOAK=$(SOAK) SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
-		go test -count 1 -timeout 24h -v -run 'TestSoak(Cluster|Sentinel)$$' ./internal/soak
+		go test -tags soak -count 1 -timeout 24h -v -run 'TestSoak(Cluster|Sentinel)$$' ./internal/soak
 
 .PHONY: soak-restart
 soak-restart: build ## three nodes restarted one by one under SOAK_CLIENTS (3000) clients; prints who came back when

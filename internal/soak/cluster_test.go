@@ -30,32 +30,6 @@ func TestSoakCluster(t *testing.T) {
 	}
 }
 
-// The same on a primary with two replicas under three Sentinels, which change the
-// primary as planned and when it is killed or frozen; now and then the power of all
-// fails while the replicas are behind, so that the end is lost.
-// Whoever has seen something of a lost end is told so by a gap, and nobody else; no
-// number stands for two events.
-//
-// It is not a part of `make test`: a failover that loses what was acknowledged has
-// findings still, now and then (docs/ARCHITECTURE.md, "What is promised under which
-// failure"). `make soak` runs it.
-func TestSoakSentinel(t *testing.T) {
-	if os.Getenv("SOAK") == "" {
-		t.Skip("only with SOAK, as `make soak` sets it") // skip: it is a search for bugs, not a gate; make test names it at its end
-	}
-	const maxLag = 3 * time.Second
-	set := valkeytest.StartSentinelSet(t, valkeytest.Valkey(t), 2,
-		"min-replicas-to-write 1", fmt.Sprintf("min-replicas-max-lag %d", maxLag/time.Second))
-	sentinels := &soak.Sentinels{Name: set.Name, URL: set.URL(), MaxLag: maxLag, PowerCuts: true}
-	for _, s := range set.Servers {
-		sentinels.Servers = append(sentinels.Servers, s)
-	}
-	for _, s := range set.Watch {
-		sentinels.Watch = append(sentinels.Watch, s)
-	}
-	soakCluster(t, soak.ClusterOptions{Sentinels: sentinels})
-}
-
 // soakCluster is a run of three nodes on the store that the options name.
 func soakCluster(t *testing.T, o soak.ClusterOptions) soak.Report {
 	t.Helper()

@@ -25,9 +25,6 @@ type Sentinels struct {
 	// (min-replicas-max-lag, with min-replicas-to-write 1). A fault that is to lose
 	// something stays below it.
 	MaxLag time.Duration
-	// PowerCuts adds the fault that loses what was acknowledged for certain: all
-	// servers end at once, while the replicas were behind.
-	PowerCuts bool
 
 	mu     sync.Mutex
 	losses []time.Time // beginnings of faults after which something may be lost
@@ -215,17 +212,14 @@ func (s *Sentinels) faults(one func(func(context.Context, *rand.Rand) error) fun
 			return errors.Join(do(ctx, rng, from), s.whole())
 		})
 	}
-	all := []Fault{
+	return []Fault{
 		{"failover", 3, on(s.planned)},
 		{"primary_kill", 3, on(s.killed)},
 		{"primary_stop", 3, on(s.stopped)},
 		{"replica", 1, on(s.replica)},
 		{"sentinel_stop", 1, on(s.watcher)},
+		{"primary_loss", 3, on(s.lossy)},
 	}
-	if s.PowerCuts {
-		all = append(all, Fault{"primary_loss", 3, on(s.lossy)})
-	}
-	return all
 }
 
 // restart starts a server again: its port may be somebody's for a moment.

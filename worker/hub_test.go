@@ -376,6 +376,14 @@ const noRaceSleep = "GORACE=atexit_sleep_ms=0"
 // traits in its name: "banner+ignore-term".
 func start(t *testing.T, change func(*Config), traits ...string) *hubEnd {
 	t.Helper()
+	h := prepare(t, change, traits...)
+	h.run()
+	return h
+}
+
+// prepare makes what start starts.
+func prepare(t *testing.T, change func(*Config), traits ...string) *hubEnd {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -400,7 +408,12 @@ func start(t *testing.T, change func(*Config), traits ...string) *hubEnd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hubEnd{t: t, worker: w, changed: make(chan struct{}), events: make(map[uint64][]protocol.WorkerEvent)}
+	return &hubEnd{t: t, worker: w, changed: make(chan struct{}), events: make(map[uint64][]protocol.WorkerEvent)}
+}
+
+// run has the worker connect, until the test ends.
+func (h *hubEnd) run() {
+	t, w := h.t, h.worker
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- w.Run(ctx, h.dial) }()
@@ -413,9 +426,8 @@ func start(t *testing.T, change func(*Config), traits ...string) *hubEnd {
 			t.Errorf("close: %v", err)
 		}
 		h.wg.Wait()
-		assertNoProcess(t, cfg.Root)
+		assertNoProcess(t, w.cfg.Root)
 	})
-	return h
 }
 
 // testWriter sends logs to the test, which shows them when it fails.

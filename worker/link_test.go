@@ -218,10 +218,9 @@ func TestHoleClosesTheLink(t *testing.T) {
 }
 
 func TestSilentHubIsLeft(t *testing.T) {
-	h := start(t, nil)
-	h.mu.Lock()
+	h := prepare(t, nil)
 	h.beat = 1
-	h.mu.Unlock()
+	h.run()
 	h.wait("two links", func() bool { return len(h.hellos) >= 2 })
 }
 

@@ -69,15 +69,17 @@ func (f *freshConns) forget(c net.Conn) {
 	delete(f.all, c)
 }
 
-// closeUntil closes them now and again until done is closed: one can have been
-// accepted in the listener's last moment.
+// closeUntil has fasthttp close them, now and again until done is closed: one can
+// have been accepted in the listener's last moment. It only ends the wait for a
+// header: one can have come in this very moment, and fasthttp panics when the
+// connection of a request that it serves was closed by somebody else.
 func (f *freshConns) closeUntil(done <-chan struct{}) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		f.mu.Lock()
 		for c := range f.all {
-			_ = c.Close()
+			_ = c.SetReadDeadline(time.Unix(1, 0))
 		}
 		f.mu.Unlock()
 		select {

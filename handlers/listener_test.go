@@ -1,14 +1,19 @@
 package handlers
 
 import (
+	"bufio"
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gofiber/fiber/v2"
 )
 
 // failing gives its errors, one for each accept.
@@ -36,4 +41,45 @@ func TestListenerOutlivesALackOfDescriptors(t *testing.T) {
 			t.Errorf("it waited %v", took)
 		}
 	})
+}
+
+// A node that stopped once panicked when the request on a connection that it took for
+// a silent one had come in that moment.
+func TestSilentConnectionSpeaksWhileTheServerStops(t *testing.T) {
+	var fresh freshConns
+	app := fiber.New(fiber.Config{ReadTimeout: headerTimeout, WriteTimeout: answerTimeout, DisableStartupMessage: true})
+	app.Server().ConnState = fresh.note
+	arrived, answer := make(chan struct{}), make(chan struct{})
+	app.Get("/", func(c *fiber.Ctx) error {
+		close(arrived)
+		<-answer
+		return c.SendString("ok")
+	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = app.Listener(ln) })
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	<-arrived
+	done := make(chan struct{})
+	close(done)
+	fresh.closeUntil(done) // nobody has told it of the request yet
+	close(answer)
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("the answer is %v, %v", response, err)
+	}
+	if err := app.Shutdown(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
 }

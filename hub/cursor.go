@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"sessionhub/protocol"
 )
@@ -61,6 +62,38 @@ func resolve(c protocol.Cursor, s Snapshot) (start, error) {
 	return out, nil
 }
 
+// lost reports whether the log has lost something that the cursor's owner has seen.
+func (s start) lost() bool {
+	return slices.ContainsFunc(s.gaps, func(g protocol.Gap) bool { return g.Reason == protocol.GapEpochChanged })
+}
+
+// lacks reports whether a log has lost something before a cursor.
+func lacks(snap Snapshot, seen protocol.Cursor) bool {
+	if seen.Epoch == "" {
+		return false
+	}
+	from, err := resolve(seen, snap)
+	return err == nil && from.lost()
+}
+
+// place finds the place of a cursor in the log of a session. That the log does not
+// reach so far is believed of a store that confirms it only.
+func (h *Hub) place(ctx context.Context, id string, c protocol.Cursor) (Snapshot, start, error) {
+	snap, err := h.Load(ctx, id)
+	if err != nil {
+		return Snapshot{}, start{}, err
+	}
+	from, err := resolve(c, snap)
+	if err == nil && !from.lost() {
+		return snap, from, nil
+	}
+	if snap, err = visible(h.store.Confirm(ctx, id)); err != nil {
+		return Snapshot{}, start{}, err
+	}
+	from, err = resolve(c, snap)
+	return snap, from, err
+}
+
 // Bounds of one page of history.
 const (
 	MaxHistoryEvents = 1000
@@ -69,11 +102,7 @@ const (
 
 // History reads a piece of the log.
 func (h *Hub) History(ctx context.Context, id string, c protocol.Cursor, limit int) (protocol.History, error) {
-	snap, err := h.Load(ctx, id)
-	if err != nil {
-		return protocol.History{}, err
-	}
-	from, err := resolve(c, snap)
+	snap, from, err := h.place(ctx, id, c)
 	if err != nil {
 		return protocol.History{}, err
 	}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -58,32 +59,61 @@ func (s *Subscriber) placeLocked(epoch string, snap Snapshot) {
 	s.cursor, s.target = from.after, min(s.target, snap.Last)
 }
 
-// elsewhere reports whether the tail is in an epoch that a snapshot does not know:
-// the snapshot is too old, or that epoch was lost.
-func (t *tail) elsewhere(snap Snapshot) bool {
+// strange reports whether a snapshot lacks something that this node has seen, or
+// that the reader has, whose stream was let in in the given epoch: then it comes
+// from a server that is behind, or something was lost.
+func (s *Subscriber) strange(snap Snapshot, epoch string) bool {
+	t := s.tail
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !slices.ContainsFunc(snap.Epochs, func(e EpochStart) bool { return e.Epoch == t.epoch })
+	return t.behindLocked(snap) || lacks(snap, protocol.Cursor{Epoch: epoch, Seq: s.cursor})
 }
+
+// behindLocked reports whether a snapshot does not know the tail's epoch, or has
+// less of it than a subscriber was given.
+func (t *tail) behindLocked(snap Snapshot) bool {
+	if !slices.ContainsFunc(snap.Epochs, func(e EpochStart) bool { return e.Epoch == t.epoch }) {
+		return true
+	}
+	return slices.ContainsFunc(t.subs, func(s *Subscriber) bool {
+		return s.started && lacks(snap, protocol.Cursor{Epoch: t.epoch, Seq: s.cursor})
+	})
+}
+
+// errBehind is the answer of a primary whose place another one has taken.
+var errBehind = errors.New("a server that is behind has answered")
 
 // followLocked reads where a log that moved stands, with the lock let go
 // meanwhile. It returns an end if there is nothing to follow.
 func (s *Subscriber) followLocked() *ending {
 	t := s.tail
-	t.mu.Unlock()
-	ctx, cancel := t.hub.storeCall()
-	snap, err := t.hub.store.Load(ctx, t.session)
-	cancel()
-	t.mu.Lock()
+	snap, err := t.askLocked(t.hub.store.Load)
+	if t.moved && (errors.Is(err, ErrNotFound) || err == nil && t.behindLocked(snap)) {
+		snap, err = t.askLocked(t.hub.store.Confirm)
+	}
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return &ending{code: protocol.CloseNotFound, reason: "the session is gone", cause: metrics.CloseSessionEnded}
 	case err != nil:
 		s.awaitStoreLocked(err)
-	case t.moved: // else another subscriber was faster
+	case !t.moved: // another subscriber was faster
+	case snap.Epoch() == t.epoch && !t.behindLocked(snap):
+		// What spoke of another epoch, or this, came from a server that is behind.
+		t.moved, t.last = false, max(t.last, snap.Last)
+		s.awaitStoreLocked(errBehind)
+	default:
 		t.adoptLocked(snap)
 	}
 	return nil
+}
+
+// askLocked asks the store about the tail's session, with the lock let go meanwhile.
+func (t *tail) askLocked(ask func(context.Context, string) (Snapshot, error)) (Snapshot, error) {
+	t.mu.Unlock()
+	defer t.mu.Lock()
+	ctx, cancel := t.hub.storeCall()
+	defer cancel()
+	return ask(ctx, t.session)
 }
 
 // awaitStoreLocked lets a moment pass after the store could not be asked. Its

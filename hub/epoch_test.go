@@ -13,25 +13,29 @@ import (
 	"sessionhub/protocol"
 )
 
-// failedOver is a store whose log goes on in another epoch from one moment on.
+// failedOver is a store whose log goes on in another epoch.
 type failedOver struct {
 	hub.Store
-	over atomic.Bool
+	from atomic.Uint64 // first seq of that; 0: it has not begun
 }
 
 const secondEpoch = "second"
 
 func (s *failedOver) Load(ctx context.Context, id string) (hub.Snapshot, error) {
 	snap, err := s.Store.Load(ctx, id)
-	if err == nil && s.over.Load() {
-		snap.Epochs = append(slices.Clone(snap.Epochs), hub.EpochStart{Epoch: secondEpoch, First: snap.Last + 1})
+	if from := s.from.Load(); err == nil && from != 0 {
+		snap.Epochs = append(slices.Clone(snap.Epochs), hub.EpochStart{Epoch: secondEpoch, First: from})
 	}
 	return snap, err
 }
 
+func (s *failedOver) Confirm(ctx context.Context, id string) (hub.Snapshot, error) {
+	return s.Load(ctx, id)
+}
+
 func (s *failedOver) Read(ctx context.Context, id string, after uint64, maxEvents, maxBytes int) (hub.Page, error) {
 	page, err := s.Store.Read(ctx, id, after, maxEvents, maxBytes)
-	if s.over.Load() {
+	if s.from.Load() != 0 {
 		page.Epoch = secondEpoch
 	}
 	return page, err
@@ -51,7 +55,7 @@ func TestGapNamesTheEpochInWhichTheLogGoesOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seen.over.Store(true)
+		seen.from.Store(5)
 		s := newSink(hub.WebSocket)
 		if s.sub, err = stream.Start(w.ctx, s, hub.Grant{Expires: time.Time{}}); err != nil {
 			t.Fatal(err)

@@ -118,3 +118,33 @@ func TestWorkerComesBackWithAMessageThatTheStoreHasLost(t *testing.T) {
 		}
 	})
 }
+
+// A link that breaks in the moment of the loss leaves the worker with a message that
+// the store does not know, or that has given its number to another one. What it would
+// publish of it was logged as the other one's, and the other one taken for its own.
+func TestWorkerComesBackWithAnotherMessage(t *testing.T) {
+	for name, turn := range map[string]*protocol.HelloTurn{
+		"its number is another's": {Seq: 2, MessageID: "lost"}, "there is no such number": {Seq: 3, MessageID: "m2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, roomy, func(w *world) {
+				p := w.join(hello("w1"))
+				id := w.create()
+				w.say(id, "m1")
+				synctest.Wait()
+				p.complete(id, 1, 1, "m1")
+				p.finish(id, 1, 1)
+				w.say(id, "m2")
+				synctest.Wait()
+				p.conn.close()
+				again := w.join(hello("w1", protocol.HelloSession{SessionID: id, Assignment: 1, Message: 1, Event: 2, Acked: 1, Turn: turn}))
+				again.want("welcome revoke(1)")
+				again.output(id, 1, 2)
+				synctest.Wait()
+				if got := w.logWords(id); !strings.HasSuffix(got, "running complete.error idle") {
+					t.Errorf("the log is %s", got)
+				}
+			})
+		})
+	}
+}

@@ -54,6 +54,12 @@ type Sessions interface {
 	// Load reads what the rules need. ErrNotFound if there is none.
 	Load(ctx context.Context, id string) (Snapshot, error)
 
+	// Confirm reads what Load reads, from a server that has just shown that what it
+	// stores is kept. A primary that was frozen while another one took its place
+	// answers with what it knew, until somebody tells it: so it is this that has to
+	// say that a log lacks something. It costs the store a write. ErrNotFound.
+	Confirm(ctx context.Context, id string) (Snapshot, error)
+
 	// Append stores a batch whole or not at all, gives its events the next
 	// seqs and one time of the store's own clock, and announces them to the
 	// watchers, in one atomic step for each session.

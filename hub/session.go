@@ -146,12 +146,16 @@ func (h *Hub) newInfo(ctx context.Context, user string, r protocol.CreateRequest
 
 // Load reads a session. A deleted one is not found.
 func (h *Hub) Load(ctx context.Context, id string) (Snapshot, error) {
-	snap, err := h.store.Load(ctx, id)
+	return visible(h.store.Load(ctx, id))
+}
+
+// visible is what a store gave, for users: a deleted session is not found.
+func visible(snap Snapshot, err error) (Snapshot, error) {
+	if err == nil && snap.State.Closed == protocol.ClosedDeleted {
+		err = fmt.Errorf("session %s: %w", snap.State.Info.SessionID, ErrNotFound)
+	}
 	if err != nil {
 		return Snapshot{}, err
-	}
-	if snap.State.Closed == protocol.ClosedDeleted {
-		return Snapshot{}, fmt.Errorf("session %s: %w", id, ErrNotFound)
 	}
 	return snap, nil
 }

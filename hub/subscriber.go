@@ -92,11 +92,7 @@ func (h *Hub) Open(ctx context.Context, id string, c protocol.Cursor, enc Encodi
 	if err := h.Ready(); err != nil {
 		return nil, err
 	}
-	snap, err := h.Load(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	from, err := resolve(c, snap)
+	snap, from, err := h.place(ctx, id, c)
 	if err != nil {
 		return nil, err
 	}
@@ -133,11 +129,14 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber
 			s.Release()
 		}
 	}()
-	// The watch is on: what was appended before it is seen by reading again. The tail
-	// may meanwhile be in an epoch that the snapshot does not know yet.
-	for tries := 0; tries == 0 || tries < 3 && sub.tail.elsewhere(snap); tries++ {
-		if again, err := h.store.Load(ctx, s.id); err == nil {
-			snap = again
+	// The watch is on: what was appended before it is seen by reading again.
+	if again, err := h.store.Load(ctx, s.id); err == nil {
+		snap = again
+	}
+	// The tail may meanwhile be further than what was read, or both may be wrong.
+	for tries := 0; tries < 2 && sub.strange(snap, s.from.epoch); tries++ {
+		if snap, err = h.store.Confirm(ctx, s.id); err != nil {
+			return nil, err
 		}
 	}
 	sub.begin(snap, s.from)
@@ -152,7 +151,7 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant Grant) (*Subscriber
 }
 
 // begin puts connected and the gaps in front, and makes the caller the pump. snap
-// was read after the watch had begun.
+// was read after the watch had begun, and is not strange.
 func (s *Subscriber) begin(snap Snapshot, from start) {
 	h, t := s.tail.hub, s.tail
 	t.mu.Lock()
@@ -401,7 +400,7 @@ func (s *Subscriber) readLocked() (p []byte, n uint64, end *ending) {
 	cursor, epoch := s.cursor, t.epoch
 	page, p, err := s.pageUnlocked(cursor, epoch)
 	switch {
-	case err == nil && page.Epoch != epoch:
+	case err == nil && page.Epoch != epoch, errors.Is(err, ErrNotFound): // or a server that is behind says so
 		t.moveLocked()
 		return nil, 0, nil
 	case t.moved || t.epoch != epoch: // meanwhile; the page is not of this epoch, or it may be
@@ -412,8 +411,6 @@ func (s *Subscriber) readLocked() (p []byte, n uint64, end *ending) {
 		s.tail.hub.cfg.Metrics.Gap(gap.Reason)
 		s.cursor = gap.ToSeq
 		return nil, 0, nil
-	case errors.Is(err, ErrNotFound):
-		return nil, 0, &ending{code: protocol.CloseNotFound, reason: "the session is gone", cause: metrics.CloseSessionEnded}
 	case err != nil:
 		s.awaitStoreLocked(err)
 		return nil, 0, nil

@@ -182,7 +182,7 @@ func (l *link) publish(ctx context.Context, s *linkSession, ev protocol.WorkerEv
 	if err != nil {
 		return err
 	}
-	_, _, err = l.hub.change(ctx, s.id, fromWorker{Assignment: ev.Assignment, Input: in, Sent: l.lastSent(s)}, fence)
+	err = l.tell(ctx, s, in, l.lastSent(s), fence)
 	if _, starts := in.(InStarting); starts && err == nil {
 		l.hub.workers.mu.Lock()
 		s.alive = 0 // what comes next shows that the agent has started
@@ -291,7 +291,7 @@ func (l *link) showLife(ctx context.Context, s *linkSession) error {
 	if !fresh {
 		return nil
 	}
-	if _, _, err := l.hub.change(ctx, s.id, fromWorker{Assignment: s.assignment, Input: InActivity{}, Sent: sent}, nil); err != nil {
+	if err := l.tell(ctx, s, InActivity{}, sent, nil); err != nil {
 		return err
 	}
 	d.mu.Lock()

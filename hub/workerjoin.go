@@ -113,22 +113,20 @@ func (l *link) join(ctx context.Context) error {
 
 // rejoin takes one session of a hello in.
 func (l *link) rejoin(ctx context.Context, s protocol.HelloSession) error {
-	var snap Snapshot
-	err := l.persist(ctx, func() (err error) { snap, err = l.hub.store.Load(ctx, s.SessionID); return err })
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return err
+	snap, is, err := l.greeted(ctx, s, l.hub.store.Load)
+	if err == nil && is != goesOn {
+		snap, is, err = l.greeted(ctx, s, l.hub.store.Confirm)
 	}
-	if err != nil || snap.State.Worker != l.hello.Worker || snap.State.Assignment != s.Assignment || !l.key.serves(snap.State.Info.UserID) {
+	switch {
+	case err != nil:
+		return err
+	case is == notOurs:
 		d := l.hub.workers
 		d.mu.Lock()
 		l.revokeLocked(s.SessionID, s.Assignment)
 		d.mu.Unlock()
 		return nil
-	}
-	// Behind closed, what is acknowledged is not stored. A message that was finished and
-	// whose command was never made would have the worker ignore the next one, which
-	// gets its number.
-	if snap.State.Closed == "" && (s.Acked > snap.N || s.Message > snap.State.NextCommand) {
+	case is == wasLost:
 		l.hub.cfg.Log.Warn("the store has lost what a worker said", "session", s.SessionID, "worker", l.hello.Worker)
 		in := fromWorker{Assignment: s.Assignment, Input: InLost{}}
 		err := l.persist(ctx, func() error { _, _, err := l.hub.change(ctx, s.SessionID, in, nil); return err })
@@ -143,8 +141,36 @@ func (l *link) rejoin(ctx context.Context, s protocol.HelloSession) error {
 	x := &linkSession{
 		id: s.SessionID, provider: snap.State.Info.Provider, assignment: s.Assignment, assigned: true, stored: snap.N, hello: s,
 	}
+	if s.Turn != nil {
+		x.message, x.turn, x.event = s.Turn.Seq, s.Turn.MessageID, time.Now()
+	}
 	l.add(x)
 	return l.finish(ctx, x)
+}
+
+// greeted reads a session of a hello, and judges it by what the worker knows.
+func (l *link) greeted(ctx context.Context, s protocol.HelloSession, read func(context.Context, string) (Snapshot, error)) (snap Snapshot, is fate, err error) {
+	err = l.persist(ctx, func() (err error) { snap, err = read(ctx, s.SessionID); return err })
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return snap, notOurs, nil
+	case err != nil:
+		return snap, goesOn, err
+	case snap.State.Worker != l.hello.Worker || snap.State.Assignment != s.Assignment || !l.key.serves(snap.State.Info.UserID):
+		return snap, notOurs, nil
+	case snap.State.Closed != "": // behind it, what is acknowledged is not stored
+		return snap, goesOn, nil
+	}
+	// A message that was finished and whose command was never made would have the
+	// worker ignore the next one, which gets its number.
+	lost := s.Acked > snap.N || s.Message > snap.State.NextCommand
+	if s.Turn != nil {
+		lost = lost || !snap.State.knows(OpenMessage{ID: s.Turn.MessageID, Command: s.Turn.Seq})
+	}
+	if lost {
+		return snap, wasLost, nil
+	}
+	return snap, goesOn, nil
 }
 
 // finish makes up for a done that was lost with the last link: hello names the
@@ -164,17 +190,13 @@ func (l *link) finish(ctx context.Context, s *linkSession) error {
 	if message == 0 {
 		return nil
 	}
-	var snap Snapshot
-	err := l.persist(ctx, func() (err error) { snap, err = l.hub.store.Load(ctx, s.id); return err })
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	var is fate
+	err := l.persist(ctx, func() (err error) { _, is, err = l.stand(ctx, s, known{finished: message}); return err })
+	switch {
+	case is == wasLost: // all its events are here, and its complete is not
+		return l.lostByStore(ctx, s)
+	case err != nil && !errors.Is(err, ErrNotFound):
 		return err
-	}
-	if err == nil && snap.State.Running == message && snap.State.Assignment == s.assignment {
-		if _, open := snap.State.Turn(); open {
-			// All its events are here, and its complete is not: the store has lost it,
-			// or has given its number to another message.
-			return l.lostByStore(ctx, s)
-		}
 	}
 	return l.input(ctx, s.id, s.assignment, InDone{Message: message})
 }

@@ -412,29 +412,21 @@ func (l *link) flushSession(ctx context.Context, s *linkSession) error {
 	if !look {
 		return nil
 	}
-	snap, err := l.hub.store.Load(ctx, s.id)
-	if err == nil && (snap.State.Worker != l.hello.Worker || snap.State.Assignment != s.assignment) {
-		err = ErrFenced
-	}
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) {
+	snap, is, err := l.stand(ctx, s, known{stored: stored, finished: finished, seen: s.seen})
+	switch is {
+	case notOurs:
 		l.drop(ctx, s, true)
 		return nil
-	}
-	if err == nil && snap.State.Closed == "" { // behind closed, what is acknowledged is not stored
-		if snap.N < stored || lacks(snap, s.seen) {
-			return l.lostByStore(ctx, s)
-		}
-		s.seen = protocol.Cursor{Epoch: snap.Epoch(), Seq: snap.Last}
-	}
-	if err == nil && snap.State.Running != 0 && snap.State.Running == finished {
-		if _, open := snap.State.Turn(); open { // another message has its number now
-			return l.lostByStore(ctx, s)
-		}
-		// The store has lost the done, and the worker has no reason to say it again.
+	case wasLost:
+		return l.lostByStore(ctx, s)
+	case doneLost: // the worker has no reason to say it again
 		return l.input(ctx, s.id, s.assignment, InDone{Message: finished})
 	}
 	var commands []Command
 	if err == nil {
+		if snap.State.Closed == "" {
+			s.seen = protocol.Cursor{Epoch: snap.Epoch(), Seq: snap.Last}
+		}
 		commands, err = l.hub.store.Commands(ctx, s.id, after)
 	}
 	if err != nil {

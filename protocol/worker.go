@@ -63,6 +63,16 @@ type HelloSession struct {
 	Message    uint64 `json:"message"`
 	Event      uint64 `json:"event"`
 	Acked      uint64 `json:"acked,omitempty"`
+
+	// Turn is the last message that the worker has taken, finished or not. A store
+	// that has lost it may have given its number to another one.
+	Turn *HelloTurn `json:"turn,omitempty"`
+}
+
+// HelloTurn names a message by the seq of its command and by its id.
+type HelloTurn struct {
+	Seq       uint64 `json:"seq"`
+	MessageID string `json:"messageId"`
 }
 
 // WorkerEvent publishes one event. N counts the worker's events in this

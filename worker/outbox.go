@@ -30,9 +30,10 @@ type outbox struct {
 	last     uint64    // n of the newest event
 	acked    uint64    // n of the newest acknowledged event
 	bytes    int64
-	finished uint64 // newest message whose complete is acknowledged
-	final    bool   // a release was pushed: nothing comes after it
-	revoked  bool   // nothing is sent any more
+	finished uint64             // newest message whose complete is acknowledged
+	turn     protocol.HelloTurn // the newest message that was taken
+	final    bool               // a release was pushed: nothing comes after it
+	revoked  bool               // nothing is sent any more
 }
 
 // outItem is one frame.
@@ -49,6 +50,13 @@ func newOutbox(sessionID string, assignment, message uint64, limit int64) *outbo
 		sessionID: sessionID, assignment: assignment, finished: message,
 		limit: limit, room: make(chan struct{}, 1),
 	}
+}
+
+// begin notes which message the events that follow are about.
+func (o *outbox) begin(message protocol.HelloTurn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.turn = message
 }
 
 // pushEvent numbers an event and appends it.
@@ -210,7 +218,11 @@ func (o *outbox) signalRoom() {
 func (o *outbox) hello() (h protocol.HelloSession, alive bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return protocol.HelloSession{
+	h = protocol.HelloSession{
 		SessionID: o.sessionID, Assignment: o.assignment, Message: o.finished, Event: o.last, Acked: o.acked,
-	}, !o.revoked
+	}
+	if turn := o.turn; turn.Seq != 0 {
+		h.Turn = &turn
+	}
+	return h, !o.revoked
 }

@@ -296,6 +296,7 @@ func (s *session) onMessage(c protocol.WorkerCommand) {
 	}
 	s.leaving = nil // the idle end is called off; a new agent starts after the old
 	s.lastMessage, s.lastID = c.Seq, data.MessageID
+	s.out.begin(protocol.HelloTurn{Seq: c.Seq, MessageID: data.MessageID})
 	s.idleTimer.Stop()
 	s.turn = newTurn(c.Seq, data)
 	switch {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -227,4 +228,26 @@ func testStateIsKept(f *fixture) {
 	if string(got) != string(want) {
 		f.Errorf("stored\n%s\nread\n%s", want, got)
 	}
+}
+
+// Where nothing failed, what is confirmed is what is loaded.
+func testConfirm(f *fixture) {
+	f.assigned("s1")
+	f.create("s2", "u1")
+	var wg sync.WaitGroup
+	for i := range 40 { // more than a store may ask for at once
+		wg.Go(func() {
+			id := fmt.Sprintf("s%d", 1+i%2)
+			want, err := f.store.Load(f.ctx, id)
+			if err != nil {
+				f.Error(err)
+				return
+			}
+			got, err := f.store.Confirm(f.ctx, id)
+			if err != nil || !reflect.DeepEqual(got, want) {
+				f.Errorf("confirmed %+v, %v\nloaded %+v", got, err, want)
+			}
+		})
+	}
+	wg.Wait()
 }

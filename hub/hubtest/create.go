@@ -65,13 +65,14 @@ func testCreateRace(f *fixture) {
 
 func testNotFound(f *fixture) {
 	_, load := f.store.Load(f.ctx, "none")
+	_, confirm := f.store.Confirm(f.ctx, "none")
 	_, app := f.store.Append(f.ctx, "none", hub.Batch{Events: outputs("x")})
 	_, fenced := f.store.Append(f.ctx, "none", hub.Batch{Fence: &hub.Fence{Assignment: 1, N: 1}})
 	_, read := f.store.Read(f.ctx, "none", 0, 10, 1000)
 	_, commands := f.store.Commands(f.ctx, "none", 0)
 	_, _, _, note := f.store.Note(f.ctx, "none", "m:m1")
 	for name, err := range map[string]error{
-		"load": load, "append": app, "fenced append": fenced, "read": read, "commands": commands, "note": note,
+		"load": load, "confirm": confirm, "append": app, "fenced append": fenced, "read": read, "commands": commands, "note": note,
 	} {
 		if !errors.Is(err, hub.ErrNotFound) {
 			f.Errorf("%s: %v, want ErrNotFound", name, err)

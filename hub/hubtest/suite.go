@@ -40,6 +40,7 @@ func Run(t *testing.T, open Open) {
 		{"AppendNumbers", Retention{}, testAppendNumbers},
 		{"AppendConflict", Retention{}, testAppendConflict},
 		{"AppendRace", Retention{}, testAppendRace},
+		{"Confirm", Retention{}, testConfirm},
 		{"AppendWithoutState", Retention{}, testAppendWithoutState},
 		{"AppendAtomic", Retention{}, testAppendAtomic},
 		{"StateIsKept", Retention{}, testStateIsKept},

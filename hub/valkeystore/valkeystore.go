@@ -10,6 +10,7 @@
 //	<prefix>{<id>}:events    stream: the ids are the seqs, the field e is Entry.Tail
 //	<prefix>{<id>}:commands  hash: seq -> "type data"; gone when it is empty
 //	<prefix>{<id>}:notes     hash: key -> "seq value"; gone when it is empty
+//	<prefix>{<id>}:confirm   there for a second: see Confirm
 //	<prefix>{<id>}           channel: what was appended
 //
 // Beside them are hints, which are verified when they are read: a crash between
@@ -57,13 +58,14 @@ import (
 // Store is a hub.Store in Valkey. All methods may be called concurrently. The one
 // who opened it closes it, when nothing uses it any more.
 type Store struct {
-	opt     Options
-	client  valkey.Client
-	publish string // SPUBLISH in a cluster, where PUBLISH would go to every node
-	relay   *relay
-	node    node
-	slots   *slots
-	census  census
+	opt        Options
+	client     valkey.Client
+	publish    string // SPUBLISH in a cluster, where PUBLISH would go to every node
+	relay      *relay
+	node       node
+	slots      *slots
+	census     census
+	confirming chan struct{} // holds one for each Confirm
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup // run of the relay, live, tellSlots
@@ -87,7 +89,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open valkey store: %w", err)
 	}
-	s := &Store{opt: o, client: client, publish: "PUBLISH"}
+	s := &Store{opt: o, client: client, publish: "PUBLISH", confirming: make(chan struct{}, maxConfirming)}
 	if client.Mode() == valkey.ClientModeCluster {
 		s.publish = "SPUBLISH"
 	}

@@ -1,0 +1,133 @@
+package hub_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sessionhub/hub"
+	"sessionhub/hub/memstore"
+	"sessionhub/protocol"
+)
+
+// behind is a store whose primary was frozen while another one took its place: it
+// answers with what it knew, takes no writes, and confirms nothing. What confirms is
+// the other one.
+type behind struct {
+	hub.Store
+	old atomic.Pointer[hub.Snapshot] // of the one session that it is asked about; nil: it is not behind
+}
+
+func (s *behind) Load(ctx context.Context, id string) (hub.Snapshot, error) {
+	if old := s.old.Load(); old != nil {
+		return *old, nil
+	}
+	return s.Store.Load(ctx, id)
+}
+
+func (s *behind) Read(ctx context.Context, id string, after uint64, events, bytes int) (hub.Page, error) {
+	old := s.old.Load()
+	if old == nil {
+		return s.Store.Read(ctx, id, after, events, bytes)
+	}
+	page := hub.Page{First: old.First, Last: old.Last, Epoch: old.Epoch()}
+	if after >= old.Last {
+		return page, nil
+	}
+	full, err := s.Store.Read(ctx, id, after, min(events, int(old.Last-after)), bytes)
+	page.Entries = full.Entries
+	return page, err
+}
+
+func (s *behind) Append(ctx context.Context, id string, b hub.Batch) (hub.Appended, error) {
+	if s.old.Load() != nil {
+		return hub.Appended{}, errAway
+	}
+	return s.Store.Append(ctx, id, b)
+}
+
+// A loss that an old primary speaks of is none: nobody is told of it.
+func TestReaderAsksAnOldPrimary(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(roomy)
+		over := &failedOver{Store: store}
+		seen := &behind{Store: over}
+		w := newWorldOn(t, store, seen)
+		id := w.create()
+		w.append(id, "b", "c", "d")
+		old := w.load(id)
+		w.append(id, "e", "f", "g")
+		first := old.Epoch()
+
+		live := w.open(id, protocol.Cursor{Epoch: first, Seq: 7}.String(), hub.WebSocket)
+		w.wantScript(live, "connected caught_up=7")
+		seen.old.Store(&old)
+		same := w.open(id, protocol.Cursor{Epoch: first, Seq: 7}.String(), hub.SSE)
+		w.wantScript(same, "connected caught_up=7")
+		bare := w.open(id, "6", hub.WebSocket)
+		synctest.Wait()
+		page, err := w.hub.History(w.ctx, id, protocol.Cursor{Epoch: first, Seq: 6}, 0)
+		if err != nil || page.Gap != nil {
+			t.Errorf("history: %+v, %v", page.Gap, err)
+		}
+
+		over.from.Store(8)
+		next := w.open(id, protocol.Cursor{Epoch: secondEpoch, Seq: 7}.String(), hub.SSE)
+		w.wantScript(next, "connected caught_up=7")
+		seen.old.Store(nil)
+		at(time.Second)
+		w.append(id, "h")
+		for name, s := range map[string]*sink{"live": live, "same": same, "bare": bare, "next": next} {
+			synctest.Wait()
+			for _, f := range s.got() {
+				if f.kind() == "gap" {
+					t.Errorf("%s was told of a gap: %s", name, f.raw)
+				}
+			}
+			if got := s.got(); got[len(got)-1].kind() != "output" {
+				t.Errorf("%s has not got the last event, but %s", name, got[len(got)-1].raw)
+			}
+		}
+	})
+}
+
+// Nor does a worker lose its sessions by it.
+func TestWorkerLinkAsksAnOldPrimary(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(roomy)
+		seen := &behind{Store: store}
+		a := newWorldOn(t, store, &shared{Store: store})
+		b := newWorldOn(t, store, seen)
+		p := b.join(hello("w1"))
+		id := a.create()
+		unassigned := a.load(id)
+		a.say(id, "m1")
+		synctest.Wait()
+		p.output(id, 1, 1)
+		p.want("welcome assign(1 after 0 resume=false) message(1 m1) ack(1)")
+		begun := a.load(id)
+		p.output(id, 1, 2)
+		p.output(id, 1, 3)
+		p.want("ack(3)")
+
+		seen.old.Store(&unassigned)
+		if err := a.hub.Cancel(a.ctx, id, protocol.CancelRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		p.want("cancel(2 m1)")
+
+		p.conn.close()
+		seen.old.Store(&begun)
+		p = b.join(hello("w1", protocol.HelloSession{
+			SessionID: id, Assignment: 1, Event: 3, Acked: 3, Turn: &protocol.HelloTurn{Seq: 1, MessageID: "m1"},
+		}))
+		at(time.Second)
+		seen.old.Store(nil)
+		p.complete(id, 1, 4, "m1")
+		p.want("welcome cancel(2 m1) ack(4)")
+		a.stop()
+		b.stop()
+	})
+}

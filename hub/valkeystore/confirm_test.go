@@ -1,0 +1,58 @@
+package valkeystore
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"sessionhub/hub"
+	"sessionhub/internal/valkeytest"
+)
+
+// A primary that was frozen while another one took its place answers with what it
+// knew until the Sentinels tell it. It cannot confirm that.
+func TestConfirmAsksNoOldPrimary(t *testing.T) {
+	t.Parallel()
+	set := valkeytest.StartSentinelSet(t, valkeytest.Valkey(t), 2, "min-replicas-to-write 1")
+	s := open(t, set.URL(), space(), func(o *Options) { o.CallTimeout = time.Second })
+	w := &worker{t: t, store: s, id: "s1", assignment: benchSession(t, s, "s1")}
+	w.append(time.Now().Add(10 * time.Second))
+	old := set.Primary()
+	// A node that has not heard of the failover.
+	behind := open(t, old.URL(), s.opt.Prefix, func(o *Options) { o.CallTimeout = time.Second })
+	before, err := behind.Confirm(t.Context(), "s1")
+	if err != nil {
+		t.Fatalf("while it is the primary: %v", err)
+	}
+
+	old.Stop()
+	within(t, "another primary", 30*time.Second, func() bool { return set.Primary() != old })
+	w.append(time.Now().Add(20 * time.Second))
+	for _, x := range set.Watch {
+		x.Stop() // else they would tell it at once
+	}
+	defer func() {
+		for _, x := range set.Watch {
+			x.Cont()
+		}
+	}()
+	old.Cont()
+
+	var stale hub.Snapshot
+	within(t, "an answer of the old primary", 20*time.Second, func() bool {
+		stale, err = behind.Load(t.Context(), "s1")
+		return err == nil
+	})
+	if stale.Last != before.Last || len(stale.Epochs) != 1 {
+		t.Fatalf("the old primary answers %+v: this test needs one that is behind %+v", stale, before)
+	}
+	for range 10 {
+		if snap, err := behind.Confirm(t.Context(), "s1"); !errors.Is(err, hub.ErrUnavailable) {
+			t.Fatalf("the old primary has confirmed %+v, %v", snap, err)
+		}
+	}
+	within(t, "the confirmation of the new one", 20*time.Second, func() bool {
+		snap, err := s.Confirm(t.Context(), "s1")
+		return err == nil && snap.Last == before.Last+1 && len(snap.Epochs) == 2
+	})
+}

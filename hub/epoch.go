@@ -66,7 +66,8 @@ func (s *Subscriber) strange(snap Snapshot, epoch string) bool {
 	t := s.tail
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.behindLocked(snap) || lacks(snap, protocol.Cursor{Epoch: epoch, Seq: s.cursor})
+	// In one epoch nobody is placed anew, so not every subscriber has to be looked at.
+	return t.epoch != snap.Epoch() && t.behindLocked(snap) || lacks(snap, protocol.Cursor{Epoch: epoch, Seq: s.cursor})
 }
 
 // behindLocked reports whether a snapshot does not know the tail's epoch, or has

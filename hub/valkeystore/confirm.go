@@ -18,27 +18,39 @@ import (
 // by, and this is Load.
 //
 // https://valkey.io/commands/wait/
-func (s *Store) Confirm(ctx context.Context, id string) (snap hub.Snapshot, err error) {
+func (s *Store) Confirm(ctx context.Context, id string) (hub.Snapshot, error) {
 	keys, ok := s.keys(id)
 	if !ok {
 		return hub.Snapshot{}, notFound(id)
 	}
 	call, cancel := s.deadline(ctx)
-	defer cancel()
 	select {
 	case s.confirming <- struct{}{}:
-		defer func() { <-s.confirming }()
 	case <-call.Done():
+		defer cancel()
 		return hub.Snapshot{}, s.unavailable(ctx, "confirm", "confirm session "+id, call.Err())
 	}
-	found := false
-	err = s.client.Dedicated(func(c valkey.DedicatedClient) error {
-		if err := proven(call, c, s.channel(id)+":confirm", s.opt.CallTimeout/2); err != nil {
+	// In a goroutine of its own, since the client makes a new connection without
+	// looking at the deadline.
+	var snap hub.Snapshot
+	var found bool
+	answer := make(chan error, 1)
+	s.wg.Go(func() {
+		defer cancel()
+		defer func() { <-s.confirming }()
+		answer <- s.client.Dedicated(func(c valkey.DedicatedClient) (err error) {
+			if err = proven(call, c, s.channel(id)+":confirm", s.opt.CallTimeout/2); err == nil {
+				snap, found, err = parseSnapshot(c.Do(call, c.B().Hmget().Key(keys[0]).Field(snapshotFields...).Build()))
+			}
 			return err
-		}
-		snap, found, err = parseSnapshot(c.Do(call, c.B().Hmget().Key(keys[0]).Field(snapshotFields...).Build()))
-		return err
+		})
 	})
+	var err error
+	select {
+	case err = <-answer:
+	case <-call.Done():
+		err = call.Err()
+	}
 	switch {
 	case err != nil:
 		return hub.Snapshot{}, s.unavailable(ctx, "confirm", "confirm session "+id, err)

@@ -260,12 +260,14 @@ func TestFrozenServer(t *testing.T) {
 		for range 2 {
 			pass(300 * time.Millisecond)
 			server.Stop()
-			began := time.Now()
-			if _, err := s.Load(t.Context(), "s0"); !errors.Is(err, hub.ErrUnavailable) {
-				t.Errorf("load from a frozen server: %v, want ErrUnavailable", err)
-			}
-			if took := time.Since(began); took > 3*time.Second {
-				t.Errorf("the call took %s, its deadline is 1 s", took)
+			for name, call := range map[string]func(context.Context, string) (hub.Snapshot, error){"load": s.Load, "confirm": s.Confirm} {
+				began := time.Now()
+				if _, err := call(t.Context(), "s0"); !errors.Is(err, hub.ErrUnavailable) {
+					t.Errorf("%s of a frozen server: %v, want ErrUnavailable", name, err)
+				}
+				if took := time.Since(began); took > 3*time.Second {
+					t.Errorf("%s took %s, its deadline is 1 s", name, took)
+				}
 			}
 			within(t, "word that it is away", 10*time.Second, func() bool { return s.Available() != nil })
 			pass(time.Second)

@@ -2,6 +2,7 @@ package soak
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,16 @@ func TestGapOfARestart(t *testing.T) {
 		if r.Cursor() != c.cursor || r.Gaps() != c.gaps || (len(r.Findings()) > 0) != c.found {
 			t.Errorf("%s: cursor %s, %d gaps, findings %v", name, r.Cursor(), r.Gaps(), r.Findings())
 		}
+	}
+}
+
+// What a gap from the beginning says is that the cursor's epoch is not known.
+func TestGapFromTheBeginning(t *testing.T) {
+	r := NewRecord("r")
+	r.restarts = true
+	r.feed("connected a", "1 x", "2 y", "connected b", "gap 2 2 b", "2 y", "connected c", "gap 1 2 c", "1 x", "connected d", "gap 1 1 d")
+	if got := r.Unknown(); !slices.Equal(got, []string{"b", "c"}) {
+		t.Errorf("unknown: %v, findings %v", got, r.Findings())
 	}
 }
 

@@ -41,6 +41,7 @@ type Record struct {
 	epoch     string // that the cursor counts in
 	next      uint64 // seq that comes next: behind all that is known, but for a gap
 	gaps      int
+	unknown   []string // epochs of cursors that were answered by a gap from the beginning
 	sums      []uint64          // of the events' bytes; that of seq n is sums[n-1]
 	events    []protocol.Event  // those of sums; only with a ledger
 	void      map[uint64]uint64 // sums of what a gap has voided, until something takes the number
@@ -106,6 +107,14 @@ func (r *Record) Gaps() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.gaps
+}
+
+// Unknown lists the epochs that the hub did not know, as it said by a gap from the
+// log's beginning.
+func (r *Record) Unknown() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.unknown)
 }
 
 // Last is the highest seq that the stream has reached.
@@ -239,6 +248,9 @@ func (r *Record) controlLocked(e protocol.Event) {
 		if !r.restarts || g.Reason != protocol.GapEpochChanged || g.FromSeq < 1 || g.FromSeq > g.ToSeq || g.ToSeq != r.next-1 {
 			r.findLocked("a gap at %s-%d: %s", r.epoch, r.next-1, e.Data)
 			return
+		}
+		if g.FromSeq == 1 && !slices.Contains(r.unknown, r.epoch) {
+			r.unknown = append(r.unknown, r.epoch)
 		}
 		r.adoptLocked()
 		r.gaps++

@@ -354,6 +354,16 @@ func (s *one) check(ctx context.Context) []string {
 		}
 		after = page.NextAfter
 	}
+	// A cursor of the first event is answered by a gap if its epoch is not known.
+	for _, epoch := range append(s.ws.Unknown(), s.sse.Unknown()...) {
+		page, err := s.talker.session().History(ctx, epoch+"-1", 1)
+		if err != nil {
+			return append(found, err.Error())
+		}
+		if page.Gap == nil {
+			found = append(found, fmt.Sprintf("%s: it was told that the epoch %s is lost, which the log has", s.ws.name, epoch))
+		}
+	}
 	found = append(found, s.ws.Compare(s.sse)...)
 	found = append(found, s.ws.Compare(kept)...)
 	return append(found, kept.Findings()...)

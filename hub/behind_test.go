@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,6 +19,8 @@ import (
 type behind struct {
 	hub.Store
 	old atomic.Pointer[hub.Snapshot] // of the one session that it is asked about; nil: it is not behind
+
+	elsewhere bool // what is written goes to the other one
 }
 
 func (s *behind) Load(ctx context.Context, id string) (hub.Snapshot, error) {
@@ -42,7 +45,7 @@ func (s *behind) Read(ctx context.Context, id string, after uint64, events, byte
 }
 
 func (s *behind) Append(ctx context.Context, id string, b hub.Batch) (hub.Appended, error) {
-	if s.old.Load() != nil {
+	if s.old.Load() != nil && !s.elsewhere {
 		return hub.Appended{}, errAway
 	}
 	return s.Store.Append(ctx, id, b)
@@ -129,5 +132,40 @@ func TestWorkerLinkAsksAnOldPrimary(t *testing.T) {
 		p.want("welcome cancel(2 m1) ack(4)")
 		a.stop()
 		b.stop()
+	})
+}
+
+// A primary that was killed and is back still has the message that the one which took
+// its place has lost. A node that asks the one and writes to the other logged output
+// of a message that the log does not know.
+func TestFirstEventOfAMessageThatAnotherServerHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(roomy)
+		seen := &behind{Store: store, elsewhere: true}
+		w := newWorldOn(t, store, seen)
+		p := w.join(hello("w1"))
+		id := w.create()
+		w.say(id, "m1")
+		synctest.Wait()
+		p.complete(id, 1, 1, "m1")
+		p.finish(id, 1, 1)
+		synctest.Wait()
+		before := w.load(id).State
+		w.say(id, "m2")
+		p.want("welcome assign(1 after 0 resume=false) message(1 m1) message(2 m2) ack(1)")
+		back := w.load(id)
+		lost := hub.Batch{State: before, Expect: back.Version, Drop: []uint64{2}}
+		if _, err := store.Append(w.ctx, id, lost); err != nil {
+			t.Fatal(err)
+		}
+		seen.old.Store(&back)
+		p.output(id, 1, 2)
+		at(time.Second)
+		seen.old.Store(nil)
+		at(2 * time.Second)
+		p.want("revoke(1)")
+		if got := w.logWords(id); strings.Contains(got, "output") {
+			t.Errorf("the log is %s", got)
+		}
 	})
 }

@@ -22,7 +22,7 @@ type shared struct {
 	noQueue  atomic.Bool // Enqueue fails
 	stopping atomic.Bool // everything fails: the store is away
 	mute     atomic.Bool // appends are made, but not answered
-	noEvents atomic.Bool // appends that change no state fail
+	noEvents atomic.Bool // appends of what workers send fail
 }
 
 var errAway = errors.New("the store is away")
@@ -42,7 +42,7 @@ func (s *shared) Append(ctx context.Context, id string, b hub.Batch) (hub.Append
 	if err := s.err(); err != nil {
 		return hub.Appended{}, err
 	}
-	if b.State == nil && s.noEvents.Load() {
+	if b.Fence != nil && s.noEvents.Load() {
 		return hub.Appended{}, errAway
 	}
 	done, err := s.Store.Append(ctx, id, b)

@@ -139,7 +139,7 @@ func (h *Hub) change(ctx context.Context, id string, in Input, fence *Fence) (Sn
 		}
 		b := Batch{Events: c.Events, Commands: c.Commands, Drop: c.Drop, Notes: c.Notes, Fence: fence, Forget: c.State.Forgotten && !snap.State.Forgotten}
 		if len(c.Events)+len(c.Commands)+len(c.Drop) > 0 || !c.State.same(snap.State) {
-			b.State, b.Expect = c.State, snap.Version
+			b.State, b.Expect, b.Epoch = c.State, snap.Version, snap.Epoch()
 		} else if fence == nil {
 			return snap, Appended{}, nil
 		}

@@ -57,7 +57,8 @@ type Sessions interface {
 	// Confirm reads what Load reads, from a server that has just shown that what it
 	// stores is kept. A primary that was frozen while another one took its place
 	// answers with what it knew, until somebody tells it: so it is this that has to
-	// say that a log lacks something. It costs the store a write. ErrNotFound.
+	// say that a log lacks something. It costs the store a write. What comes behind
+	// what it says is in the epoch that it names. ErrNotFound.
 	Confirm(ctx context.Context, id string) (Snapshot, error)
 
 	// Append stores a batch whole or not at all, gives its events the next
@@ -100,9 +101,12 @@ type Batch struct {
 	Events []NewEvent
 
 	// With a State, the change is refused with ErrConflict unless the stored
-	// state still has the version Expect; the new one has Expect+1.
+	// state still has the version Expect; the new one has Expect+1. The epoch in
+	// which it was read, if given, must still be the present one: after a failover
+	// that loses the log's end, another state can come to have that version.
 	State  *State
 	Expect uint64
+	Epoch  string
 
 	// With a Fence, it is refused unless the worker still has the session
 	// (State.Has) and these are its next events.

@@ -264,7 +264,9 @@ func (h *Hub) Message(ctx context.Context, id, user string, r protocol.MessageRe
 			}
 			return protocol.MessageResponse{}, err
 		}
-		b := Batch{State: c.State, Expect: snap.Version, Events: c.Events, Commands: c.Commands, Drop: c.Drop, Notes: c.Notes}
+		b := Batch{
+			State: c.State, Expect: snap.Version, Epoch: snap.Epoch(), Events: c.Events, Commands: c.Commands, Drop: c.Drop, Notes: c.Notes,
+		}
 		done, err := h.commit(ctx, snap, b)
 		if errors.Is(err, ErrConflict) {
 			continue

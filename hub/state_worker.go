@@ -50,14 +50,16 @@ func (in fromWorker) apply(st *step) error {
 	return in.Input.apply(st)
 }
 
-// InActivity is a sign of life of a turn whose agent was starting, or silent.
-type InActivity struct{}
+// InActivity is a sign of life of a turn whose agent was starting, or silent, with
+// the events that are it.
+type InActivity struct{ Events []NewEvent }
 
-func (InActivity) apply(st *step) error {
+func (in InActivity) apply(st *step) error {
 	m, ok := st.s.Turn()
 	if ok && (st.s.Status.Status == protocol.StatusStarting || st.s.Status.Detail != "") && len(st.s.Approvals) == 0 {
 		st.status(protocol.StatusRunning, m.ID, "")
 	}
+	st.events = append(st.events, in.Events...)
 	return nil
 }
 

@@ -96,12 +96,7 @@ func (l *link) together(ctx context.Context, evs []protocol.WorkerEvent) (bool, 
 		}
 		b.Events = append(b.Events, fitting...)
 	}
-	err := l.persist(ctx, func() error {
-		if err := l.showLife(ctx, s); err != nil {
-			return err
-		}
-		return l.store(ctx, s, b)
-	})
+	err := l.persist(ctx, func() error { return l.output(ctx, s, b) })
 	switch {
 	case err == nil:
 		return true, l.accept(ctx, s, last.N)

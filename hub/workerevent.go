@@ -269,29 +269,27 @@ func isStopReason(s string) bool {
 
 // append stores an event that changes no state.
 func (l *link) append(ctx context.Context, s *linkSession, t protocol.EventType, data []byte, fence *Fence) error {
-	if err := l.showLife(ctx, s); err != nil {
-		return err
-	}
 	events, err := fit(t, data, l.hub.cfg.MaxEventBytes)
 	if err != nil {
 		return err
 	}
-	return l.store(ctx, s, Batch{Events: events, Fence: fence})
+	return l.output(ctx, s, Batch{Events: events, Fence: fence})
 }
 
-// showLife has the first event of a turn show that the agent has started, and
-// makes sure that the log has the turn: what is stored behind it is fenced by its
-// numbers, which a store that loses its end takes back.
-func (l *link) showLife(ctx context.Context, s *linkSession) error {
+// output stores events that change no state. The first ones of a turn go through the
+// rules all the same, in one step with them: they show that the agent has started,
+// and that the log has the turn. What is stored behind them is fenced by its numbers,
+// which a store that loses its end takes back.
+func (l *link) output(ctx context.Context, s *linkSession, b Batch) error {
 	d := l.hub.workers
 	d.mu.Lock()
 	fresh := s.alive != s.message
 	sent := OpenMessage{ID: s.turn, Command: s.message}
 	d.mu.Unlock()
 	if !fresh {
-		return nil
+		return l.store(ctx, s, b)
 	}
-	if err := l.tell(ctx, s, InActivity{}, sent, nil); err != nil {
+	if err := l.tell(ctx, s, InActivity{Events: b.Events}, sent, b.Fence); err != nil {
 		return err
 	}
 	d.mu.Lock()

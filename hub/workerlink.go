@@ -331,7 +331,8 @@ func (l *link) tellSilent(ctx context.Context, now time.Time) {
 	d.mu.Lock()
 	var silent []*linkSession
 	for _, s := range l.sessions {
-		if s.message != 0 && quiet > 0 && !s.silent && now.Sub(s.event) >= quiet {
+		// While frames are worked on, what would be a sign of life may be among them.
+		if !l.busy && s.message != 0 && quiet > 0 && !s.silent && now.Sub(s.event) >= quiet {
 			s.alive, s.silent = 0, true
 			silent = append(silent, s)
 		}

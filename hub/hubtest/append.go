@@ -73,6 +73,11 @@ func testAppendConflict(f *fixture) {
 	if _, err := f.store.Append(f.ctx, "s1", ahead); !errors.Is(err, hub.ErrConflict) {
 		f.Errorf("a change of a version to come: %v, want ErrConflict", err)
 	}
+	other := f.decide("s1", message("m3"))
+	other.Epoch = "another"
+	if _, err := f.store.Append(f.ctx, "s1", other); !errors.Is(err, hub.ErrConflict) {
+		f.Errorf("a change of a state of another epoch: %v, want ErrConflict", err)
+	}
 	if s := f.load("s1"); s.Version != after.Version || s.Last != after.Last {
 		f.Errorf("a refused change moved the session from %+v to %+v", after, s)
 	}

@@ -141,7 +141,7 @@ func (f *fixture) decide(id string, in hub.Input) hub.Batch {
 	if err != nil {
 		f.Fatalf("%T: %v", in, err)
 	}
-	return hub.Batch{State: c.State, Expect: snap.Version, Events: c.Events, Commands: c.Commands, Drop: c.Drop, Notes: c.Notes}
+	return hub.Batch{State: c.State, Expect: snap.Version, Epoch: snap.Epoch(), Events: c.Events, Commands: c.Commands, Drop: c.Drop, Notes: c.Notes}
 }
 
 // change decides and appends.

@@ -192,7 +192,7 @@ func (s *Store) Append(_ context.Context, id string, b hub.Batch) (hub.Appended,
 			return hub.Appended{}, hub.ErrHole
 		}
 	}
-	if b.State != nil && b.Expect != x.version {
+	if b.State != nil && (b.Expect != x.version || b.Epoch != "" && b.Epoch != s.epochs[len(s.epochs)-1].Epoch) {
 		return hub.Appended{}, hub.ErrConflict
 	}
 	if b.State != nil && b.State.Closed != "" && x.state.Closed == "" {

@@ -74,12 +74,12 @@ func refusalError(name string) error {
 
 // args are the arguments of append.lua:
 //
-//	 1  create or append
+//	 1  create, append, or confirm: nothing but the epoch
 //	 2  the name of an epoch that may begin
 //	 3  PUBLISH or SPUBLISH
 //	 4  most events, 5 most bytes
 //	 6  the fence's assignment, or empty, 7 its n
-//	 8  the expected version, or empty: no state
+//	 8  the expected version, or that and the epoch, or empty: no state
 //	 9  the state, 10 its assignment, 11 the assignment that may publish, or -,
 //	12  its status, 13 why it closed, or empty
 //	14  1 to forget
@@ -98,6 +98,9 @@ func (s *Store) args(mode, user string, b hub.Batch) []string {
 	}
 	if st := b.State; st != nil {
 		args[7] = strconv.FormatUint(b.Expect, 10)
+		if b.Epoch != "" {
+			args[7] += " " + b.Epoch
+		}
 		args[8] = valkey.BinaryString(protocol.Marshal(st))
 		args[9] = strconv.FormatUint(st.Assignment, 10)
 		if st.Has(st.Assignment) {

@@ -32,7 +32,7 @@ if fence ~= '' then
 	n = tonumber(ARGV[20])
 end
 if expect ~= '' then
-	if expect ~= version then return 'conflict' end
+	if expect ~= version and expect ~= version .. ' ' .. epoch then return 'conflict' end
 	version = format('%d', tonumber(version) + 1)
 	if ARGV[10] ~= assignment then
 		assignment, n = ARGV[10], 0
@@ -70,7 +70,7 @@ if ARGV[14] == '1' then -- forget
 	first, bytes = begin, 0
 end
 
-if count > 0 or create then
+if count > 0 or expect ~= '' or ARGV[1] == 'confirm' then
 	-- Another server than the one that stored the session's last event may have
 	-- lost the end that that one had acknowledged: from here on the numbers
 	-- belong to a new epoch. Asking the server itself, in this step, leaves no

@@ -15,7 +15,11 @@ import (
 // of its replicas have taken a write that was made just before, over the same
 // connection: those of a primary whose place was taken follow another one. Without
 // that setting, or where a server does not let it be asked, there is nothing to go
-// by, and this is Load.
+// by.
+//
+// The write begins the epoch of this server, if it has not begun. Who is told of a
+// loss counts on in that, so that a server which still has what was lost (one that
+// was killed, and is back before the Sentinels have seen it) does not go on with it.
 //
 // https://valkey.io/commands/wait/
 func (s *Store) Confirm(ctx context.Context, id string) (hub.Snapshot, error) {
@@ -39,9 +43,13 @@ func (s *Store) Confirm(ctx context.Context, id string) (hub.Snapshot, error) {
 		defer cancel()
 		defer func() { <-s.confirming }()
 		answer <- s.client.Dedicated(func(c valkey.DedicatedClient) (err error) {
-			if err = proven(call, c, s.channel(id)+":confirm", s.opt.CallTimeout/2); err == nil {
-				snap, found, err = parseSnapshot(c.Do(call, c.B().Hmget().Key(keys[0]).Field(snapshotFields...).Build()))
+			if err = appendScript.Exec(call, c, keys[:], s.args("confirm", "", hub.Batch{})).Error(); err != nil {
+				return err
 			}
+			if err = proven(call, c, s.channel(id)+":confirm", s.opt.CallTimeout/2); err != nil {
+				return err
+			}
+			snap, found, err = parseSnapshot(c.Do(call, c.B().Hmget().Key(keys[0]).Field(snapshotFields...).Build()))
 			return err
 		})
 	})
@@ -67,7 +75,6 @@ const maxConfirming = 16
 // proven makes a write, which is gone a moment later, and waits until as many
 // replicas have it as a write needs.
 func proven(ctx context.Context, c valkey.DedicatedClient, key string, most time.Duration) error {
-	// The write first: in a cluster its key tells which server is asked.
 	r := c.DoMulti(ctx, c.B().Set().Key(key).Value("").Px(time.Second).Build(),
 		c.B().ConfigGet().Parameter("min-replicas-to-write").Build())
 	if err := r[0].Error(); err != nil {

@@ -2,6 +2,7 @@ package valkeystore
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +28,14 @@ func TestConfirmAsksNoOldPrimary(t *testing.T) {
 
 	old.Stop()
 	within(t, "another primary", 30*time.Second, func() bool { return set.Primary() != old })
+	var sealed hub.Snapshot
+	within(t, "the confirmation of the new one", 20*time.Second, func() bool {
+		sealed, err = s.Confirm(t.Context(), "s1")
+		return err == nil
+	})
+	if sealed.Last != before.Last || len(sealed.Epochs) != 2 || sealed.Epochs[1].First != sealed.Last+1 {
+		t.Errorf("confirmed %+v: want the log of %+v in a new epoch", sealed, before)
+	}
 	w.append(time.Now().Add(20 * time.Second))
 	for _, x := range set.Watch {
 		x.Stop() // else they would tell it at once
@@ -51,8 +60,8 @@ func TestConfirmAsksNoOldPrimary(t *testing.T) {
 			t.Fatalf("the old primary has confirmed %+v, %v", snap, err)
 		}
 	}
-	within(t, "the confirmation of the new one", 20*time.Second, func() bool {
+	within(t, "the confirmation of what was appended", 20*time.Second, func() bool {
 		snap, err := s.Confirm(t.Context(), "s1")
-		return err == nil && snap.Last == before.Last+1 && len(snap.Epochs) == 2
+		return err == nil && snap.Last == before.Last+1 && slices.Equal(snap.Epochs, sealed.Epochs)
 	})
 }

@@ -71,7 +71,7 @@ func newScript(name string, reads bool) *script {
 }
 
 // Exec runs the script: by its hash, and in full where the server has not got it.
-func (s *script) Exec(ctx context.Context, c valkey.Client, keys, args []string) valkey.ValkeyResult {
+func (s *script) Exec(ctx context.Context, c valkey.CoreClient, keys, args []string) valkey.ValkeyResult {
 	n := int64(len(keys))
 	var known, whole valkey.Completed
 	if s.reads {

@@ -163,7 +163,8 @@ func openEvents(ctx context.Context, url, token string) (read func() error, end 
 
 // judge finds a refusal that is neither that of a limit nor of a moment.
 func (h *holder) judge(resp *http.Response) {
-	if resp == nil || resp.StatusCode == http.StatusServiceUnavailable {
+	// 408: its request was on a link that froze in the middle of it.
+	if resp == nil || resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusRequestTimeout {
 		return
 	}
 	var p protocol.Problem

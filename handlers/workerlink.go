@@ -104,6 +104,7 @@ func (s *Server) serveWorker(conn *wsconn.Conn, key string, who auth.Identity, r
 	s.cfg.Metrics.StreamOpened(metrics.TransportWorker, false, false)
 	s.cfg.Log.Info("worker link opened", "key", who.Name, "remote", remote)
 	ctx, end := context.WithCancelCause(s.links)
+	defer s.recoverLink(end, who)
 	var watch sync.WaitGroup
 	watch.Go(func() { s.watchKey(ctx, end, key, who) })
 	user := who.User
@@ -118,8 +119,18 @@ func (s *Server) serveWorker(conn *wsconn.Conn, key string, who auth.Identity, r
 	s.cfg.Log.Info("worker link closed", "key", who.Name, "remote", remote, "reason", reason, "seconds", time.Since(began).Seconds(), "error", err)
 }
 
+// recoverLink is deferred at the border of each goroutine that works for a link: a
+// panic ends the link, and the worker comes back.
+func (s *Server) recoverLink(end context.CancelCauseFunc, who auth.Identity) {
+	if p := recover(); p != nil {
+		s.cfg.Log.Error("panic in a worker link", "key", who.Name, "panic", p, "stack", stack())
+		end(protocol.LinkError{Code: protocol.LinkInternal, Detail: "a fault of the node: come back"})
+	}
+}
+
 // watchKey ends a link whose key was taken away, or given to another user.
 func (s *Server) watchKey(ctx context.Context, end context.CancelCauseFunc, key string, who auth.Identity) {
+	defer s.recoverLink(end, who)
 	tick := time.NewTicker(keyRecheck)
 	defer tick.Stop()
 	for {
@@ -161,6 +172,8 @@ func linkEnd(err error) metrics.CloseReason {
 		return metrics.CloseDraining
 	case protocol.LinkTooLarge:
 		return metrics.CloseTooBig
+	case protocol.LinkInternal:
+		return metrics.CloseInternal
 	}
 	return metrics.CloseWorkerInvalid
 }
@@ -173,6 +186,7 @@ var linkClose = map[string]int{
 	protocol.LinkInvalid:      protocol.CloseBadFrame,
 	protocol.LinkHole:         protocol.CloseBadFrame,
 	protocol.LinkTooLarge:     protocol.CloseTooBig,
+	protocol.LinkInternal:     protocol.CloseInternal,
 }
 
 // workerConn carries the frames of a worker link on a WebSocket: see

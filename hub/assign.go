@@ -61,6 +61,7 @@ func (d *dispatcher) kick() {
 
 func (d *dispatcher) run(ctx context.Context) {
 	defer d.hub.store.WatchQueue(d.kick)()
+	d.kick() // for what came before the watch, or was left by a panic
 	failing := false
 	for {
 		select {
@@ -138,7 +139,12 @@ func (d *dispatcher) offer(ctx context.Context, q queue, open keys, passed map[*
 				continue
 			}
 			seen[w.ID] = true
-			full, err := d.assign(ctx, w, passed)
+			var full bool
+			err := d.hub.guard("the assignment of a session", func() (err error) { full, err = d.assign(ctx, w, passed); return err }, "session", w.ID)
+			if errors.Is(err, errPanic) { // it stays in the queue, and those behind it do not wait
+				time.AfterFunc(loopPause, d.kick)
+				continue
+			}
 			if err != nil {
 				return deep, err
 			}
@@ -156,7 +162,12 @@ func (d *dispatcher) offer(ctx context.Context, q queue, open keys, passed map[*
 // settleDoubts finds out which of the assignments without an answer were made.
 func (d *dispatcher) settleDoubts(ctx context.Context) error {
 	for id, l := range d.doubts {
-		snap, err := d.hub.store.Load(ctx, id)
+		var snap Snapshot
+		err := d.hub.guard("a look at an assignment", func() (err error) { snap, err = d.hub.store.Load(ctx, id); return err }, "session", id)
+		if errors.Is(err, errPanic) {
+			time.AfterFunc(loopPause, d.kick)
+			continue
+		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
@@ -259,18 +270,20 @@ func (d *dispatcher) assign(ctx context.Context, w Waiting, passed map[*link]boo
 	if err := d.hub.store.Hold(ctx, l.hello.Worker, w.ID); err != nil {
 		return false, err
 	}
+	d.doubts[w.ID] = l // until there is an answer, which a panic is not either
 	after, _, err := d.hub.change(ctx, w.ID, InAssign{Worker: l.hello.Worker, Workspace: l.hello.Workspace}, nil)
 	switch {
 	case errors.Is(err, errNoAssignment), errors.Is(err, ErrNotFound): // another node was faster, or it has ended
+		delete(d.doubts, w.ID)
 		if err := d.unhold(ctx, l, w.ID); err != nil {
 			return false, err
 		}
 		return false, d.dequeue(ctx, w)
 	case err != nil:
-		d.doubts[w.ID] = l
 		return false, err
 	}
 	l.add(&linkSession{id: w.ID, provider: w.Provider, assignment: after.State.Assignment})
+	delete(d.doubts, w.ID)
 	d.served = queue{w.Provider, w.Workspace}
 	return false, d.dequeue(ctx, w)
 }

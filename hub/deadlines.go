@@ -65,7 +65,7 @@ func (d *deadlines) run(ctx context.Context) {
 			d.away, d.back = false, time.Now()
 		}
 		for _, due := range taken {
-			next := d.hub.look(ctx, due.ID)
+			next := d.lookAt(ctx, due.ID)
 			if err := d.hub.store.Settle(ctx, due, next); err != nil && ctx.Err() == nil {
 				d.hub.cfg.Log.Error("settle a session that was due", "session", due.ID, "error", err)
 			}
@@ -86,6 +86,17 @@ func (d *deadlines) run(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// lookAt is look. A panic of it is of this session alone, and it gets its time to be
+// looked at again as any other: it does not keep this node, or the next one, from
+// the rest.
+func (d *deadlines) lookAt(ctx context.Context, id string) (next time.Time) {
+	err := d.hub.guard("what is due in a session", func() error { next = d.hub.look(ctx, id); return nil }, "session", id)
+	if err != nil {
+		return time.Now().Add(lookAgain)
+	}
+	return next
 }
 
 // due is when a session wants to be looked at next. lease is how much of its

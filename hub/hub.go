@@ -107,13 +107,14 @@ func New(cfg Config, store Store) *Hub {
 }
 
 // Run keeps time for the hub (deadlines, heartbeats, slow subscribers,
-// assignments) until ctx ends, and waits for what it started.
+// assignments) until ctx ends, and waits for what it started. A panic in there is
+// logged, and ends a round of the one that it came in.
 func (h *Hub) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	wg.Go(func() { h.due.run(ctx) })
-	wg.Go(func() { h.sweep(ctx) })
-	wg.Go(func() { h.tokens.run(ctx) })
-	wg.Go(func() { h.workers.run(ctx) })
+	wg.Go(func() { h.keep(ctx, "the deadlines", h.due.run) })
+	wg.Go(func() { h.keep(ctx, "the sweeper", h.sweep) })
+	wg.Go(func() { h.keep(ctx, "the checks of tokens", h.tokens.run) })
+	wg.Go(func() { h.keep(ctx, "the dispatcher", h.workers.run) })
 	wg.Wait()
 }
 

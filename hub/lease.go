@@ -52,6 +52,13 @@ func (l *link) info() WorkerInfo {
 	}
 }
 
+// quit takes the link off when nothing works for it any more, and lets the next one
+// of its worker in.
+func (l *link) quit() {
+	defer close(l.left)
+	_ = l.guard(func() error { l.leave(); return nil })
+}
+
 // leave takes a broken link off. What it had stays with its worker for the lease,
 // which counts from the break; of a worker that fell silent before, from the last
 // that was heard of it.

@@ -46,6 +46,7 @@ func (h *Hub) sweep(ctx context.Context) {
 			var changed []*tail
 			var started beats
 			h.tails.each(func(t *tail) {
+				defer t.recoverSweep()
 				if t.sweep(now, &started) {
 					changed = append(changed, t)
 				}
@@ -55,13 +56,33 @@ func (h *Hub) sweep(ctx context.Context) {
 	}
 }
 
+// recoverSweep ends the streams of a tail in whose sweep there was a panic, and
+// lets the sweeper go on with the next one.
+func (t *tail) recoverSweep() {
+	if p := recover(); p != nil {
+		t.hub.logPanic("the sweep of a session's streams", p, "session", t.session)
+		t.fail()
+	}
+}
+
 // sweep reports whether the session's state changed since the last look, so that
 // the tokens must be looked at.
 func (t *tail) sweep(now time.Time, started *beats) (changed bool) {
-	var cut, beat []*Subscriber
+	cut, beat, changed := t.judge(now)
+	started.start(beat)
+	for _, s := range cut {
+		s.sink.Cut()
+	}
+	return changed
+}
+
+// judge finds the subscribers that are to be cut, and those that have a heartbeat
+// to write and whose pump the caller is to start.
+func (t *tail) judge(now time.Time) (cut, beat []*Subscriber, changed bool) {
 	timers := t.hub.cfg.Timers
 	since := now.Sub(t.hub.tails.began)
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if since-t.touched > timers.TailIdle {
 		t.bufs = nil // who still lags reads the store
 	}
@@ -89,12 +110,7 @@ func (t *tail) sweep(now time.Time, started *beats) (changed bool) {
 		}
 	}
 	changed, t.changed = t.changed, false
-	t.mu.Unlock()
-	started.start(beat)
-	for _, s := range cut {
-		s.sink.Cut()
-	}
-	return changed
+	return cut, beat, changed
 }
 
 // sweepLocked reports whether there is something to write.

@@ -97,7 +97,7 @@ func (c *tokenChecks) look(ctx context.Context, tails []*tail) (left []*tail) {
 	for range min(checksAtOnce, len(tails)) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(tails)); i = next.Add(1) - 1 {
-				if !failed.Load() && c.enforce(ctx, tails[i]) {
+				if !failed.Load() && c.lookAt(ctx, tails[i]) {
 					continue
 				}
 				failed.Store(true)
@@ -109,6 +109,17 @@ func (c *tokenChecks) look(ctx context.Context, tails []*tail) (left []*tail) {
 	}
 	wg.Wait()
 	return left
+}
+
+// lookAt is enforce. A panic of it ends the streams of the tail: whether they may go
+// on cannot be told, and the other tails must not wait for it.
+func (c *tokenChecks) lookAt(ctx context.Context, t *tail) (asked bool) {
+	err := c.hub.guard("a check of tokens", func() error { asked = c.enforce(ctx, t); return nil }, "session", t.session)
+	if err != nil {
+		t.fail()
+		return true
+	}
+	return asked
 }
 
 // enforce ends the streams of a tail whose tokens have been revoked. It returns

@@ -180,14 +180,20 @@ func (l *link) takeAll(ctx context.Context, frames [][]byte) error {
 	var next atomic.Int64
 	for range min(len(work), maxSideBySide) {
 		wg.Go(func() {
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(work) {
-					return
+			err := l.guard(func() error {
+				for ctx.Err() == nil {
+					i := int(next.Add(1)) - 1
+					if i >= len(work) {
+						break
+					}
+					if err := l.steps(ctx, work[i]); err != nil {
+						return err
+					}
 				}
-				if err := l.steps(ctx, work[i]); err != nil {
-					l.end(err) // the others end with it
-				}
+				return nil
+			})
+			if err != nil {
+				l.end(err) // the others end with it
 			}
 		})
 	}

@@ -17,6 +17,7 @@ func (l *link) greet(ctx context.Context) error {
 	defer cancel()
 	// For the hello alone: what ends the link later is for the writer to tell.
 	waits := context.AfterFunc(limit, func() { _ = l.conn.Close() })
+	defer waits() // before cancel, which is no end of the time
 	err := l.readHello(limit)
 	if !waits() && err == nil {
 		err = limit.Err()

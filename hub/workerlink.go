@@ -85,7 +85,8 @@ const maxPending = 1000
 // ServeWorker serves one worker link until it breaks or ctx ends, and returns
 // why it ended. A protocol.LinkError as the cause of ctx's end is told to the
 // worker, as every other reason is that is one: in an error frame before the
-// close. A conn with a method CloseFor(error) error is closed by that.
+// close. A conn with a method CloseFor(error) error is closed by that. A panic in
+// what is done for the link is such a reason, and ends nothing else.
 func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -93,16 +94,16 @@ func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey) e
 		hub: h, conn: conn, key: key, end: end, left: make(chan struct{}), wake: make(chan struct{}, 1),
 		sessions: make(map[string]*linkSession), dirty: make(map[string]struct{}), heard: time.Now(),
 	}
-	if err := l.greet(ctx); err != nil {
+	if err := l.guard(func() error { return l.greet(ctx) }); err != nil {
 		l.close(err)
 		return fmt.Errorf("worker link: %w", err)
 	}
-	if err := l.join(ctx); err != nil {
+	if err := l.guard(func() error { return l.join(ctx) }); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // which may be for the worker to know
 		}
 		l.close(err)
-		l.leave()
+		l.quit()
 		return fmt.Errorf("worker link: take the worker in: %w", err)
 	}
 	h.cfg.Log.Info("worker joined", "worker", l.hello.Worker, "key", key.Name, "user", key.User, "version", l.hello.Version,
@@ -110,16 +111,15 @@ func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey) e
 
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		end(l.write(ctx))
+		end(l.guard(func() error { return l.write(ctx) }))
 		l.close(context.Cause(ctx)) // ends the reader
 	})
-	wg.Go(func() { l.keepLease(ctx) })
+	wg.Go(func() { _ = l.guard(func() error { l.keepLease(ctx); return nil }) })
 	q := newIntake()
-	wg.Go(func() { l.read(ctx, q) })
-	end(l.serve(ctx, q))
+	wg.Go(func() { _ = l.guard(func() error { l.read(ctx, q); return nil }) })
+	end(l.guard(func() error { return l.serve(ctx, q) }))
 	wg.Wait()
-	l.leave()
-	close(l.left)
+	l.quit()
 	err := context.Cause(ctx) // the first of the reasons
 	h.cfg.Log.Info("worker left", "worker", l.hello.Worker, "reason", err)
 	return err
@@ -129,20 +129,21 @@ func (h *Hub) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey) e
 const tellTimeout = time.Second
 
 // close tells the worker why its link ends, if there is a word for it, and ends
-// it. Called by the writer, or before there is one.
+// it. Called by the writer, or before there is one. That it fails matters to nobody:
+// the worker may have gone, and a fault of the connection may be the reason.
 func (l *link) close(reason error) {
 	var why protocol.LinkError
 	if errors.As(reason, &why) {
 		ctx, cancel := context.WithTimeout(context.Background(), tellTimeout)
 		defer cancel()
-		// It may have gone: then there is nobody to tell.
-		_ = l.conn.WriteFrame(ctx, protocol.NewFrame(protocol.FrameError, why))
+		_ = l.guard(func() error { return l.conn.WriteFrame(ctx, protocol.NewFrame(protocol.FrameError, why)) })
 	}
-	if c, ok := l.conn.(interface{ CloseFor(reason error) error }); ok {
-		_ = c.CloseFor(reason)
-		return
-	}
-	_ = l.conn.Close()
+	_ = l.guard(func() error {
+		if c, ok := l.conn.(interface{ CloseFor(reason error) error }); ok {
+			return c.CloseFor(reason)
+		}
+		return l.conn.Close()
+	})
 }
 
 // add gives the link a session, and watches it.
@@ -465,26 +466,32 @@ func (l *link) sendAssign(ctx context.Context, s *linkSession, state *State) err
 	})
 }
 
+// takeDue reports whether a command is to be sent now, and notes that it is.
+func (l *link) takeDue(s *linkSession, c Command, running uint64) bool {
+	d := l.hub.workers
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.Type != protocol.WorkerMessage {
+		due := c.Seq > s.command
+		s.command = max(s.command, c.Seq)
+		return due
+	}
+	if c.Seq != running || c.Seq <= s.message {
+		return false
+	}
+	s.message, s.turn, s.event, s.silent = c.Seq, messageOf(c), time.Now(), false
+	return true
+}
+
 // sendCommand sends a command that has not been sent: a message only when it is
 // its turn, everything else at once.
 func (l *link) sendCommand(ctx context.Context, s *linkSession, c Command, running uint64) error {
-	d := l.hub.workers
-	d.mu.Lock()
-	due := c.Seq > s.command
-	if c.Type == protocol.WorkerMessage {
-		if due = c.Seq == running && c.Seq > s.message; due {
-			s.message, s.turn, s.event, s.silent = c.Seq, messageOf(c), time.Now(), false
-		}
-	} else if due {
-		s.command = c.Seq
-	}
-	d.mu.Unlock()
-	if !due {
+	if !l.takeDue(s, c, running) {
 		return nil
 	}
 	if c.Type == protocol.WorkerClose {
 		// Its place is free when it answers, or after the grace.
-		time.AfterFunc(l.hub.cfg.Timers.CloseGrace, func() { l.closeOverdue(s) })
+		time.AfterFunc(l.hub.cfg.Timers.CloseGrace, func() { _ = l.guard(func() error { l.closeOverdue(s); return nil }) })
 	}
 	return l.send(ctx, protocol.FrameCommand, protocol.WorkerCommand{
 		SessionID: s.id, Assignment: s.assignment, Seq: c.Seq, Type: c.Type, Data: c.Data,

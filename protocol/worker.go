@@ -211,6 +211,7 @@ const (
 	LinkReplaced     = "replaced"     // another link was opened under the worker's name: who reads this stops
 	LinkUnauthorized = "unauthorized" // the key was taken away
 	LinkDraining     = "draining"     // the node stops: come back, perhaps to another one
+	LinkInternal     = "internal"     // a fault of the node, which is in its log: come back
 )
 
 // LinkError tells a worker what was wrong with a frame, or why its link ends. It

@@ -270,7 +270,7 @@ func (w *Worker) onError(frame protocol.Frame) error {
 		// Nobody reads this on a link that was left for a new one: it is another
 		// process that has taken the name, and coming back would take it again.
 		return fmt.Errorf("%w: another worker is called %s too", ErrRefused, w.cfg.Name)
-	case protocol.LinkDraining, protocol.LinkUnauthorized, protocol.LinkSilent:
+	case protocol.LinkDraining, protocol.LinkUnauthorized, protocol.LinkSilent, protocol.LinkInternal:
 		return fmt.Errorf("the hub ends the link: %s", clip(e.Error(), 512))
 	}
 	w.log.Error("hub refused a frame", "code", clip(e.Code, 64), "detail", clip(e.Detail, 512))

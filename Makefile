@@ -32,8 +32,9 @@ BENCHTIME ?= 1s
 FUZZTIME ?= 2m
 FUZZTIME_TEST ?= 30s
 # What strangers send: commands, cursors, tokens, tickets, what goes into an SSE
-# line; frames of clients and of workers; and the files of keys.
-FUZZ_TEST := FuzzCommand FuzzParseCursor FuzzVerify FuzzTicket FuzzSSE FuzzFrameBorder FuzzDecodeEvent FuzzParseKeys
+# line; frames of clients and of workers; the files of keys; and where a request
+# says that it comes from.
+FUZZ_TEST := FuzzCommand FuzzParseCursor FuzzVerify FuzzTicket FuzzSSE FuzzFrameBorder FuzzDecodeEvent FuzzParseKeys FuzzForwardedFor
 # make soak; the short form in make test has a duration of its own.
 SOAK ?= 5m
 SOAK_CLIENTS ?= 3000

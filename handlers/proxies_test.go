@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -50,4 +51,66 @@ func TestBadProxiesAreAllNamed(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "proxy.example.org") || !strings.Contains(err.Error(), "10.0.0.0/33") {
 		t.Error(err)
 	}
+}
+
+// FuzzForwardedFor: whatever the headers hold, the client is the peer or an address
+// that stands in them, and all on the way to it are trusted proxies. Each line of
+// headers is one header.
+func FuzzForwardedFor(f *testing.F) {
+	for _, seed := range [][3]string{
+		{"10.0.0.0/8", "10.0.0.1", "203.0.113.9"},
+		{"10.0.0.0/8", "198.51.100.1", "10.0.0.2"},
+		{"10.0.0.0/8,192.0.2.7", "10.0.0.1", "10.9.9.9, 192.0.2.1, 203.0.113.9,192.0.2.7\n 10.1.1.1"},
+		{"10.0.0.0/8", "10.0.0.1", "203.0.113.9:4711, 10.0.0.2:80, 10.0.0.3:65536"},
+		{"2001:db8::/32", "2001:db8::1", "[2001:470::5]:4711, [2001:db8::2]:1, 2001:db8::3"},
+		{"fe80::/10,fe80::1%eth0", "fe80::1%eth0", "2001:470::5%eth0, fe80::2%1, [fe80::3%lo]:80"},
+		{"::ffff:10.0.0.0/104", "::ffff:10.0.0.1", "::ffff:203.0.113.9, ::ffff:10.0.0.2, [::ffff:10.0.0.3]:80"},
+		{"0.0.0.0/0,::/0", "127.0.0.1", "1.1.1.1,::1,,2.2.2.2"},
+		{"10.0.0.1", "10.0.0.1", strings.Repeat(",", 5000)},
+		{"10.0.0.1", "10.0.0.1", strings.Repeat("10.0.0.1,", 500) + "10.0.0.1"},
+		{"10.0.0.1", "10.0.0.1", "\n\n"},
+		{"10.0.0.1", "10.0.0.1", "unknown, _hidden, 10.0.0.1;x, \x00, 10.0.0.1 10.0.0.2, 010.0.0.1, 0x7f.1, [::1], \"10.0.0.1\""},
+		{"", "127.0.0.1", "203.0.113.9"},
+	} {
+		f.Add(seed[0], seed[1], seed[2])
+	}
+	f.Fuzz(func(t *testing.T, trusted, from, headers string) {
+		p, err := ParseProxies(strings.Split(trusted, ","))
+		if err != nil {
+			return
+		}
+		peer, err := netip.ParseAddr(from)
+		if err != nil {
+			return
+		}
+		peer = peer.Unmap().WithZone("")
+		var values [][]byte
+		for h := range strings.SplitSeq(headers, "\n") {
+			values = append(values, []byte(h))
+		}
+		got := p.client(peer, values)
+
+		// Several headers are one list (RFC 9110, section 5.3), the nearest last.
+		hops := []netip.Addr{peer}
+		for _, entry := range slices.Backward(strings.Split(strings.Join(strings.Split(headers, "\n"), ","), ",")) {
+			addr, ok := parseHop(strings.TrimSpace(entry))
+			if !ok {
+				break
+			}
+			hops = append(hops, addr)
+		}
+		i := slices.IndexFunc(hops, func(a netip.Addr) bool { return !p.trust(a) })
+		if i < 0 {
+			i = len(hops) - 1 // proxies all the way
+		}
+		if got != hops[i] {
+			t.Fatalf("the client is %s, want %s: %d of %v", got, hops[i], i, hops)
+		}
+		if !got.IsValid() || got.Is4In6() || got.Zone() != "" {
+			t.Fatalf("%s cannot be compared with others", got)
+		}
+		if got != peer && !p.trust(peer) {
+			t.Fatalf("%s was believed, which is no proxy of ours", peer)
+		}
+	})
 }

@@ -75,7 +75,8 @@ func checkFraming(raw []byte, http11 bool) error {
 // has come of it. Owned by the request's goroutine.
 type incoming struct {
 	stream io.Reader
-	length int // declared; -1: chunked
+	conn   *endNoting // what it is read from; nil in a test
+	length int        // declared; -1: chunked
 	taken  int
 	done   bool  // read to its end
 	failed error // the connection can carry no other request
@@ -86,7 +87,8 @@ const incomingKey = "sessionhub.incoming"
 // receive makes the request's body known, if it has one.
 func receive(c *fiber.Ctx) {
 	if stream := c.Context().RequestBodyStream(); stream != nil {
-		c.Locals(incomingKey, &incoming{stream: stream, length: c.Request().Header.ContentLength()})
+		conn, _ := c.Context().Conn().(*endNoting)
+		c.Locals(incomingKey, &incoming{stream: stream, conn: conn, length: c.Request().Header.ContentLength()})
 	}
 }
 
@@ -109,7 +111,7 @@ func (in *incoming) Read(p []byte) (int, error) {
 	}
 	n, err := in.stream.Read(p)
 	in.taken += n
-	if errors.Is(err, io.EOF) && !in.chunked() && in.taken < in.length {
+	if errors.Is(err, io.EOF) && in.brokeOff() {
 		err = io.ErrUnexpectedEOF
 	}
 	switch {
@@ -121,6 +123,14 @@ func (in *incoming) Read(p []byte) (int, error) {
 		in.done = true
 	}
 	return n, err
+}
+
+// brokeOff reports whether a body that the stream says is over has not come whole.
+func (in *incoming) brokeOff() bool {
+	if in.chunked() {
+		return in.conn != nil && in.conn.ended
+	}
+	return in.taken < in.length
 }
 
 // skip reads the rest away, up to a bound, and reports whether that was all.

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -29,13 +30,37 @@ const (
 func (l patientListener) Accept() (net.Conn, error) {
 	for pause := minAcceptPause; ; pause = min(2*pause, maxAcceptPause) {
 		conn, err := l.Listener.Accept()
-		if err == nil || !passing(err) {
-			return conn, err
+		switch {
+		case err == nil:
+			return &endNoting{Conn: conn}, nil
+		case !passing(err):
+			return nil, err
 		}
 		l.log.Warn("accept failed, trying again", "error", err, "pause", pause.String())
 		time.Sleep(pause)
 	}
 }
+
+// endNoting is a connection as fasthttp reads it. fasthttp ends a chunked body with
+// the same io.EOF whether its last chunk came or the connection broke off behind
+// another one; it reads no further than that chunk, so who knows whether the
+// connection has ended knows which.
+type endNoting struct {
+	net.Conn
+	ended bool // a read met the end; owned by who reads
+}
+
+// Read implements net.Conn.
+func (c *endNoting) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, io.EOF) {
+		c.ended = true
+	}
+	return n, err
+}
+
+// Bare is the connection itself, which is all that is kept when it is taken over.
+func (c *endNoting) Bare() net.Conn { return c.Conn }
 
 // freshConns are the connections that have not sent a whole header yet. Browsers
 // hold some in reserve and send nothing over them; fasthttp takes a connection for

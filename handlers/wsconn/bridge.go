@@ -57,7 +57,8 @@ type Bridge struct {
 
 // Configure prepares the app's server and returns its bridge. It must be called before the app serves, once, and after
 // any other code that sets the server's ConnState. MaxConnsPerIP of the server must stay 0: it recycles the identity of
-// connections, by which the bridge knows them.
+// connections, by which the bridge knows them. A connection of the listener's that has a method Bare() net.Conn is replaced
+// by what that returns when it is taken over.
 func Configure(app *fiber.App, opts Options) *Bridge {
 	b := &Bridge{opts: opts.withDefaults(), pending: make(map[net.Conn]func(error))}
 	server := app.Server()
@@ -156,6 +157,9 @@ func (b *Bridge) begin(sock *Socket, hijacked net.Conn, head []byte) error {
 	}
 	// The wrapper's reader goes back to a pool, to be another connection's. Only the bare connection can be kept.
 	conn := wrapper.UnsafeConn()
+	if w, ok := conn.(interface{ Bare() net.Conn }); ok {
+		conn = w.Bare()
+	}
 	first, err := unread(hijacked, conn)
 	if err == nil {
 		err = sock.bind(conn, first, b.opts)

@@ -3,6 +3,7 @@ package app
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -302,4 +303,74 @@ func TestGarbageOnTheListener(t *testing.T) {
 		_ = c.Close()
 	}
 	h.want(http.StatusOK, "", "GET", "/healthz", nil)
+}
+
+// fasthttp tells of the end of a chunked body and of a connection that broke off
+// behind one of its chunks alike: a message whose end was missing was once taken
+// when what had come of it happened to be JSON.
+func TestChunkedBodyThatBreaksOff(t *testing.T) {
+	h := startHub(t)
+	s := h.create(protocol.CreateRequest{})
+	host := strings.TrimPrefix(h.url, "http://")
+	content := func(id string) string { return `{"content":"/help","messageId":"` + id + `"}` }
+	chunk := fmt.Sprintf("%x\r\n%s\r\n", len(content("m-0")), content("m-0"))
+	for n, c := range []struct {
+		name   string
+		body   []string // pieces, written one by one
+		status int
+		half   bool // the client ends its side
+	}{
+		{"whole", []string{chunk + "0\r\n\r\n"}, 202, false},
+		{"whole, then the client has no more to say", []string{chunk + "0\r\n\r\n"}, 202, true},
+		{"whole, in pieces", []string{chunk[:5], chunk[5:], "0", "\r\n", "\r", "\n"}, 202, true},
+		{"whole, with a trailer", []string{chunk + "0\r\nX-Checked: yes\r\n", "\r\n"}, 202, true},
+		{"behind a chunk", []string{chunk}, 400, true},
+		{"behind a chunk that came later", []string{"", chunk}, 400, true},
+		{"in the last chunk", []string{chunk + "0"}, 400, true},
+		{"before the trailers have ended", []string{chunk + "0\r\n"}, 400, true},
+		{"in a chunk", []string{chunk[:len(chunk)-4]}, 400, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			id := fmt.Sprint("m-", n)
+			conn, err := net.Dial("tcp", host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			head := "POST /api/sessions/" + s.SessionID + "/messages HTTP/1.1\r\nHost: " + host + "\r\nAuthorization: Bearer " + s.Token +
+				"\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+			for i, piece := range c.body {
+				piece = strings.ReplaceAll(piece, "m-0", id)
+				if i == 0 {
+					piece = head + piece
+				} else {
+					time.Sleep(20 * time.Millisecond) // so that the pieces come apart; right either way
+				}
+				if _, err := io.WriteString(conn, piece); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.half {
+				if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Body.Close()
+			if r.StatusCode != c.status {
+				t.Errorf("answered with %d, want %d", r.StatusCode, c.status)
+			}
+			var history json.RawMessage
+			h.call("GET", "/api/sessions/"+s.SessionID+"/history", nil, &history, "Authorization", "Bearer "+s.Token)
+			if taken := strings.Contains(string(history), `"`+id+`"`); taken != (c.status == 202) {
+				t.Errorf("taken: %v", taken)
+			}
+		})
+	}
 }

@@ -182,6 +182,31 @@ func TestConfigureKeepsAnEarlierConnStateHook(t *testing.T) {
 	}
 }
 
+// barer is a listener whose connections are dressed.
+type barer struct{ net.Listener }
+
+func (l barer) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return dressed{c}, err
+}
+
+type dressed struct{ net.Conn }
+
+func (d dressed) Bare() net.Conn { return d.Conn }
+
+// Only a bare connection is written to without a detour, and kept for long.
+func TestTakeoverTakesTheBareConnection(t *testing.T) {
+	direct := make(chan bool, 1)
+	s := start(t, handlers{
+		wrap: func(l net.Listener) net.Listener { return barer{l} },
+		sse:  func(sock *Socket) { direct <- sock.direct },
+	})
+	s.connect(t, "GET /sse HTTP/1.1\r\nHost: x\r\n\r\n")
+	if !receive(t, "stream", direct) {
+		t.Error("the stream has the connection as its listener dressed it")
+	}
+}
+
 func reset(t *testing.T, c *client) {
 	t.Helper()
 	if err := c.Conn.(*net.TCPConn).SetLinger(0); err != nil {

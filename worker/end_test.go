@@ -58,8 +58,12 @@ func TestNewerAssignmentReplacesTheOlder(t *testing.T) {
 	}
 }
 
+// shortIdle also runs from an assignment to its first message, which must not come
+// too late on a busy machine.
+const shortIdle = time.Second
+
 func TestIdleAgentIsStopped(t *testing.T) {
-	h := start(t, func(c *Config) { c.AgentIdle = 100 * time.Millisecond })
+	h := start(t, func(c *Config) { c.AgentIdle = shortIdle })
 	s := h.assign("plain")
 	s.message("m1", "hi")
 	s.complete("m1")
@@ -73,7 +77,7 @@ func TestIdleAgentIsStopped(t *testing.T) {
 // A message that comes while the idle agent is being stopped calls the release
 // off, and runs in a new agent.
 func TestMessageCallsTheIdleEndOff(t *testing.T) {
-	h := start(t, func(c *Config) { c.AgentIdle, c.StopGrace = 100*time.Millisecond, 2*time.Second }, "note-term+ignore-eof")
+	h := start(t, func(c *Config) { c.AgentIdle, c.StopGrace = shortIdle, 2*time.Second }, "note-term+ignore-eof")
 	s := h.assign("note-term_ignore-eof")
 	s.message("m1", "hi")
 	s.complete("m1")

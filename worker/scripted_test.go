@@ -178,6 +178,10 @@ func (a *scripted) handle(line []byte) {
 				return
 			}
 			ok(`{"stopReason":"` + result + `","usage":{"totalTokens":12}}`)
+			if m.Params.Prompt[0].Text == "die-later" {
+				time.Sleep(50 * time.Millisecond)
+				os.Exit(4)
+			}
 		}()
 	default:
 		a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"Method not found"}}`, m.ID)
@@ -335,11 +339,7 @@ func (a *scripted) prompt(words []string, cancel <-chan struct{}) string {
 		}
 		a.say(strconv.Itoa(cmd.Process.Pid))
 		<-cancel
-	case "die-later":
-		go func() {
-			time.Sleep(50 * time.Millisecond)
-			os.Exit(4)
-		}()
+	case "die-later": // when it has answered
 	case "fail":
 		return "error " + strings.Join(words[1:], " ")
 	case "stop":

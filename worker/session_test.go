@@ -293,11 +293,11 @@ func TestPartOfALineIsASignOfLife(t *testing.T) {
 	for _, test := range []struct{ what, code string }{{"line", ""}, {"blank", protocol.TurnTimedOut}} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
-			h := start(t, func(c *Config) { c.TurnTimeout = time.Second })
+			h := start(t, func(c *Config) { c.TurnTimeout = 2 * time.Second })
 			s := h.assign("plain")
 			s.message("m1", "hi")
 			s.complete("m1")
-			s.message("m2", "drip 25 "+test.what)
+			s.message("m2", "drip 45 "+test.what)
 			c := s.complete("m2")
 			if code := errorCode(c); code != test.code {
 				t.Errorf("%+v, error %q", c, code)

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"sessionhub/protocol"
 )
@@ -105,7 +104,7 @@ func TestEnvironmentOfAgents(t *testing.T) {
 }
 
 func TestHistoryComesBackAndItsReplayIsDiscarded(t *testing.T) {
-	h := start(t, func(c *Config) { c.AgentIdle = 100 * time.Millisecond }, "loads")
+	h := start(t, func(c *Config) { c.AgentIdle = shortIdle }, "loads")
 	s := h.assign("loads")
 	s.message("m1", "hi")
 	s.complete("m1")

@@ -107,7 +107,7 @@ func TestTokens(t *testing.T) {
 	h.want(404, protocol.CodeNotFound, "GET", "/api/sessions/"+b.SessionID, nil, "Authorization", "Bearer "+a.Token)
 	h.want(403, protocol.CodeForbidden, "POST", "/api/sessions", `{}`, "Authorization", "Bearer "+a.Token)
 	var read protocol.TokenResponse
-	h.call("POST", "/api/sessions/"+a.SessionID+"/token", `{"scope":"read","ttlSeconds":2}`, &read, "Authorization", "Bearer "+a.Token)
+	h.call("POST", "/api/sessions/"+a.SessionID+"/token", `{"scope":"read","ttlSeconds":5}`, &read, "Authorization", "Bearer "+a.Token)
 	bearer := "Bearer " + read.Token
 	h.want(403, protocol.CodeScope, "POST", "/api/sessions/"+a.SessionID+"/messages", `{"content":"x"}`, "Authorization", bearer)
 	h.want(403, protocol.CodeScope, "POST", "/api/sessions/"+a.SessionID+"/token", `{"scope":"read write"}`, "Authorization", bearer)

@@ -57,7 +57,7 @@ func TestDrainingNodeKeepsNoConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ws.close()
-	h.send(s, "/slow 2") // for as long as that the node waits
+	m := h.send(s, "/slow 60") // until that is cancelled the node waits, or for its timeout
 	until(t, ws, isType(protocol.EventOutput))
 	get := func(path string) *http.Response {
 		resp, err := http.Get(h.url + path)
@@ -83,6 +83,7 @@ func TestDrainingNodeKeepsNoConnection(t *testing.T) {
 			t.Errorf("%s: %s, and the connection stays", path, resp.Status)
 		}
 	}
+	h.call("POST", "/api/sessions/"+s.SessionID+"/cancel", protocol.CancelRequest{MessageID: m.MessageID}, nil, "Authorization", "Bearer "+s.Token)
 	if err := <-stopped; err != nil {
 		t.Errorf("the node stopped with %v", err)
 	}

@@ -217,6 +217,14 @@ func TestHoleClosesTheLink(t *testing.T) {
 	h.wait("a new link", func() bool { return len(h.hellos) == 2 })
 }
 
+// A hub that says that it has a fault is left at once, not when it closes.
+func TestFaultOfTheHubEndsTheLink(t *testing.T) {
+	h := start(t, nil)
+	h.wait("hello", func() bool { return len(h.hellos) == 1 })
+	h.send(protocol.FrameError, protocol.LinkError{Code: protocol.LinkInternal})
+	h.wait("a new link", func() bool { return len(h.hellos) == 2 })
+}
+
 func TestSilentHubIsLeft(t *testing.T) {
 	h := prepare(t, nil)
 	h.beat = 1

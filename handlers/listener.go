@@ -68,7 +68,7 @@ func (c *endNoting) Bare() net.Conn { return c.Conn }
 // be called concurrently.
 type freshConns struct {
 	mu  sync.Mutex
-	all map[net.Conn]struct{}
+	all map[net.Conn]bool // true: its wait for a header was ended
 }
 
 // note is fasthttp's ConnState hook.
@@ -78,19 +78,23 @@ func (f *freshConns) note(c net.Conn, state fasthttp.ConnState) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.all == nil {
-			f.all = make(map[net.Conn]struct{})
+			f.all = make(map[net.Conn]bool)
 		}
-		f.all[c] = struct{}{}
+		f.all[c] = false
 	case fasthttp.StateActive: // it says so before it has read anything
 	default:
 		f.forget(c)
 	}
 }
 
-// forget takes a connection off whose request has come.
+// forget takes a connection off whose request has come. If that was in the moment in
+// which the wait for it was ended, there is still its body to be read.
 func (f *freshConns) forget(c net.Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.all[c] {
+		_ = c.SetReadDeadline(time.Now().Add(bodyTimeout)) // a closed one has no body
+	}
 	delete(f.all, c)
 }
 
@@ -105,6 +109,7 @@ func (f *freshConns) closeUntil(done <-chan struct{}) {
 		f.mu.Lock()
 		for c := range f.all {
 			_ = c.SetReadDeadline(time.Unix(1, 0))
+			f.all[c] = true
 		}
 		f.mu.Unlock()
 		select {

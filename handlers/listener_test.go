@@ -3,10 +3,12 @@ package handlers
 import (
 	"bufio"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -77,6 +79,60 @@ func TestSilentConnectionSpeaksWhileTheServerStops(t *testing.T) {
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || response.StatusCode != http.StatusOK {
 		t.Errorf("the answer is %v, %v", response, err)
+	}
+	if err := app.Shutdown(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+}
+
+// Its body, too, is read then.
+func TestBodyComesWhileTheServerStops(t *testing.T) {
+	var fresh freshConns
+	app := fiber.New(fiber.Config{ReadTimeout: headerTimeout, WriteTimeout: answerTimeout, StreamRequestBody: true, DisableStartupMessage: true})
+	app.Server().ConnState = fresh.note
+	arrived, stopping := make(chan struct{}), make(chan struct{})
+	app.Post("/", func(c *fiber.Ctx) error {
+		close(arrived)
+		<-stopping
+		fresh.forget(c.Context().Conn()) // as settle does
+		body, err := io.ReadAll(c.Context().RequestBodyStream())
+		if err != nil {
+			return err
+		}
+		return c.Send(body)
+	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = app.Listener(ln) })
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// More than fasthttp reads before it calls the handler.
+	first, rest := strings.Repeat("a", 9000), strings.Repeat("b", 1000)
+	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10000\r\n\r\n"+first); err != nil {
+		t.Fatal(err)
+	}
+	<-arrived
+	done := make(chan struct{})
+	close(done)
+	fresh.closeUntil(done)
+	close(stopping)
+	if _, err := io.WriteString(conn, rest); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, err := io.ReadAll(response.Body); err != nil || string(body) != first+rest {
+		t.Errorf("%s: %d bytes came back, %v", response.Status, len(body), err)
 	}
 	if err := app.Shutdown(); err != nil {
 		t.Error(err)

@@ -41,7 +41,7 @@ type Record struct {
 	epoch     string // that the cursor counts in
 	next      uint64 // seq that comes next: behind all that is known, but for a gap
 	gaps      int
-	unknown   []string // epochs of cursors that were answered by a gap from the beginning
+	unknown   []string          // epochs of cursors that were answered by a gap from the beginning
 	sums      []uint64          // of the events' bytes; that of seq n is sums[n-1]
 	events    []protocol.Event  // those of sums; only with a ledger
 	void      map[uint64]uint64 // sums of what a gap has voided, until something takes the number

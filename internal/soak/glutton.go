@@ -167,6 +167,7 @@ func (g *glutton) refused(e *client.Error) {
 		g.mu.Lock()
 		g.full++
 		g.mu.Unlock()
+	case protocol.CodeRequestTimeout: // it was on a link that froze in the middle of it
 	default:
 		g.find("a message of the glutton was refused: %v", e)
 	}

@@ -1,5 +1,3 @@
-//go:build soak
-
 package soak_test
 
 import (
@@ -16,10 +14,6 @@ import (
 // fails while the replicas are behind, so that the end is lost.
 // Whoever has seen something of a lost end is told so by a gap, and nobody else; no
 // number stands for two events.
-//
-// It has a build tag of its own, since it is a search and not yet a gate: failovers
-// that lose what was acknowledged had findings until lately, and it has not passed at
-// length. `make soak` runs it; `make check` builds it.
 func TestSoakSentinel(t *testing.T) {
 	const maxLag = 3 * time.Second
 	set := valkeytest.StartSentinelSet(t, valkeytest.Valkey(t), 2,

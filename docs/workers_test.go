@@ -27,10 +27,10 @@ func TestWorkerFramesAreDocumented(t *testing.T) {
 	coded = append(coded, src.consts["FrameType"]...)
 	coded = append(coded, src.consts["WorkerCommandType"]...)
 	coded = append(coded, protocol.LinkHole, protocol.LinkForbidden, protocol.LinkInvalid, protocol.LinkTooLarge,
-		protocol.LinkSilent, protocol.LinkReplaced, protocol.LinkUnauthorized, protocol.LinkDraining)
+		protocol.LinkSilent, protocol.LinkReplaced, protocol.LinkUnauthorized, protocol.LinkDraining, protocol.LinkInternal)
 	same(t, "rows", documented, coded)
 	for _, body := range []any{
-		protocol.Hello{}, protocol.HelloSession{}, protocol.WorkerEvent{}, protocol.Done{}, protocol.Release{}, protocol.Welcome{},
+		protocol.Hello{}, protocol.HelloSession{}, protocol.HelloTurn{}, protocol.WorkerEvent{}, protocol.Done{}, protocol.Release{}, protocol.Welcome{},
 		protocol.Assign{}, protocol.WorkerCommand{}, protocol.MessageData{}, protocol.ApprovalCommand{}, protocol.CancelCommand{},
 		protocol.EventAck{}, protocol.Revoke{}, protocol.LinkError{},
 	} {

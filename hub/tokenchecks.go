@@ -129,11 +129,17 @@ func (c *tokenChecks) enforce(ctx context.Context, t *tail) bool {
 		return true
 	}
 	snap, err := c.hub.store.Load(ctx, t.session)
-	if err != nil {
-		return errors.Is(err, ErrNotFound) // a session that is gone has other endings
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err != nil {
+		// The store has lost the session, or a server that is behind says so: the
+		// pumps find out, as where a log goes on in another epoch.
+		t.moveLocked()
+		return true
+	}
 	for _, s := range t.subs {
 		if !snap.State.TokenValid(s.grant) {
 			s.endLocked(protocol.CloseToken, "the token was revoked", metrics.CloseToken)

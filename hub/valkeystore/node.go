@@ -89,6 +89,8 @@ func (s *Store) sayAlive(ctx context.Context) error {
 	s.node.mu.Unlock()
 	if !known {
 		s.slots.tellAll()
+		// Who was not known may be the first to hear that somebody emptied the store.
+		s.relay.lookAtAll()
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -146,6 +147,16 @@ func (r *relay) watchedBy(l *link) []string {
 		}
 	}
 	return out
+}
+
+// lookAtAll has the watchers of all sessions told how far their logs are.
+func (r *relay) lookAtAll() {
+	r.mu.RLock()
+	links := slices.Collect(maps.Values(r.links))
+	r.mu.RUnlock()
+	for _, l := range links {
+		l.inbox.look(r.watchedBy(l)...)
+	}
 }
 
 // tell calls the session's watchers.

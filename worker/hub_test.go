@@ -121,8 +121,9 @@ func (h *hubEnd) frame(conn *pipeEnd, frame protocol.Frame) bool {
 	var answer []byte
 	switch frame.Type {
 	case protocol.FrameHello:
+		// The welcome goes first: who waits for the hello sends at once.
+		h.sendLocked(conn, protocol.NewFrame(protocol.FrameWelcome, protocol.Welcome{Node: "n1", HeartbeatSeconds: h.beat}))
 		h.hellos = append(h.hellos, decodeTo[protocol.Hello](h.t, frame.Data))
-		answer = protocol.NewFrame(protocol.FrameWelcome, protocol.Welcome{Node: "n1", HeartbeatSeconds: h.beat})
 	case protocol.FrameEvent:
 		e := decodeTo[protocol.WorkerEvent](h.t, frame.Data)
 		if len(e.Data) > DefaultMaxEventBytes {

@@ -257,20 +257,20 @@ func (n *node) judge() error {
 	return nil
 }
 
-// Said is the end of what each node's present process has said.
+// Said is what each node's present process has said.
 func (c *Cluster) Said() string {
 	var b strings.Builder
 	for _, n := range c.nodes {
 		n.fault.Lock()
-		fmt.Fprintf(&b, "%s:\n%s\n", n.name, end(n.hub.Said()))
+		fmt.Fprintf(&b, "%s:\n%s\n", n.name, n.hub.Said())
 		n.fault.Unlock()
 	}
 	return b.String()
 }
 
-// end is the last of what a process has said.
+// end is the last of what a process has said: so much as an error can hold.
 func end(said string) string {
-	const most = 12_000
+	const most = 2_000
 	return said[max(0, len(said)-most):]
 }
 

@@ -104,19 +104,13 @@ func soakCluster(t *testing.T, o soak.ClusterOptions) soak.Report {
 		},
 		StoreRestarts: true, StoreLoses: o.Sentinels != nil, Limits: limits, Logf: t.Logf,
 	})
-	t.Log(report)
-	if err != nil {
-		t.Error(err)
-	}
-	if len(report.Findings) > 0 {
-		t.Errorf("%d findings", len(report.Findings))
-	}
+	judge(t, report, report.Findings, err)
 	if report.Events < 20*uint64(duration/time.Second) {
 		t.Errorf("only %d events: the run proves little", report.Events)
 	}
 	left(t, "an agent after its session", 10*time.Second, func() []int { return soak.Marked("SOAK_MARK=" + mark) })
 	if t.Failed() {
-		t.Log(cluster.Said())
+		keep(t, "nodes", cluster.Said())
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), drain+30*time.Second)

@@ -95,10 +95,10 @@ func (f *Fleet) Stop(ctx context.Context) error {
 		select {
 		case <-s.proc.Done():
 			if code := s.proc.ExitCode(); code != 0 {
-				errs = append(errs, fmt.Errorf("worker %s ended with %d:\n%s", s.name, code, s.proc.Said()))
+				errs = append(errs, fmt.Errorf("worker %s ended with %d:\n%s", s.name, code, end(s.proc.Said())))
 			}
 		case <-ctx.Done():
-			errs = append(errs, fmt.Errorf("worker %s does not stop: %w:\n%s", s.name, ctx.Err(), s.proc.Said()))
+			errs = append(errs, fmt.Errorf("worker %s does not stop: %w:\n%s", s.name, ctx.Err(), end(s.proc.Said())))
 		}
 	}
 	return errors.Join(errs...)
@@ -112,7 +112,7 @@ func (f *Fleet) Heal() error {
 		s.mu.Lock()
 		select {
 		case <-s.proc.Done():
-			errs = append(errs, fmt.Errorf("worker %s ended by itself (%d):\n%s", s.name, s.proc.ExitCode(), s.proc.Said()))
+			errs = append(errs, fmt.Errorf("worker %s ended by itself (%d):\n%s", s.name, s.proc.ExitCode(), end(s.proc.Said())))
 		default:
 		}
 		s.mu.Unlock()

@@ -65,9 +65,6 @@ func (r RollReport) String() string {
 		fmt.Fprintf(&b, " %4d", n)
 	}
 	fmt.Fprintf(&b, "\n%d events read, %d turns, %d findings", r.Events, r.Turns, len(r.Findings))
-	for _, f := range r.Findings {
-		b.WriteString("\n  " + f)
-	}
 	return b.String()
 }
 

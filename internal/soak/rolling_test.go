@@ -58,13 +58,7 @@ func TestRollingRestart(t *testing.T) {
 	report, err := soak.Roll(t.Context(), soak.RollOptions{
 		Cluster: cluster, APIKey: "soak-api-key", Clients: clients, Sessions: sessions, Pause: 2 * time.Second, Logf: t.Logf,
 	})
-	t.Log(report)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(report.Findings) > 0 {
-		t.Errorf("%d findings", len(report.Findings))
-	}
+	judge(t, report, report.Findings, err)
 	moved := 0
 	for i, x := range report.Restarts {
 		moved += x.Streams
@@ -79,7 +73,7 @@ func TestRollingRestart(t *testing.T) {
 		t.Errorf("only %d turns: the run proves little", report.Turns)
 	}
 	if t.Failed() {
-		t.Log(cluster.Said())
+		keep(t, "nodes", cluster.Said())
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), drain+30*time.Second)
 	defer cancel()

@@ -96,9 +96,6 @@ func (r Report) String() string {
 	}
 	fmt.Fprintf(&b, "; %d sessions hoarded, %d streams held, %d messages gorged", r.Hoarded, r.Held, r.Gorged)
 	fmt.Fprintf(&b, "; %d findings", len(r.Findings))
-	for _, f := range r.Findings {
-		b.WriteString("\n  " + f)
-	}
 	return b.String()
 }
 

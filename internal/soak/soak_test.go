@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -110,13 +111,7 @@ func TestSoak(t *testing.T) {
 		URLs: []string{hub.URL}, Duration: duration, Every: time.Second, Churn: 5 * time.Second,
 		Settle: 30 * time.Second, Seed: seed, Faults: fleet.Faults(), Heal: fleet.Heal, Logf: t.Logf,
 	})
-	t.Log(report)
-	if err != nil {
-		t.Error(err)
-	}
-	if len(report.Findings) > 0 {
-		t.Errorf("%d findings", len(report.Findings))
-	}
+	judge(t, report, report.Findings, err)
 	if report.Events < 30*uint64(duration/time.Second) {
 		t.Errorf("only %d events: the run proves little", report.Events)
 	}
@@ -140,7 +135,7 @@ func TestSoak(t *testing.T) {
 	}
 	left(t, "a process of the program", 5*time.Second, func() []int { return soak.Named(string(program)) })
 	if t.Failed() {
-		t.Logf("the hub's log ends with:\n%s", tail(hub.Said(), 30_000))
+		keep(t, "hub", hub.Said())
 	}
 }
 
@@ -197,7 +192,38 @@ func writeProviders(t *testing.T, dir, mark string) string {
 	return file
 }
 
-func tail(s string, n int) string { return s[max(0, len(s)-n):] }
+// judge says what came of a run: each finding is an error of its own.
+func judge(t *testing.T, report fmt.Stringer, findings []string, err error) {
+	t.Helper()
+	t.Log(report)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, finding := range findings {
+		t.Errorf("found: %.500s", finding)
+	}
+}
+
+// keep writes what processes said into a file: it is too long to stand among the
+// errors. Their own errors are shown beside its name.
+func keep(t *testing.T, who, said string) {
+	t.Helper()
+	file, err := os.CreateTemp("", fmt.Sprintf("%s-%s-*.log", t.Name(), who))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	_, err = file.WriteString(said)
+	if err = errors.Join(err, file.Close()); err != nil {
+		t.Error(err)
+	}
+	t.Logf("what the %s said is in %s", who, file.Name())
+	for line := range strings.Lines(said) {
+		if strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, "panic: ") {
+			t.Logf("%s: %.500s", who, line)
+		}
+	}
+}
 
 func seed(t *testing.T) uint64 {
 	t.Helper()

@@ -66,9 +66,10 @@ func hostileWays() []hostileWay {
 const (
 	// hostileAtOnce is how many ways run at the same time.
 	hostileAtOnce = 12
-	// hostileMost bounds one way: an agent may take 10 s to obey a cancel, and
-	// has 2 s between SIGTERM and SIGKILL.
-	hostileMost = 50 * time.Second
+	// hostileMost bounds one way: an agent may be silent for 40 s, take 10 s to
+	// obey a cancel, and has 2 s between SIGTERM and SIGKILL. Megabytes take long
+	// under the race detector, on a machine that is busy with other tests.
+	hostileMost = 2 * time.Minute
 	// heapMost is what this process may hold of it all. The log of a deleted
 	// session stays for a minute, 16 MiB at most each.
 	heapMost = 300 << 20
@@ -82,7 +83,7 @@ func TestHostileAgentsHarmNobody(t *testing.T) {
 	mark := "hostile-" + rand.Text()
 	t.Run("hub", func(t *testing.T) {
 		ways := hostileWays()
-		h := startHub(t, "--providers-file", hostileProviders(t, ways, mark), "--turn-timeout", "15s", "--worker-buffer", "256KiB",
+		h := startHub(t, "--providers-file", hostileProviders(t, ways, mark), "--turn-timeout", "40s", "--worker-buffer", "256KiB",
 			"--worker-capacity", "100", "--max-sessions-per-user", "1000", "--max-connections-per-user", "1000")
 		// Those that take long by a timeout come first.
 		slices.SortStableFunc(ways, func(a, b hostileWay) int { return int(a.patience() - b.patience()) })
@@ -171,7 +172,7 @@ func hostileProviders(t *testing.T, ways []hostileWay, mark string) string {
 // wholeStream reads a /stream turn: every piece once, in order, and its end.
 func wholeStream(t *testing.T, sub stream, pieces, size int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 55*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hostileMost)
 	defer cancel()
 	var all []frame
 	for started := time.Now(); ; {

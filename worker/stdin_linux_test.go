@@ -29,6 +29,9 @@ func TestMessageAfterTheAgentsDeathIsAnswered(t *testing.T) {
 		if c := s.complete(id); c.StopReason != protocol.StopEndTurn {
 			t.Fatalf("round %d: complete %+v %+v", i, c, c.Error)
 		}
+		if i == rounds-1 {
+			break // its agent lives: when the news of a death comes is nothing to count on
+		}
 		pid, err := strconv.Atoi(s.text(id))
 		if err != nil {
 			t.Fatal(err)

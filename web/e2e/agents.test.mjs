@@ -51,6 +51,9 @@ test("HTML and scripts in all that an agent can name are shown as text, and do n
   await page.getByTestId("search").click();
   await page.getByTestId("search-box").fill("<img");
   await page.waitForFunction(() => /^1 of/.test(document.querySelector('[data-testid="search-count"]').textContent));
+  // The match comes into sight, and with the next frame the way back to the end, which would slip under a click.
+  await page.waitForFunction(() => CSS.highlights.has("found"));
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
   await card.locator('[data-kind="allow_once"]').click();
   await turnEnds(page);
   await inert();

@@ -63,6 +63,35 @@ test("HTML and scripts in all that an agent can name are shown as text, and do n
 });
 
 // How long the page is busy without a break is measured by the browser (long tasks).
+test("the notice of an approval out of sight moves nothing, and a long answer can be read", async () => {
+  const context = await newContext(browser, complaints);
+  const page = await context.newPage();
+  await newSession(page, hub, { provider: "scripted" });
+  await say(page, "attack");
+  const card = page.locator('[data-testid="approval"][data-state="pending"]');
+  const option = card.locator('[data-kind="allow_once"]');
+  await option.waitFor();
+  for (const summary of await page.locator("details > summary").all()) await summary.click();
+  const fits = () => option.evaluate((button) => button.getBoundingClientRect().right <= button.closest("section").getBoundingClientRect().right);
+  assert.ok(await fits(), "the answer ends within its card");
+  const transcript = page.getByTestId("transcript");
+  const room = () => transcript.evaluate((view) => view.clientHeight);
+  await card.scrollIntoViewIfNeeded();
+  const notice = page.getByTestId("pending-notice");
+  await notice.waitFor({ state: "detached" });
+  const before = await room();
+  await transcript.evaluate((view) => view.scrollTo(0, 0));
+  await notice.waitFor();
+  assert.equal(await room(), before, "it lies over the transcript");
+  await notice.getByRole("button").click();
+  await notice.waitFor({ state: "detached" });
+  assert.ok(await option.evaluate((button) => button === document.activeElement));
+  await option.press("Enter");
+  await turnEnds(page);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
 test("20,000 events, and then 200 a second, leave the page smooth", async (t) => {
   const context = await newContext(browser, complaints);
   await context.addInitScript(() => {

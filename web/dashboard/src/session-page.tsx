@@ -70,8 +70,8 @@ function OpenSession({ model }: { model: SessionModel }) {
           <Outbox model={model} />
           <Activity model={model} />
         </TranscriptView>
+        <PendingNotice model={model} />
       </div>
-      <PendingNotice model={model} />
       {model.readOnly ? (
         <p class="read-only muted" data-testid="read-only">
           You are watching by a read-only link.
@@ -155,7 +155,10 @@ function Activity({ model }: { model: SessionModel }) {
   );
 }
 
-/** Shown while an approval waits out of sight: it must not be overlooked. */
+/**
+ * Shown while an approval waits out of sight: it must not be overlooked. It lies over the transcript and takes no room:
+ * what moved as it comes and goes would be the approval, under the pointer of whoever is about to answer.
+ */
 function PendingNotice({ model }: { model: SessionModel }) {
   const pending = model.transcript.value.pending.value;
   const [inSight, setInSight] = useState(false);
@@ -168,7 +171,7 @@ function PendingNotice({ model }: { model: SessionModel }) {
       observer.disconnect();
       setInSight(false);
     };
-  }, [pending]);
+  }, [pending, model.revealed.value]);
 
   if (pending.length === 0 || inSight) return null;
   const show = () => {
@@ -181,7 +184,7 @@ function PendingNotice({ model }: { model: SessionModel }) {
     });
   };
   return (
-    <div class="pending-notice">
+    <div class="pending-notice" data-testid="pending-notice">
       <span>
         {model.readOnly
           ? "The agent waits for an approval."

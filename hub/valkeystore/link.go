@@ -113,12 +113,19 @@ func (l *link) set(broken error) {
 	l.relay.report()
 }
 
+// down notes why the connection broke, or why it was not made.
+func (l *link) down(err error) {
+	if l.state() == nil {
+		l.relay.store.opt.Log.Warn("valkey: the subscription connection broke", "server", l.primary.addr, "error", err)
+	}
+	l.set(err)
+}
+
 // run keeps the link until ctx ends.
 func (l *link) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { l.inbox.deliver(ctx, l.relay) })
-	log := l.relay.store.opt.Log
 	wait := time.Duration(0)
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -126,11 +133,7 @@ func (l *link) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		wasUp := l.state() == nil
-		l.set(err)
-		if wasUp {
-			log.Warn("valkey: the subscription connection broke", "server", l.primary.addr, "error", err)
-		}
+		l.down(err)
 		if time.Since(began) > 10*time.Second {
 			wait = 0
 		}
@@ -188,7 +191,7 @@ func (l *link) serve(ctx context.Context) error {
 	defer stop()
 	wg.Go(func() { l.beat(beating) })
 
-	tick := time.NewTicker(beatEvery)
+	tick := time.NewTicker(beatEvery / 3)
 	defer tick.Stop()
 	for {
 		select {
@@ -207,6 +210,8 @@ func (l *link) serve(ctx context.Context) error {
 			}
 		case <-tick.C:
 			if time.Since(time.Unix(0, l.heard.Load())) > maxSilence {
+				// Told now: a frozen server also holds up the end of the connection.
+				l.down(errSilent)
 				return errSilent
 			}
 		}
@@ -218,15 +223,16 @@ func (l *link) serve(ctx context.Context) error {
 func (l *link) begin(ctx context.Context, conn valkey.DedicatedClient) error {
 	call, cancel := l.relay.store.deadline(ctx)
 	defer cancel()
-	answers := doMulti(call, conn, conn.B().Role().Build(), l.subscribe(conn, l.channel))
-	role, err := answers[0].ToArray()
+	// Alone: of a connection that could not be made, the client says why to this, and
+	// to a SUBSCRIBE among others that RESP2 has no place for it.
+	role, err := conn.Do(call, conn.B().Role().Build()).ToArray()
 	if err != nil {
 		return err
 	}
 	if name, _ := role[0].ToString(); name != "master" {
 		return errReplica
 	}
-	if err := answers[1].Error(); err != nil {
+	if err := conn.Do(call, l.subscribe(conn, l.channel)).Error(); err != nil {
 		return err
 	}
 	l.heard.Store(time.Now().UnixNano())

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -281,34 +280,6 @@ func TestFrozenServer(t *testing.T) {
 		if w.slowest > 3*time.Second {
 			t.Errorf("%s: a call took %s, its deadline is 1 s", w.id, w.slowest)
 		}
-	}
-}
-
-// A frozen server is told within 2 s, as Available promises, although the client
-// takes a second more to end a connection to it.
-func TestFrozenServerIsToldInTime(t *testing.T) {
-	server := valkeytest.Start(t, valkeytest.Valkey(t))
-	s := open(t, server.URL(), space())
-	for range 2 {
-		within(t, "word that it is there", 20*time.Second, func() bool { return s.Available() == nil })
-		server.Stop()
-		within(t, "word that it is frozen", 2*time.Second, func() bool { return s.Available() != nil })
-		server.Cont()
-	}
-}
-
-// What is told of a server that is gone is what the network says.
-func TestServerThatIsGoneIsNamed(t *testing.T) {
-	server := valkeytest.Start(t, valkeytest.Valkey(t))
-	s := open(t, server.URL(), space())
-	server.Kill()
-	within(t, "word that it is gone", 20*time.Second, func() bool { return s.Available() != nil })
-	within(t, "reason for it", 10*time.Second, func() bool { return errors.Is(s.Available(), syscall.ECONNREFUSED) })
-	for range 20 {
-		if err := s.Available(); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Fatalf("a server that is gone: %v, want a refused connection", err)
-		}
-		pass(50 * time.Millisecond)
 	}
 }
 

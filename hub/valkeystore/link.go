@@ -45,7 +45,8 @@ type link struct {
 	inbox   *inbox
 	wake    chan struct{} // holds one
 
-	heard atomic.Int64 // when the last heartbeat came in, unix nanoseconds
+	heard   atomic.Int64          // when the last heartbeat came in, unix nanoseconds
+	refused atomic.Pointer[error] // what the server said to the last heartbeat, if it takes no writes
 
 	mu       sync.Mutex
 	changed  map[string]struct{} // sessions whose subscription has to be put right
@@ -96,6 +97,8 @@ func (l *link) kick() {
 	}
 }
 
+const broke = "the subscription connection broke"
+
 // state says why the link is down, or nil.
 func (l *link) state() error {
 	l.mu.Lock()
@@ -113,10 +116,11 @@ func (l *link) set(broken error) {
 	l.relay.report()
 }
 
-// down notes why the connection broke, or why it was not made.
-func (l *link) down(err error) {
+// down notes why the connection broke, why it was not made, or why nothing can be
+// stored.
+func (l *link) down(what string, err error) {
 	if l.state() == nil {
-		l.relay.store.opt.Log.Warn("valkey: the subscription connection broke", "server", l.primary.addr, "error", err)
+		l.relay.store.opt.Log.Warn("valkey: "+what, "server", l.primary.addr, "error", err)
 	}
 	l.set(err)
 }
@@ -133,7 +137,7 @@ func (l *link) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		l.down(err)
+		l.down(broke, err)
 		if time.Since(began) > 10*time.Second {
 			wait = 0
 		}
@@ -158,7 +162,7 @@ func (l *link) serve(ctx context.Context) error {
 	defer release()
 	defer conn.Close() // a connection with subscriptions is of no other use
 
-	moved := make(chan struct{}, 1)
+	moved, beats := make(chan struct{}, 1), make(chan struct{}, 1)
 	l.mu.Lock()
 	clear(l.dropping)
 	l.mu.Unlock()
@@ -166,6 +170,10 @@ func (l *link) serve(ctx context.Context) error {
 		OnMessage: func(m valkey.PubSubMessage) {
 			if m.Channel == l.channel {
 				l.heard.Store(time.Now().UnixNano())
+				select {
+				case beats <- struct{}{}:
+				default:
+				}
 				return
 			}
 			l.inbox.put(m, l.relay.session)
@@ -182,8 +190,7 @@ func (l *link) serve(ctx context.Context) error {
 	if err := l.begin(ctx, conn); err != nil {
 		return err
 	}
-	l.set(nil)
-	store.opt.Log.Info("valkey: subscribed", "server", l.primary.addr, "sessions", len(l.subscribed))
+	l.refused.Store(nil)
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -204,16 +211,28 @@ func (l *link) serve(ctx context.Context) error {
 			return err
 		case <-moved:
 			return errMoved
+		case <-beats:
+			// Not before: a server that takes no writes takes a subscription.
+			if l.state() != nil {
+				l.set(nil)
+				store.opt.Log.Info("valkey: subscribed", "server", l.primary.addr, "sessions", len(l.subscribed))
+			}
 		case <-l.wake:
 			if err := l.reconcile(ctx, conn); err != nil {
 				return err
 			}
 		case <-tick.C:
-			if time.Since(time.Unix(0, l.heard.Load())) > maxSilence {
-				// Told now: a frozen server also holds up the end of the connection.
-				l.down(errSilent)
-				return errSilent
+			if time.Since(time.Unix(0, l.heard.Load())) <= maxSilence {
+				continue
 			}
+			if refused := l.refused.Load(); refused != nil {
+				// It lives and answers: there is no better connection to it.
+				l.down("the server takes no writes", *refused)
+				continue
+			}
+			// Told now: a frozen server also holds up the end of the connection.
+			l.down(broke, errSilent)
+			return errSilent
 		}
 	}
 }
@@ -347,6 +366,15 @@ func (l *link) reconcilePage(ctx context.Context, conn valkey.DedicatedClient, i
 	return nil
 }
 
+// takesNoWrites tells what a primary says that lives but can store nothing for now:
+// its memory or its disk is full, or its replicas are away.
+func takesNoWrites(err error) bool {
+	e, ok := valkey.IsValkeyErr(err)
+	return ok && slices.ContainsFunc([]string{"OOM ", "MISCONF ", "NOREPLICAS "}, func(code string) bool {
+		return strings.HasPrefix(e.Error(), code)
+	})
+}
+
 // beat sends heartbeats until ctx ends. One that fails is one that does not come
 // in.
 func (l *link) beat(ctx context.Context) {
@@ -360,6 +388,11 @@ func (l *link) beat(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			store.opt.Log.Debug("valkey: heartbeat", "server", l.primary.addr, "error", err)
 		}
+		var refused *error
+		if takesNoWrites(err) {
+			refused = &err
+		}
+		l.refused.Store(refused)
 		select {
 		case <-ctx.Done():
 			return

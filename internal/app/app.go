@@ -50,7 +50,12 @@ type Node struct {
 }
 
 // Start brings a node up: when it returns, requests are answered.
-func Start(cfg config.Serve, log *slog.Logger) (_ *Node, err error) {
+func Start(cfg config.Serve, log *slog.Logger) (*Node, error) {
+	return start(context.Background(), cfg, log)
+}
+
+// start is Start; the end of ctx ends the wait for a store.
+func start(ctx context.Context, cfg config.Serve, log *slog.Logger) (_ *Node, err error) {
 	n := &Node{cfg: cfg, log: log, name: nodeName(), failed: make(chan error, 4)}
 	defer func() {
 		if err != nil {
@@ -66,17 +71,19 @@ func Start(cfg config.Serve, log *slog.Logger) (_ *Node, err error) {
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	set := metrics.New(reg, metrics.Build{Version: Version}, names)
 
+	if n.worker = p.worker; n.worker != nil {
+		n.ends = append(n.ends, func() { _ = n.worker.Close() })
+	}
+	if err := n.openStore(ctx, set); err != nil {
+		return nil, err
+	}
+	// Behind the store: whoever comes while it is waited for is refused, and does
+	// not wait for an answer too.
 	if n.listen, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
 	if n.adminListen, err = net.Listen("tcp", cfg.AdminListen); err != nil {
 		return nil, fmt.Errorf("--admin-listen: %w", err)
-	}
-	if n.worker = p.worker; n.worker != nil {
-		n.ends = append(n.ends, func() { _ = n.worker.Close() })
-	}
-	if err := n.openStore(set); err != nil {
-		return nil, err
 	}
 	n.hub = n.newHub(names, set)
 	metrics.RegisterGauges(reg, names, n.hub.Gauges)
@@ -202,8 +209,11 @@ func (n *Node) abort() {
 
 // Serve runs a node until ctx ends. A second call to force ends a drain.
 func Serve(ctx context.Context, cfg config.Serve, log *slog.Logger, out io.Writer, force context.Context) error {
-	n, err := Start(cfg, log)
+	n, err := start(ctx, cfg, log)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // it was told to end before it began
+		}
 		return err
 	}
 	fmt.Fprintf(out, "sessionhub %s\n  dashboard  %s/\n  metrics    %s/metrics\n  workspace  %s\n",

@@ -31,8 +31,10 @@ func TestMain(m *testing.M) {
 		}
 	}
 	// fasthttp looks after its idle workers in a goroutine that sleeps for up to
-	// 10 s after the server has ended.
+	// 10 s after the server has ended. The client of Valkey looks for a cluster up to
+	// 1 s after it could not connect, also when it is closed by then.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1")) // one for the process
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"), // one for the process
+		goleak.IgnoreAnyFunction("github.com/valkey-io/valkey-go.(*call).DelayDo.func1"))
 }

@@ -18,13 +18,13 @@ import (
 const storeTimeout = 30 * time.Second
 
 // openStore opens the store that the settings name.
-func (n *Node) openStore(set *metrics.Set) error {
+func (n *Node) openStore(ctx context.Context, set *metrics.Set) error {
 	if n.cfg.ValkeyURL == "" {
 		n.store = memstore.New(memstore.Retention{MaxEvents: n.cfg.LogMaxEvents, MaxBytes: n.cfg.LogMaxBytes})
 		set.StoreUp.Set(1)
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	store, err := valkeystore.Open(ctx, valkeystore.Options{
 		URL:       n.cfg.ValkeyURL,

@@ -82,6 +82,7 @@ var codeOf = []struct {
 	{hub.ErrSessionLimit, protocol.CodeSessionLimit},
 	{hub.ErrConnectionLimit, protocol.CodeConnectionLimit},
 	{hub.ErrApprovalExpired, protocol.CodeApprovalExpired},
+	{hub.ErrUnreachable, protocol.CodeUnavailable},
 	{hub.ErrUnavailable, protocol.CodeUnavailable},
 	{hub.ErrUnsupportedCursor, protocol.CodeInvalidRequest},
 	{hub.ErrInvalid, protocol.CodeInvalidRequest},
@@ -125,6 +126,9 @@ func toAnswer(err error) answer {
 	for _, row := range codeOf {
 		if errors.Is(err, row.err) {
 			a := answer{code: row.code, detail: err.Error()}
+			if row.err == hub.ErrUnreachable {
+				a.detail = row.err.Error() // which server, and by which error, is the operator's: the admin listener says it
+			}
 			switch statusOf[a.code] {
 			case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 				a.retry = retryAfter

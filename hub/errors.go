@@ -1,6 +1,9 @@
 package hub
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors that callers branch on. handlers turns them into HTTP status and
 // close codes in one table.
@@ -18,6 +21,7 @@ var (
 	ErrConnectionLimit   = errors.New("too many connections")
 	ErrStreamEnded       = errors.New("the stream is at its end")
 	ErrUnavailable       = errors.New("unavailable")
+	ErrUnreachable       = fmt.Errorf("%w: the store cannot be reached", ErrUnavailable) // what it wraps names servers
 	ErrApprovalExpired   = errors.New("the approval has expired")
 	ErrTicket            = errors.New("no such ticket, or no more")
 	ErrTooManyTickets    = errors.New("too many tickets")

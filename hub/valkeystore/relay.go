@@ -177,11 +177,11 @@ func (r *relay) ready() error {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.lost != nil {
-		return fmt.Errorf("valkey: %w: %w", hub.ErrUnavailable, r.lost)
+		return fmt.Errorf("valkey: %w: %w", hub.ErrUnreachable, r.lost)
 	}
 	for _, l := range r.links {
 		if err := l.state(); err != nil {
-			return fmt.Errorf("valkey: %w: %w", hub.ErrUnavailable, err)
+			return fmt.Errorf("valkey: %w: %w", unavailability(err), err)
 		}
 	}
 	return nil

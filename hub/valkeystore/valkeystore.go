@@ -191,7 +191,15 @@ func (s *Store) unavailable(ctx context.Context, op, what string, err error) err
 		return fmt.Errorf("%s: %w", what, ctx.Err())
 	}
 	s.opt.Failed(op)
-	return fmt.Errorf("%s: %w: %w", what, hub.ErrUnavailable, err)
+	return fmt.Errorf("%s: %w: %w", what, unavailability(err), err)
+}
+
+// unavailability is what kind of error wraps a server's own answer, or its lack.
+func unavailability(err error) error {
+	if _, answered := valkey.IsValkeyErr(err); answered {
+		return hub.ErrUnavailable
+	}
+	return hub.ErrUnreachable
 }
 
 func notFound(id string) error { return fmt.Errorf("session %s: %w", id, hub.ErrNotFound) }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/hub"
 	"sessionhub/hub/valkeystore"
 	"sessionhub/internal/valkeytest"
 	"sessionhub/metrics"
@@ -226,9 +227,14 @@ func TestValkeyAwayForAWhile(t *testing.T) {
 	waitFor(t, 10*time.Second, "not ready", func() bool {
 		return b.call("GET", "/readyz", nil, nil).StatusCode == http.StatusServiceUnavailable
 	})
-	resp := a.call("POST", "/api/sessions/"+s.SessionID+"/messages", protocol.MessageRequest{Content: protocol.Marshal("x")}, nil, "Authorization", "Bearer "+s.Token)
+	var p protocol.Problem
+	resp := a.call("POST", "/api/sessions/"+s.SessionID+"/messages", protocol.MessageRequest{Content: protocol.Marshal("x")}, &p, "Authorization", "Bearer "+s.Token)
 	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("a message meanwhile: %d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
+	}
+	// Where the store is, is for the operator alone.
+	if want := hub.ErrUnreachable.Error(); p.Detail != want {
+		t.Errorf("the client is told %q, want %q", p.Detail, want)
 	}
 	server.Restart()
 	r.until(isType(protocol.EventComplete))

@@ -45,25 +45,27 @@ func (s *Server) postToken(c *fiber.Ctx) error {
 		}
 		s.audit("tokens revoked", who, id)
 	}
-	token, claims := s.cfg.Signer.Mint(id, snap.State.Info.UserID, scope, generation, s.tokenTTL(who, r.TTLSeconds))
+	token, claims := s.cfg.Signer.MintUntil(id, snap.State.Info.UserID, scope, generation, tokenTTL(r.TTLSeconds), who.latestEnd())
 	s.audit("token made", who, id, "scope", scope.String(), "expires", claims.ExpiresAt)
 	return send(c, fiber.StatusCreated, protocol.TokenResponse{Token: token, ExpiresAt: claims.ExpiresAt, Scope: scope.String()})
 }
 
-// tokenTTL is the wish for a token's life, 0 for none. A narrowed token cannot
-// outlive the one that it came from: a share link ends with what made it. The
-// signer clamps to --token-ttl.
-func (s *Server) tokenTTL(who caller, seconds int64) time.Duration {
+// tokenTTL is the wish for a token's life, 0 for none. The signer clamps to
+// --token-ttl.
+func tokenTTL(seconds int64) time.Duration {
 	const year = 365 * 24 * 3600
-	ttl := time.Duration(min(seconds, year)) * time.Second
+	return time.Duration(min(seconds, year)) * time.Second
+}
+
+// latestEnd is when the tokens that the caller makes end at the latest, zero
+// for no such time. A narrowed token cannot outlive the one that it came from,
+// not by the fraction of a second that rounding adds: a share link ends with
+// what made it, and could otherwise renew itself forever.
+func (who caller) latestEnd() time.Time {
 	if who.isKey() || who.scope == auth.ScopeAll {
-		return ttl
+		return time.Time{}
 	}
-	left := time.Until(who.token.ExpiresAt)
-	if ttl == 0 || ttl > left {
-		return left
-	}
-	return ttl
+	return who.token.ExpiresAt
 }
 
 // deleteToken revokes the token that calls.

@@ -171,3 +171,22 @@ func TestCookieReadsStreams(t *testing.T) {
 	}
 	h.want(401, protocol.CodeTokenRevoked, "GET", path+"/events", nil, "Cookie", value)
 }
+
+// A share link ends with the token that made it, to the second, and cannot
+// renew itself: not even by what rounding adds.
+func TestNarrowTokenDoesNotRenewItself(t *testing.T) {
+	h := startHub(t)
+	s := h.create(protocol.CreateRequest{})
+	first := h.token(s, `{"scope":"read","ttlSeconds":60}`)
+	for token := first; ; {
+		s.Token = token.Token
+		for _, body := range []string{`{}`, `{"ttlSeconds":3600}`} {
+			if token = h.token(s, body); !token.ExpiresAt.Equal(first.ExpiresAt) {
+				t.Fatalf("%s: ends at %v, what it came from at %v", body, token.ExpiresAt, first.ExpiresAt)
+			}
+		}
+		if s.Token != first.Token { // the second in the row
+			return
+		}
+	}
+}

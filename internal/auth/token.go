@@ -129,6 +129,12 @@ func (s *Signer) TTL() time.Duration { return s.ttl }
 // will take it. A ttl that is not positive, or beyond the signer's own, becomes
 // the signer's own. The end is rounded up to a second.
 func (s *Signer) Mint(session, user string, scope Scope, generation uint64, ttl time.Duration) (string, Claims) {
+	return s.MintUntil(session, user, scope, generation, ttl, time.Time{})
+}
+
+// MintUntil is Mint for a token that must not outlive another: it ends at
+// latest, to which nothing is rounded up, or before. A zero latest is none.
+func (s *Signer) MintUntil(session, user string, scope Scope, generation uint64, ttl time.Duration, latest time.Time) (string, Claims) {
 	if ttl <= 0 || ttl > s.ttl {
 		ttl = s.ttl
 	}
@@ -136,6 +142,9 @@ func (s *Signer) Mint(session, user string, scope Scope, generation uint64, ttl 
 	end := now.Add(ttl)
 	if whole := end.Truncate(time.Second); whole.Before(end) {
 		end = whole.Add(time.Second)
+	}
+	if !latest.IsZero() && latest.Before(end) {
+		end = latest
 	}
 	c := Claims{
 		User: user, Session: session, Scope: scope,

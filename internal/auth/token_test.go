@@ -106,6 +106,26 @@ func TestTokenLifeIsClamped(t *testing.T) {
 	})
 }
 
+// However often a token makes the next one, none ends after the first.
+func TestTokenDoesNotOutliveWhatItCameFrom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSigner(t, secretA)
+		time.Sleep(300 * time.Millisecond) // rounding has something to round
+		_, first := s.Mint("s1", "ana", ScopeRead, 0, time.Minute)
+		latest := first
+		for range 3 {
+			time.Sleep(10 * time.Millisecond)
+			_, latest = s.MintUntil("s1", "ana", ScopeRead, 0, 0, latest.ExpiresAt)
+			if !latest.ExpiresAt.Equal(first.ExpiresAt) {
+				t.Errorf("ends at %v, the first one at %v", latest.ExpiresAt, first.ExpiresAt)
+			}
+		}
+		if _, c := s.MintUntil("s1", "ana", ScopeRead, 0, time.Second, first.ExpiresAt); c.ExpiresAt.After(c.IssuedAt.Add(2 * time.Second)) {
+			t.Errorf("a token for 1s ends at %v, made at %v", c.ExpiresAt, c.IssuedAt)
+		}
+	})
+}
+
 func TestSecretsRotate(t *testing.T) {
 	before, after, gone := newSigner(t, secretA), newSigner(t, secretB, secretA), newSigner(t, secretB)
 	old, _ := before.Mint("s1", "ana", ScopeAll, 0, 0)

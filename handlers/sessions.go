@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -162,6 +163,9 @@ func queryLimit(c *fiber.Ctx, most int) (int, error) {
 		return most, nil
 	}
 	n, err := strconv.Atoi(v)
+	if errors.Is(err, strconv.ErrRange) && n > 0 {
+		err = nil // more than an int holds is more than most, too
+	}
 	if err != nil || n < 1 {
 		return 0, refuse(protocol.CodeInvalidRequest, "limit must be a number of at least 1")
 	}

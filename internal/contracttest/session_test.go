@@ -120,6 +120,12 @@ func TestHistory(t *testing.T) {
 		return ok[protocol.History](n, 200, "GET", s.path+"/history"+query, "", s.bearer()...)
 	}
 	has(t, "history", n.call("GET", s.path+"/history", "", s.bearer()...).body, "events first last epoch nextAfter")
+	for _, limit := range []string{"0", "-1", "-99999999999999999999", "x", "1.5"} {
+		n.refused(400, "invalid_request", "GET", s.path+"/history?limit="+limit, "", s.bearer()...)
+	}
+	if h := history("?limit=99999999999999999999"); len(h.Events) != 1000 { // no int holds it
+		t.Errorf("the largest limit gives %d events, want all of a page", len(h.Events))
+	}
 	h := history("?limit=5000")
 	if len(h.Events) != 1000 || h.NextAfter != h.Epoch+"-1000" || h.First != 1 || h.Gap != nil {
 		t.Fatalf("%d events, next after %q, first %d, gap %v", len(h.Events), h.NextAfter, h.First, h.Gap)

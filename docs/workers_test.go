@@ -43,7 +43,7 @@ func TestWorkerFramesAreDocumented(t *testing.T) {
 		}
 	}
 	for _, reason := range []string{
-		protocol.ReleaseIdle, protocol.ReleaseClosed, protocol.ReleaseDraining, protocol.ReleaseOverCapacity,
+		protocol.ReleaseIdle, protocol.ReleaseClosed, protocol.ReleaseDraining, protocol.ReleaseDrained, protocol.ReleaseOverCapacity,
 		protocol.ReleaseNotRun, protocol.ReleaseWorkingDirectory, protocol.ReleaseUnknownProvider,
 	} {
 		if !strings.Contains(page, "`"+reason+"`") {

@@ -304,7 +304,7 @@ func (m *model) draw(t *rapid.T) Input {
 		return worker(InDone{Message: uint64(rapid.IntRange(0, int(s.NextCommand)+1).Draw(t, "done"))})
 	case "release":
 		return worker(InRelease{
-			Reason: rapid.SampledFrom([]string{protocol.ReleaseIdle, protocol.ReleaseIdle, protocol.ReleaseClosed, protocol.ReleaseOverCapacity, protocol.ReleaseDraining, "x"}).Draw(t, "reason"),
+			Reason: rapid.SampledFrom([]string{protocol.ReleaseIdle, protocol.ReleaseIdle, protocol.ReleaseClosed, protocol.ReleaseOverCapacity, protocol.ReleaseDraining, protocol.ReleaseDrained, "x"}).Draw(t, "reason"),
 			Retry:  rapid.IntRange(0, 4).Draw(t, "fatal") > 0,
 		})
 	case "evict":

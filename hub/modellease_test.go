@@ -181,7 +181,7 @@ func (m *model) drawLease(t *rapid.T) Input {
 		add(true, option(a.Data.InteractionID, "once"))
 	}
 	if s.Worker != "" && rapid.IntRange(0, 3).Draw(t, "parts") == 3 {
-		idle := InRelease{Reason: rapid.SampledFrom([]string{protocol.ReleaseIdle, protocol.ReleaseClosed, protocol.ReleaseOverCapacity, protocol.ReleaseDraining}).Draw(t, "reason"), Retry: true}
+		idle := InRelease{Reason: rapid.SampledFrom([]string{protocol.ReleaseIdle, protocol.ReleaseClosed, protocol.ReleaseOverCapacity, protocol.ReleaseDraining, protocol.ReleaseDrained}).Draw(t, "reason"), Retry: true}
 		add(true, worker(idle), worker(InLost{}))
 	}
 	return rapid.SampledFrom(may).Draw(t, "input")

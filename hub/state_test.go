@@ -152,6 +152,13 @@ func TestRelease(t *testing.T) {
 	r.do(InRelease{Reason: "tired", Retry: true}).want("complete m1 error worker_released retryable=true", "queued m2")
 	running(t).do(InRelease{Reason: protocol.ReleaseDraining, Retry: true}).want("complete m1 error draining retryable=true", "idle")
 
+	// A worker that ends has finished its turn, and meanwhile the next message is
+	// on its way to it: another worker runs that one.
+	r = running(t).do(say("m2"), ended("m1"), InDone{Message: 1})
+	r.do(InRelease{Reason: protocol.ReleaseDrained, Retry: true}).want("queued m2")
+	r.do(assign).want("starting m2")
+	r.do(ended("m2")).want("complete m2 end_turn", "idle")
+
 	r = running(t)
 	r.do(InRelease{Reason: protocol.ReleaseWorkingDirectory}).
 		want("complete m1 error session_failed retryable=false", "failed  working_directory_not_allowed", "closed failed").wantCommands()

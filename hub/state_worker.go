@@ -182,7 +182,7 @@ type InRelease struct {
 // close in an open session is an eviction, and comes to idle agents only.
 func (in InRelease) notBegun() bool {
 	switch in.Reason {
-	case protocol.ReleaseIdle, protocol.ReleaseClosed, protocol.ReleaseOverCapacity:
+	case protocol.ReleaseIdle, protocol.ReleaseClosed, protocol.ReleaseOverCapacity, protocol.ReleaseDrained:
 		return true
 	}
 	return false
@@ -211,7 +211,7 @@ func (in InRelease) apply(st *step) error {
 		}
 	}
 	code := protocol.TurnWorkerReleased
-	if in.Reason == protocol.ReleaseDraining {
+	if in.Reason == protocol.ReleaseDraining || in.Reason == protocol.ReleaseDrained {
 		code = protocol.TurnDraining
 	}
 	st.lose(protocol.TurnError{

@@ -292,7 +292,7 @@ func (l *link) done(ctx context.Context, done protocol.Done) error {
 // release takes back what the worker gives back.
 func (l *link) release(ctx context.Context, r protocol.Release) error {
 	d := l.hub.workers
-	if r.Reason == protocol.ReleaseDraining {
+	if r.Reason == protocol.ReleaseDraining || r.Reason == protocol.ReleaseDrained {
 		d.mu.Lock()
 		l.draining = true
 		d.mu.Unlock()

@@ -120,6 +120,7 @@ const (
 	ReleaseIdle             = "idle"   // the agent had nothing to do for --agent-idle
 	ReleaseClosed           = "closed" // the answer to a close command
 	ReleaseDraining         = "draining"
+	ReleaseDrained          = "drained"       // draining, and nothing was under way: a message that crossed it has not begun
 	ReleaseOverCapacity     = "over capacity" // there was no place: nothing has begun
 	ReleaseNotRun           = "not run here"  // the worker does not know the session: nothing has begun
 	ReleaseWorkingDirectory = string(CodeWorkingDirectory)

@@ -257,11 +257,11 @@ func TestDrainLetsTurnsFinish(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	go func() { drained <- h.worker.Drain(ctx) }()
-	if r := idle.released(); r.Reason != protocol.ReleaseDraining || !r.Retry {
+	if r := idle.released(); r.Reason != protocol.ReleaseDrained || !r.Retry {
 		t.Errorf("release %+v", r)
 	}
 	late := h.assign("plain", func(a *protocol.Assign) { a.SessionID = "s3" })
-	if r := late.released(); r.Reason != protocol.ReleaseDraining || !r.Retry {
+	if r := late.released(); r.Reason != protocol.ReleaseDrained || !r.Retry {
 		t.Errorf("release %+v", r)
 	}
 	s.command(protocol.WorkerApproval, protocol.ApprovalCommand{MessageID: "m1", InteractionID: ask.InteractionID, Outcome: protocol.OutcomeSelected, OptionID: "yes"})
@@ -287,7 +287,7 @@ func TestDrainHandsOverWhatGoesOn(t *testing.T) {
 	if c := s.complete("m1"); c.Error == nil || c.Error.Code != protocol.TurnDraining || !c.Error.Retryable {
 		t.Errorf("complete %+v", c)
 	}
-	if r := s.released(); r.Reason != protocol.ReleaseDraining || !r.Retry {
+	if r := s.released(); r.Reason != protocol.ReleaseDrained || !r.Retry {
 		t.Errorf("release %+v", r)
 	}
 	assertNoProcess(t, h.worker.cfg.Root)

@@ -160,7 +160,7 @@ func (s *session) run() {
 		case <-s.draining:
 			s.draining = nil
 			if s.turn == nil {
-				s.release(protocol.ReleaseDraining, true)
+				s.release(protocol.ReleaseDrained, true)
 			}
 		case <-s.handOver:
 			s.handOver = nil

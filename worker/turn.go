@@ -250,7 +250,7 @@ func (s *session) finish(c protocol.CompleteData) {
 	s.silentTimer.Stop()
 	s.log.Debug("turn finished", "message", t.messageID, "stopReason", c.StopReason)
 	if s.draining == nil {
-		s.release(protocol.ReleaseDraining, true)
+		s.release(protocol.ReleaseDrained, true)
 		return
 	}
 	s.idleTimer.Reset(s.w.cfg.AgentIdle)

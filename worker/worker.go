@@ -174,7 +174,7 @@ func (w *Worker) assign(a protocol.Assign) {
 	provider, known := w.cfg.Providers[a.Provider]
 	switch {
 	case w.closed || w.drained:
-		refuse(protocol.ReleaseDraining, true)
+		refuse(protocol.ReleaseDrained, true)
 		return
 	case !known:
 		refuse(fmt.Sprintf("%s: %q", protocol.ReleaseUnknownProvider, a.Provider), false)

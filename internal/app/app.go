@@ -44,9 +44,14 @@ type Node struct {
 
 	listen, adminListen net.Listener
 
+	// endLink ends the link of the embedded worker and waits, for at most the time of
+	// ctx, until the hub has stored what came over it. nil without that worker.
+	endLink func(ctx context.Context)
+
 	ends   []func() // what Stop ends at last, in reverse order
 	wg     sync.WaitGroup
-	failed chan error // a part that ended by itself
+	links  sync.WaitGroup // the hub's side of links inside this process
+	failed chan error     // a part that ended by itself
 }
 
 // Start brings a node up: when it returns, requests are answered.
@@ -158,12 +163,31 @@ func (n *Node) run() {
 	n.ends = append(n.ends, stopHub)
 	if n.worker != nil {
 		linkCtx, stopLink := context.WithCancel(context.Background())
+		// The hub's side outlives the worker's: a release has no acknowledgement, so
+		// the worker is done with it when it is written, and the hub is not.
+		hubSide, cutLink := context.WithCancel(context.Background())
+		dial := func(context.Context) (worker.Conn, error) { return n.dialWorker(hubSide) }
+		gone := make(chan struct{})
 		n.wg.Go(func() {
-			if err := n.worker.Run(linkCtx, n.dialWorker); err != nil && linkCtx.Err() == nil {
+			defer close(gone)
+			if err := n.worker.Run(linkCtx, dial); err != nil && linkCtx.Err() == nil {
 				n.failed <- fmt.Errorf("embedded worker: %w", err)
 			}
 		})
-		n.ends = append(n.ends, stopLink)
+		n.ends = append(n.ends, cutLink, stopLink)
+		n.endLink = func(ctx context.Context) {
+			stopLink()
+			served := make(chan struct{})
+			n.wg.Go(func() {
+				defer close(served)
+				<-gone
+				n.links.Wait()
+			})
+			select {
+			case <-served:
+			case <-ctx.Done():
+			}
+		}
 	}
 	n.wg.Go(func() {
 		if err := n.server.Serve(n.listen); err != nil {
@@ -181,7 +205,11 @@ func (n *Node) run() {
 // remote one.
 func (n *Node) dialWorker(ctx context.Context) (worker.Conn, error) {
 	ours, theirs := newPipe()
-	n.wg.Go(func() { _ = n.hub.ServeWorker(ctx, ours, hub.WorkerKey{}) })
+	n.links.Add(1)
+	n.wg.Go(func() {
+		defer n.links.Done()
+		_ = n.hub.ServeWorker(ctx, ours, hub.WorkerKey{})
+	})
 	return theirs, nil
 }
 

@@ -51,6 +51,9 @@ func (n *Node) Stop(ctx context.Context) error {
 		if err := n.worker.Drain(drain); err != nil {
 			errs = append(errs, err)
 		}
+		stored, cancel := context.WithTimeout(ctx, endTime)
+		n.endLink(stored)
+		cancel()
 	}
 	if !n.store.Shared() {
 		n.waitTurns(drain)

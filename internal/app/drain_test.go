@@ -11,6 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"sessionhub/internal/valkeytest"
 	"sessionhub/protocol"
 )
 
@@ -43,6 +44,32 @@ func TestDrainWithALongTurnEndsStreamsInOrder(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("the node did not stop")
+	}
+}
+
+// Messages that wait behind a turn that the drain cuts off run on another node.
+// Once, the next one was on its way to the worker that ended, was never run, and
+// was completed with an error, after seconds: nobody had stored the release.
+func TestDrainLeavesWhatWaitsToAnotherNode(t *testing.T) {
+	server := valkeytest.Start(t, valkeytest.Valkey(t))
+	a := startHubEnv(t, clusterEnv, "--valkey-url", server.URL(), "--drain-timeout", "200ms")
+	s := a.create(protocol.CreateRequest{})
+	a.send(s, "/slow 60")
+	until(t, openSSE(t, a, s), isType(protocol.EventOutput))
+	b := startHubEnv(t, clusterEnv, "--valkey-url", server.URL(), "--workspace-root", a.root)
+	onB := openSSE(t, b, s)
+	waiting := []string{b.send(s, "one").MessageID, b.send(s, "two").MessageID}
+
+	if err := a.node.Stop(t.Context()); err != nil {
+		t.Errorf("the node stopped with %v", err)
+	}
+	if c := completeOf(t, until(t, onB, isType(protocol.EventComplete))); c.Error == nil || c.Error.Code != protocol.TurnDraining {
+		t.Errorf("the turn that was cut off: %+v", c)
+	}
+	for _, id := range waiting {
+		if c := completeOf(t, until(t, onB, isType(protocol.EventComplete))); c.MessageID != id || c.StopReason != protocol.StopEndTurn {
+			t.Errorf("%s waited: %+v (%+v)", id, c, c.Error)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"mime"
 	"net/url"
+	"slices"
 	"strings"
 
 	"sessionhub/protocol"
@@ -30,10 +31,10 @@ type contentBlock struct {
 	} `json:"resource"`
 }
 
-const wantContent = `content must be a non-empty string or an array of blocks like {"type":"text","text":"..."}`
+const wantContent = `content must be a non-empty string or an array of blocks, not all of them empty, like {"type":"text","text":"..."}`
 
-// checkContent accepts a string that is not empty, or an array of content
-// blocks, and returns it without white space around its parts.
+// checkContent accepts a string or an array of content blocks, of which something
+// must say something, and returns it without white space around its parts.
 func checkContent(raw []byte) ([]byte, error) {
 	if len(raw) == 0 {
 		return nil, fmt.Errorf("%w: %s", ErrInvalid, wantContent)
@@ -60,6 +61,9 @@ func checkContent(raw []byte) ([]byte, error) {
 		if problem := b.problem(); problem != "" {
 			return nil, fmt.Errorf("%w: content[%d]: %s", ErrInvalid, i, problem)
 		}
+	}
+	if !slices.ContainsFunc(blocks, func(b contentBlock) bool { return b.Type != "text" || strings.TrimSpace(*b.Text) != "" }) {
+		return nil, fmt.Errorf("%w: %s", ErrInvalid, wantContent)
 	}
 	return content, nil
 }

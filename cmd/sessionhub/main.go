@@ -61,6 +61,9 @@ func run(args []string) int {
 	if args[0] == "help" || isHelp(args[0]) {
 		return runHelp(args[1:])
 	}
+	if args[0] == "--version" {
+		args[0] = "version"
+	}
 	for _, c := range commands() {
 		if c.name == args[0] {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -66,6 +66,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"help for nothing there", nil, []string{"help", "dance"}, exitUsage, []string{"dance"}},
 		{"help for two", nil, []string{"help", "serve", "bench"}, exitUsage, []string{"bench"}},
 		{"version", nil, []string{"version"}, exitOK, []string{"sessionhub"}},
+		{"--version", nil, []string{"--version"}, exitOK, []string{"sessionhub"}},
 		{"version of what", nil, []string{"version", "x"}, exitUsage, []string{`"x"`}},
 		{"demo agent with a flag", nil, []string{"demo-agent", "--mode"}, exitUsage, []string{"--mode"}},
 		{"unknown command", nil, []string{"dance"}, exitUsage, []string{"dance", "help"}},

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a hub of three nodes on this machine, as plain processes: Valkey, the nodes,
-# two workers, and HAProxy before the nodes if there is one. Ctrl-C ends them in
+# two workers, and HAProxy before the nodes if it can be had. Ctrl-C ends them in
 # good order; a second one at once. What they say is in bin/cluster.
 #
 #   scripts/run-cluster.sh [WORKSPACE]     where agents work: ./workspace
@@ -95,7 +95,7 @@ for i in 1 2 3; do
 done
 
 hub=${urls[0]}
-if haproxy=$(command -v haproxy); then
+if haproxy=$(scripts/need.sh haproxy); then
 	{
 		sed '/^	server /d' deploy/nodes.cfg
 		for i in 1 2 3; do printf '\tserver node%s 127.0.0.1:%s\n' "$i" "$((port + i))"; done

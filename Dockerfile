@@ -2,6 +2,9 @@
 #
 #   docker run --rm -p 8080:8080 -e SESSIONHUB_API_KEY=... -v "$PWD:/workspace" sessionhub
 #
+# Sessions are kept in the volume /data; name it to find it again: -v sessions:/data.
+# With a Valkey (SESSIONHUB_VALKEY_URL) they are kept there.
+#
 # It listens on all interfaces of the container, and without a key a listener
 # that is not loopback refuses to start: give SESSIONHUB_API_KEY or
 # SESSIONHUB_API_KEYS_FILE. With Valkey SESSIONHUB_TOKEN_SECRET is needed too.
@@ -31,11 +34,16 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates git tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --create-home --shell /bin/bash sessionhub \
-    && install -d -o sessionhub -g sessionhub /workspace
+    && install -d -o sessionhub -g sessionhub /workspace \
+    && install -d -o sessionhub -g sessionhub -m 0700 /data
 COPY --from=build /out/sessionhub /usr/local/bin/sessionhub
+COPY deploy/entrypoint.sh /usr/local/bin/sessionhub-entrypoint
 COPY LICENSE /usr/share/doc/sessionhub/LICENSE
 USER sessionhub
+VOLUME /data
 WORKDIR /workspace
 EXPOSE 8080 9464
-ENTRYPOINT ["tini", "--", "sessionhub"]
+# Whoever collects the container's output reads JSON alone.
+ENV SESSIONHUB_LOG_FORMAT=json
+ENTRYPOINT ["tini", "--", "sessionhub-entrypoint"]
 CMD ["serve", "--listen", "0.0.0.0:8080", "--admin-listen", "0.0.0.0:9464", "--workspace-root", "/workspace"]

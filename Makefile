@@ -1,6 +1,7 @@
-# sessionhub. Two commands to begin with:
+# sessionhub. Three commands to begin with:
 #
 #   make run     builds it and serves the dashboard
+#   make quick   checks and tests in a minute what needs no other program
 #   make test    checks and tests everything, as CI does (.ci/run)
 #
 # Needed: Go, make, git, gcc, and Node for the dashboard and its tests. What else
@@ -17,6 +18,7 @@ MAKEFLAGS += --no-builtin-rules
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN := bin/sessionhub
 WORKSPACE ?= workspace
+DATA_DIR ?= .sessionhub
 RUN_FLAGS ?=
 IMAGE ?= sessionhub:$(VERSION)
 
@@ -34,10 +36,14 @@ FUZZTIME_TEST ?= 30s
 # What strangers send: commands, cursors, tokens, tickets, what goes into an SSE
 # line; frames of clients and of workers; the files of keys; and where a request
 # says that it comes from.
-FUZZ_TEST := FuzzCommand FuzzParseCursor FuzzVerify FuzzTicket FuzzSSE FuzzFrameBorder FuzzDecodeEvent FuzzParseKeys FuzzForwardedFor
+FUZZ_TEST := FuzzCommand FuzzMarkdown FuzzParseCursor FuzzVerify FuzzTicket FuzzSSE FuzzFrameBorder FuzzRun FuzzDecodeEvent FuzzHello FuzzParseKeys FuzzForwardedFor
+# A run of make has every program that the tests need: none is skipped.
+export SESSIONHUB_TEST_ALL := 1
+
 # make soak; the short form in make test has a duration of its own.
 SOAK ?= 5m
 SOAK_CLIENTS ?= 3000
+KILLS ?= 200
 
 STATICCHECK := go tool -modfile=internal/tools/go.mod staticcheck
 
@@ -69,20 +75,37 @@ web/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
 	@touch $@
 
 .PHONY: run
-run: build ## build and serve; agents work in ./workspace (RUN_FLAGS="--listen 127.0.0.1:9000")
+run: build ## build and serve; agents work in ./workspace, sessions are kept in ./.sessionhub (RUN_FLAGS="--listen 127.0.0.1:9000")
 	@mkdir -p $(WORKSPACE)
-	@exec $(BIN) serve --workspace-root $(WORKSPACE) $(RUN_FLAGS)
+	@exec $(BIN) serve --workspace-root $(WORKSPACE) $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(RUN_FLAGS)
 
 .PHONY: run-cluster
 run-cluster: build ## build and run Valkey, three nodes and two workers as plain processes (PORT=8080)
 	@exec scripts/run-cluster.sh $(WORKSPACE)
 
+# The packages whose tests start hubs, servers or many processes: make test has them.
+NOT_QUICK := cmd/sessionhub internal/app internal/bench internal/contracttest internal/testkit/.* hub/store/valkey
+
+# -short: tests that need another program (internal/testkit/need) are skipped.
+.PHONY: quick
+quick: ## format, vet and unit tests: no network, no installs, under a minute once built
+	@unformatted="$$(scripts/sources.sh '*.go' | xargs -0 -r gofmt -l)"; \
+		[ -z "$$unformatted" ] || { echo "make: not formatted; run: gofmt -w" $$unformatted >&2; exit 1; }
+	GOFLAGS=-mod=readonly GOPROXY=off go vet ./...
+	packages="$$(GOPROXY=off go list ./... | grep -vE '^sessionhub/($(subst $() ,|,$(NOT_QUICK)))$$')"; \
+		GOPROXY=off go test -short $(TEST_FLAGS) $$packages
+	@echo "== make quick: passed; make test has the rest"
+
 .PHONY: check
-check: check-files check-go check-web ## format, vet, staticcheck, generated files, go.mod, lock files, types
+check: check-files check-locks check-go check-web ## format, vet, staticcheck, generated files, go.mod, lock files; types, format and lint of the web
 
 .PHONY: check-files
 check-files:
 	scripts/check-files.sh
+
+.PHONY: check-locks
+check-locks: need-node
+	scripts/check-locks.sh
 
 .PHONY: check-go
 check-go:
@@ -102,6 +125,7 @@ test: check test-go test-fuzz test-web test-browser ## everything that CI runs
 	@grep '^== ' bin/test-go.log
 	@echo "== make test: all passed: checks, Go tests with the race detector, fuzzing, web unit tests, browser tests"
 	@echo "== not part of it: make test-agents (gemini, opencode, qwen, the newest claude-agent-acp)"
+	@echo "== not part of it: make test-load (time and load judged, on a quiet machine)"
 	@echo "== not part of it: make soak (longer runs of what breaks things at random)"
 
 .PHONY: provision
@@ -127,9 +151,13 @@ test-go: build provision ## Go tests (PACKAGES=./hub/... TEST_FLAGS="-run Name -
 	SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_TEST_REDIS="$$redis" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
 		scripts/test-go.sh -race -p $(TEST_PROCS) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
 
+.PHONY: test-load
+test-load: build provision ## the tests that know how long something may take, judged by it; on a quiet machine (PACKAGES, TEST_FLAGS)
+	SESSIONHUB_TEST_LOAD=1 SESSIONHUB_BIN="$(CURDIR)/$(BIN)" scripts/test-go.sh -count 1 -p 1 -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+
 .PHONY: test-fuzz
 test-fuzz: ## the fuzz targets of what comes from outside, FUZZTIME_TEST (30s) each
-	FUZZ_TARGETS="$(FUZZ_TEST)" FUZZ_JOBS=2 FUZZ_PROCS=1 scripts/fuzz.sh $(FUZZTIME_TEST) ./protocol ./hub ./handlers ./handlers/wsconn ./internal/auth
+	FUZZ_TARGETS="$(FUZZ_TEST)" FUZZ_JOBS=2 FUZZ_PROCS=1 scripts/fuzz.sh $(FUZZTIME_TEST) ./protocol ./hub ./hub/compact ./hub/transcript ./hub/fleet ./handlers ./handlers/wsconn ./internal/auth
 
 .PHONY: test-agents
 test-agents: build provision ## more real agents, not part of test: 2 GB and minutes (TEST_FLAGS="-run /qwen -v")
@@ -142,7 +170,7 @@ test-web: web/node_modules/.package-lock.json ## unit tests of the dashboard and
 
 .PHONY: test-browser
 test-browser: build provision ## the dashboard in a real browser
-	go build -o bin/fakemodel ./internal/fakemodel/fakemodel
+	go build -o bin/fakemodel ./internal/testkit/fakemodel/fakemodel
 	chromium="$$(scripts/need.sh chromium)"; codex="$$(scripts/need.sh codex)"; claude="$$(scripts/need.sh claude)"; \
 	CHROMIUM="$$chromium" SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_CLAUDE_ACP="$$claude" \
 	SESSIONHUB_TEST_FAKEMODEL="$(CURDIR)/bin/fakemodel" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" scripts/test-browser.sh
@@ -159,19 +187,23 @@ bench-cluster: build ## 100,000 connections over six nodes and a Valkey for 10 m
 soak: build ## one node, a cluster, one under Sentinels, broken at random for SOAK (5m) each; SOAK_SEED repeats a run's choices
 	codex="$$(scripts/need.sh codex)"; valkey="$$(scripts/need.sh valkey)"; \
 	SOAK=$(SOAK) SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
-		go test -count 1 -timeout 24h -v -run 'TestSoak(Cluster|Sentinel)?$$' ./internal/soak
+		go test -count 1 -timeout 24h -v -run 'TestSoak(Cluster|Sentinel)?$$' ./internal/testkit/soak
 
 .PHONY: soak-cluster
 soak-cluster: build ## of these the clusters alone
 	valkey="$$(scripts/need.sh valkey)"; \
 	SOAK=$(SOAK) SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
-		go test -count 1 -timeout 24h -v -run 'TestSoak(Cluster|Sentinel)$$' ./internal/soak
+		go test -count 1 -timeout 24h -v -run 'TestSoak(Cluster|Sentinel)$$' ./internal/testkit/soak
 
 .PHONY: soak-restart
 soak-restart: build ## three nodes restarted one by one under SOAK_CLIENTS (3000) clients; prints who came back when
 	valkey="$$(scripts/need.sh valkey)"; \
 	SOAK_CLIENTS=$(SOAK_CLIENTS) SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
-		go test -count 1 -timeout 1h -v -run 'TestRollingRestart$$' ./internal/soak
+		go test -count 1 -timeout 1h -v -run 'TestRollingRestart$$' ./internal/testkit/soak
+
+.PHONY: soak-disk
+soak-disk: ## a store on disk, killed KILLS (200) times under load and compaction, and its power cut as often; a bit of it flipped
+	KILLS=$(KILLS) go test -count 1 -timeout 24h -v -run 'Test(Killed|PowerCut|FlippedBits)$$' ./hub/store/disk
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (2m)

@@ -15,22 +15,21 @@ import (
 	"sessionhub/protocol"
 )
 
-// maxAnswerBytes bounds an answer: a page of history has at most 4 MiB of
-// events.
+// maxAnswerBytes bounds an answer. A page of history has at most 4 MiB of events.
 const maxAnswerBytes = 32 << 20
 
-// Client reaches one hub. Its fields are not changed once it is in use; its
-// methods may then be called concurrently.
+// Client reaches one hub. Its methods may be called concurrently. Do not change its fields
+// once it is in use.
 type Client struct {
 	BaseURL string // http://host:port, or https; a path in front of /api may follow
-	// APIKey is sent where no session token is: empty for a hub in local mode.
+	// APIKey is sent where no session token is used. It is empty for a hub in local mode.
 	APIKey string
-	// HTTPClient is http.DefaultClient unless given. Its Timeout must be 0 for
-	// streams over SSE.
+	// HTTPClient is http.DefaultClient unless given. For streams over SSE its Timeout must
+	// be 0.
 	HTTPClient *http.Client
 
-	// socketAfter is when a WebSocket may be tried again after it did not get
-	// through, in Unix nanoseconds.
+	// socketAfter is when a WebSocket may be tried again after one did not get through, in
+	// Unix nanoseconds.
 	socketAfter atomic.Int64
 }
 
@@ -70,19 +69,20 @@ type call struct {
 	body         any    // nil: none
 }
 
-// do sends a request and decodes the answer into out unless it is nil.
-func (c *Client) do(ctx context.Context, r call, out any) error {
+// send sends a request. A refusal becomes an error. The caller must close the answer's
+// body.
+func (c *Client) send(ctx context.Context, r call) (*http.Response, error) {
 	var body io.Reader
 	if r.body != nil {
 		raw, err := json.Marshal(r.body)
 		if err != nil {
-			return failed(r.op, err)
+			return nil, failed(r.op, err)
 		}
 		body = bytes.NewReader(raw)
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, c.endpoint(r.path, r.query), body)
 	if err != nil {
-		return failed(r.op, err)
+		return nil, failed(r.op, err)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -93,12 +93,22 @@ func (c *Client) do(ctx context.Context, r call, out any) error {
 	c.authorize(req.Header, r.token)
 	resp, err := c.http().Do(req)
 	if err != nil {
-		return failed(r.op, err)
+		return nil, failed(r.op, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		defer resp.Body.Close()
+		return nil, refusal(r.op, resp)
+	}
+	return resp, nil
+}
+
+// do sends a request. It decodes the answer into out, unless out is nil.
+func (c *Client) do(ctx context.Context, r call, out any) error {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		return refusal(r.op, resp)
-	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
 	switch {
 	case err != nil:
@@ -114,23 +124,23 @@ func (c *Client) do(ctx context.Context, r call, out any) error {
 	return nil
 }
 
-// Create makes a session. With a key, a repeat gives the same session; without
-// one (empty) it gives another.
+// Create makes a session. With a key, a repeat returns the same session; with an empty key,
+// it makes another one.
 func (c *Client) Create(ctx context.Context, r protocol.CreateRequest, key string) (protocol.CreateResponse, error) {
 	var out protocol.CreateResponse
 	err := c.do(ctx, call{op: "create session", method: http.MethodPost, path: "/sessions", key: key, body: r}, &out)
 	return out, err
 }
 
-// ListOptions narrow a list. Zero fields do not.
+// ListOptions narrow a list. A zero field does not narrow it.
 type ListOptions struct {
 	Status protocol.Status
-	UserID string // a service key's to set
+	UserID string // only a service key may set it
 	Limit  int    // of a page; the hub clamps it
 	Cursor string // NextCursor of the page before
 }
 
-// List gives a page of sessions, newest first.
+// List returns a page of sessions, newest first.
 func (c *Client) List(ctx context.Context, o ListOptions) (protocol.SessionList, error) {
 	q := url.Values{}
 	for name, v := range map[string]string{"status": string(o.Status), "userId": o.UserID, "cursor": o.Cursor} {

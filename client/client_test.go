@@ -62,7 +62,7 @@ func TestOneCredentialIsSent(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for v, want := range map[string]time.Duration{
-		"": 0, "7": 7 * time.Second, "-1": 0, "soon": 0,
+		"": 0, "7": 7 * time.Second, "-1": 0, "soon": 0, "0.025": 25 * time.Millisecond, "NaN": 0, "1e300": 0,
 		"Fri, 02 Jan 2026 03:04:15 GMT": 10 * time.Second,
 		"Fri, 02 Jan 2026 03:04:00 GMT": 0,
 	} {

@@ -13,8 +13,8 @@ import (
 	"sessionhub/protocol"
 )
 
-// answerPatience is how long an answer over the WebSocket is waited for before
-// the command goes out again as a request.
+// answerPatience is how long a command waits for its answer over the WebSocket. After that
+// the command is sent again as a request.
 const answerPatience = 10 * time.Second
 
 var (
@@ -22,14 +22,14 @@ var (
 	errNoAnswer = errors.New("the connection ended before the hub answered")
 )
 
-// Message sends a user's text and repeats it until the hub has acknowledged or
-// refused it, or ctx ends: over the stream's WebSocket where one is open, as a
-// request otherwise. However often it was sent it counts once, by its messageID,
-// which is made here if it is empty.
+// Message sends a user's text. It repeats the message until the hub has acknowledged or
+// refused it, or ctx ends. It uses the stream's WebSocket while one is open, and a request
+// otherwise. A message counts once by its messageID, however often it was sent; Message
+// makes the id if it is empty.
 //
-// Message, Approve and Cancel may be called concurrently with each other and
-// with Next. A WebSocket's answers are read by Next: while nobody calls it, a
-// command waits for answerPatience and then takes the other way.
+// Message, Approve, Answer and Cancel may be called concurrently with each other and with Next.
+// Next reads the WebSocket's answers. While nobody calls Next, a command waits for 10 s
+// (answerPatience) and then goes out as a request.
 func (s *Stream) Message(ctx context.Context, text, messageID string) (protocol.MessageResponse, error) {
 	raw, err := json.Marshal(text)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *Stream) Message(ctx context.Context, text, messageID string) (protocol.
 	return s.MessageContent(ctx, protocol.MessageRequest{Content: raw, MessageID: messageID})
 }
 
-// MessageContent is Message for content in any form that the hub takes.
+// MessageContent is Message for content in any form that the hub accepts.
 func (s *Stream) MessageContent(ctx context.Context, r protocol.MessageRequest) (protocol.MessageResponse, error) {
 	if r.MessageID == "" {
 		r.MessageID = "m_" + rand.Text()
@@ -51,8 +51,8 @@ func (s *Stream) MessageContent(ctx context.Context, r protocol.MessageRequest) 
 	return out, err
 }
 
-// Approve answers a question of the agent, as Session.Approve does, and repeats
-// the answer as Message repeats a message.
+// Approve answers a question of the agent, as Session.Approve does. It repeats the answer
+// as Message repeats a message.
 func (s *Stream) Approve(ctx context.Context, r protocol.ApproveRequest) (protocol.ApproveResponse, error) {
 	var out protocol.ApproveResponse
 	again, err := s.repeat(ctx, command{
@@ -62,24 +62,20 @@ func (s *Stream) Approve(ctx context.Context, r protocol.ApproveRequest) (protoc
 	var late *Error
 	if again && errors.As(err, &late) && late.Code == protocol.CodeApprovalResolved && late.Outcome == protocol.OutcomeSelected &&
 		(r.OptionID == "" || r.OptionID == late.OptionID) {
-		// An earlier sending got through, and only its answer was lost.
+		// An earlier attempt got through, and only its answer was lost.
 		return protocol.ApproveResponse{InteractionID: r.InteractionID, OptionID: late.OptionID}, nil
 	}
 	return out, err
 }
 
-// Cancel stops a turn, as Session.Cancel does. With a messageID it is repeated
-// as Message is; without one only until it may have arrived, since by then it
-// could hit another turn.
+// Cancel stops a turn, as Session.Cancel does. With a messageID it is repeated as a message
+// is. Without one it is repeated only until it may have arrived: after that, it could stop
+// another turn.
 func (s *Stream) Cancel(ctx context.Context, messageID string) error {
-	_, err := s.repeat(ctx, command{
-		op: "cancel", kind: protocol.CommandCancel, data: protocol.CancelRequest{MessageID: messageID}, repeatable: messageID != "",
-		request: func(ctx context.Context) error { return s.session.Cancel(ctx, messageID) },
-	})
-	return err
+	return s.cancel(ctx, protocol.CancelRequest{MessageID: messageID})
 }
 
-// command is one that is under way.
+// command is a command under way.
 type command struct {
 	op         string
 	kind       protocol.CommandType
@@ -88,11 +84,11 @@ type command struct {
 	request    func(context.Context) error // the same over HTTP
 }
 
-// repeat sends a command until it is answered. again: an earlier sending may
-// have arrived.
+// repeat sends a command until it is answered. again says that an earlier attempt may have
+// arrived.
 func (s *Stream) repeat(ctx context.Context, c command) (again bool, err error) {
 	byRequest, renewed := false, false
-	for failures := 0; ; {
+	for waits := s.opts.Backoff.begin(); ; {
 		token := s.session.bearer()
 		err = errNoSocket
 		if !byRequest {
@@ -116,7 +112,7 @@ func (s *Stream) repeat(ctx context.Context, c command) (again bool, err error) 
 				if err := s.renewToken(ctx, token); err != nil {
 					return again, fmt.Errorf("renew the token: %w (it was refused: %w)", err, refused)
 				}
-				byRequest = true // the socket has the old one until it is told
+				byRequest = true // the hub knows only the old token on the WebSocket
 				continue
 			case !refused.Temporary():
 				return again, err
@@ -129,18 +125,17 @@ func (s *Stream) repeat(ctx context.Context, c command) (again bool, err error) 
 			again = true
 		}
 		byRequest = errors.Is(err, errNoAnswer)
-		if byRequest { // what is between broke: the other way is worth trying at once
+		if byRequest { // the WebSocket broke: a request is worth trying at once
 			continue
 		}
-		failures++
-		if err := sleep(ctx, max(s.opts.Backoff.wait(failures), least)); err != nil {
+		if err := sleep(ctx, max(waits.Next(), least)); err != nil {
 			return again, failed(c.op, err)
 		}
 	}
 }
 
-// renewToken replaces a token that was refused, unless somebody else has: Next
-// and the commands may find out at the same time.
+// renewToken replaces a refused token, unless it was replaced already: Next and the
+// commands may see the refusal at the same time.
 func (s *Stream) renewToken(ctx context.Context, old string) error {
 	s.renewing.Lock()
 	defer s.renewing.Unlock()
@@ -155,12 +150,12 @@ func (s *Stream) renewToken(ctx context.Context, old string) error {
 	return nil
 }
 
-// socket is the commands' end of a stream's WebSocket.
+// socket is what the commands need of a stream's WebSocket.
 type socket struct {
 	mu      sync.Mutex // guards the fields below
 	conn    *wsConnection
 	count   int
-	waiting map[string]chan answer // by the command's id; each gets one
+	waiting map[string]chan answer // by the command's id; each channel gets one answer
 }
 
 type answer struct {
@@ -168,7 +163,7 @@ type answer struct {
 	err  error
 }
 
-// attach lets commands out on a connection on which the hub was heard.
+// attach sends commands over a connection from now on. The hub was heard on it.
 func (k *socket) attach(c connection) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -176,7 +171,7 @@ func (k *socket) attach(c connection) {
 	k.waiting = map[string]chan answer{}
 }
 
-// detach ends what waits for answers.
+// detach ends all waits for answers.
 func (k *socket) detach() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -187,7 +182,7 @@ func (k *socket) detach() {
 	k.waiting = nil
 }
 
-// answered hands an answer to whoever waits for it. It never blocks.
+// answered passes an answer to the command that waits for it. It never blocks.
 func (k *socket) answered(id string, a answer) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -272,7 +267,7 @@ func (s *Stream) takeAnswer(kind protocol.EventType, raw []byte) {
 	if json.Unmarshal(raw, &e) == nil {
 		s.socket.answered(e.ID, answer{err: &Error{
 			Op: "command", Code: e.Error.Code, Detail: e.Error.Detail, RetryAfter: time.Duration(e.Error.RetryAfter) * time.Second,
-			Outcome: e.Error.Outcome, OptionID: e.Error.OptionID,
+			Outcome: e.Error.Outcome, OptionID: e.Error.OptionID, Field: e.Error.Field,
 		}})
 	}
 }

@@ -80,6 +80,9 @@ func TestCommandsGoOverTheWebSocket(t *testing.T) {
 		case protocol.CommandApprove:
 			return fmt.Sprintf(`{"type":"error","id":%q,"error":{"code":"approval_resolved","detail":"late","outcome":"selected","optionId":"no"}}`, c.ID)
 		}
+		if c.Type == protocol.CommandQueue {
+			return ack(c, `{"messages":[{"messageId":"m2","content":"x","userId":"u","held":true}]}`)
+		}
 		return ack(c, `{}`)
 	})
 	run(t, WebSocket, []part{{frames: []string{connected("e1", 1)}, then: serve}}, func(t *testing.T, hub *scripted, s *Session) {
@@ -98,8 +101,15 @@ func TestCommandsGoOverTheWebSocket(t *testing.T) {
 			if err := st.Cancel(ctx, ""); err != nil {
 				t.Errorf("cancel: %v", err)
 			}
+			if err := st.Stop(ctx, "m1"); err != nil {
+				t.Errorf("stop: %v", err)
+			}
+			q, err := st.ChangeQueue(ctx, protocol.QueueRequest{Action: protocol.QueueRelease})
+			if err != nil || len(q.Messages) != 1 || !q.Messages[0].Held {
+				t.Errorf("queue: %+v, %v", q, err)
+			}
 		})
-		want := `message{"content":"hello","messageId":"m1"} approve{"interactionId":"i","optionId":"no"} cancel{}`
+		want := `message{"content":"hello","messageId":"m1"} approve{"interactionId":"i","optionId":"no"} cancel{} cancel{"messageId":"m1","hold":true} queue{"action":"release"}`
 		if all := strings.Join(got, " "); all != want {
 			t.Errorf("it sent %s, want %s", all, want)
 		}

@@ -1,5 +1,5 @@
-// Package client speaks to a hub: it makes sessions, follows a session's event
-// log, sends messages and answers the agent's questions.
+// Package client speaks to a hub: it makes sessions, follows a session's event log, sends
+// messages and answers the agent's questions.
 //
 //	c := &client.Client{BaseURL: "http://127.0.0.1:8080"}
 //	made, err := c.Create(ctx, protocol.CreateRequest{}, "")
@@ -16,22 +16,22 @@
 //
 // # What a caller has to do
 //
-// In this order: keep the token secret (it is sent in headers only, never in a
-// URL); pass a context that ends to every call, since nothing here has a time
-// limit of its own except a connection's start; keep calling Next, since the
-// hub's pings and the answers to commands are taken in it.
+//   - Keep the token secret. The client sends it in headers only, never in a URL.
+//   - Pass a context that ends to every call. Only the start of a connection has a time
+//     limit of its own.
+//   - Keep calling Next. It answers the hub's pings, and reads the answers to commands.
 //
 // # What is promised
 //
-// A Stream gives every event behind its start once and in order, over as many
-// connections as it takes, and a gap frame where the hub no longer has something.
-// It begins with a WebSocket, goes over to server-sent events where that is
-// blocked, swallowed or keeps breaking, and tries the WebSocket again later. It
-// waits as the hub asks (draining, Retry-After), with full jitter otherwise, and
-// stops where coming back is of no use (see Error.Temporary).
+// A Stream gives every event after its start once and in order, over as many connections as
+// it takes. It gives a gap frame where the hub no longer has an event.
 //
-// Commands come in two kinds. Those of Session are one request each, never
-// repeated here. Those of Stream are repeated until the hub has acknowledged or
-// refused them, over whatever way is open; however often a message was sent, it
-// counts once.
+// A Stream begins with a WebSocket. It changes to server-sent events if the WebSocket is
+// blocked, swallowed or keeps breaking, and tries the WebSocket again later. Between
+// attempts it waits as long as the hub asks (draining, Retry-After), and with full jitter
+// otherwise. It stops where coming back is of no use (see Error.Temporary).
+//
+// There are two kinds of commands. A command of Session is one request, which the client
+// never repeats. A command of Stream is repeated until the hub has acknowledged or refused
+// it, over whichever connection is open. A message counts once, however often it was sent.
 package client

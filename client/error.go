@@ -13,18 +13,19 @@ import (
 	"sessionhub/protocol"
 )
 
-// Error is a refusal of the hub: an HTTP problem (RFC 9457), a refused command on
-// a WebSocket (only Code and what follows it are set), or a WebSocket's close
-// code. What never reached the hub is another error.
+// Error is a refusal of the hub. It is an HTTP problem (RFC 9457), a refused command on a
+// WebSocket, or the close code of a WebSocket. For a refused command, only Code and the
+// fields after it are set. A request that never reached the hub fails with another error.
 type Error struct {
 	Op         string        // what was attempted
 	Status     int           // HTTP status; 0 when a WebSocket was closed
 	CloseCode  int           // WebSocket close code; 0 when a request was refused
-	Code       protocol.Code // empty when the answer was not the hub's (a proxy's, say)
+	Code       protocol.Code // empty if another server gave the answer, such as a proxy
 	Detail     string
 	RetryAfter time.Duration // 0: the answer did not say
-	Outcome    string        // who won, when Code is protocol.CodeApprovalResolved
+	Outcome    string        // how the question was answered, when Code is protocol.CodeApprovalResolved
 	OptionID   string
+	Field      string // of a form, when Code is protocol.CodeInvalidAnswer
 }
 
 func (e *Error) Error() string {
@@ -44,7 +45,7 @@ func (e *Error) Error() string {
 	return e.Op + ": " + what
 }
 
-// Temporary reports that the same request may succeed later, after RetryAfter.
+// Temporary reports whether the same request may succeed later, after RetryAfter.
 func (e *Error) Temporary() bool {
 	switch e.Status {
 	case http.StatusRequestTimeout, // the request was too long on its way: RFC 9110, 15.5.9
@@ -62,7 +63,7 @@ func (e *Error) Temporary() bool {
 	return false
 }
 
-// unauthorized reports that another token may help.
+// unauthorized reports whether another token may help.
 func (e *Error) unauthorized() bool {
 	switch e.Code {
 	case protocol.CodeUnauthorized, protocol.CodeTokenExpired, protocol.CodeTokenRevoked:
@@ -71,7 +72,7 @@ func (e *Error) unauthorized() bool {
 	return e.Status == http.StatusUnauthorized || e.CloseCode == protocol.CloseToken
 }
 
-// finalClose reports that nothing changes by coming back.
+// finalClose reports whether coming back is of no use after this close code.
 func finalClose(code int) bool {
 	switch code {
 	case protocol.CloseBadFrame, protocol.CloseTooBig, protocol.CloseNotFound, protocol.CloseEnded, protocol.CloseToken:
@@ -80,24 +81,25 @@ func finalClose(code int) bool {
 	return false
 }
 
-// maxProblemBytes bounds what is read of a refusal.
+// maxProblemBytes bounds how much of a refusal is read.
 const maxProblemBytes = 64 << 10
 
-// refusal reads an answer that is no success.
+// refusal makes an error of an answer that is no success.
 func refusal(op string, resp *http.Response) error {
 	e := &Error{Op: op, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxProblemBytes))
 	var p protocol.Problem
 	if err == nil && json.Unmarshal(raw, &p) == nil {
-		e.Code, e.Detail, e.Outcome, e.OptionID = p.Code, p.Detail, p.Outcome, p.OptionID
+		e.Code, e.Detail, e.Outcome, e.OptionID, e.Field = p.Code, p.Detail, p.Outcome, p.OptionID, p.Field
 	}
 	return e
 }
 
-// retryAfter reads the header of that name (RFC 9110, 10.2.3): seconds or a date.
+// retryAfter reads the header of that name (RFC 9110, 10.2.3). It holds a date or seconds;
+// some proxies send fractions of seconds.
 func retryAfter(v string, now time.Time) time.Duration {
-	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
-		return time.Duration(n) * time.Second
+	if n, err := strconv.ParseFloat(v, 64); err == nil && n >= 0 && n < 1<<31 {
+		return time.Duration(n * float64(time.Second))
 	}
 	if at, err := http.ParseTime(v); err == nil {
 		return max(0, at.Sub(now))
@@ -105,7 +107,7 @@ func retryAfter(v string, now time.Time) time.Duration {
 	return 0
 }
 
-// closed makes the error of a WebSocket that the hub closed.
+// closed makes the error for a WebSocket that the hub closed.
 func closed(op string, code int, reason string) *Error {
 	e := &Error{Op: op, CloseCode: code, Detail: reason}
 	switch code {
@@ -124,12 +126,13 @@ func closed(op string, code int, reason string) *Error {
 	return e
 }
 
-// rateWait is the least wait after a close for too many commands, which names
-// none itself.
+// rateWait is the least wait after a close for too many commands. That close names no wait
+// itself.
 const rateWait = 5 * time.Second
 
-// ErrHole is wrapped by the reason that OnRetry and a stream with MaxAttempts
-// give when events were missing without a word: the stream resumes before them.
+// ErrHole says that events were missing and the hub sent no gap frame. The stream resumes
+// before them. The errors that OnRetry gets, and that Next returns with MaxAttempts, wrap
+// it.
 var ErrHole = errors.New("an event is missing")
 
 // errSilent ends a connection on which the hub has not been heard.

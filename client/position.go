@@ -4,27 +4,27 @@ import (
 	"sessionhub/protocol"
 )
 
-// verdict says what to do with an event.
+// verdict is what the stream does with an event.
 type verdict int
 
 const (
 	deliver verdict = iota
 	repeat          // it was seen
-	hole            // something before it is missing: it must not be handed on
+	hole            // an event before it is missing: it must not be given to the caller
 )
 
-// position is a reader's place in a session's log and the rule that keeps the
-// reader's promise: every event once, in order, no hole in silence.
+// position is a reader's place in a session's log. It keeps the stream's promise: every
+// event once, in order, and no hole without a gap frame.
 type position struct {
-	cursor    protocol.Cursor // Latest until something has told the place
+	cursor    protocol.Cursor // Latest until a frame has told the place
 	announced string          // epoch of the present connection, not adopted yet
 	closed    bool            // the log's last event was seen
 }
 
-// announce takes the epoch that a connection names first. It is adopted with
-// the next frame only: if the connection broke between this one and the gap that
-// follows a change of epoch, a cursor with the new epoch would make the hub
-// believe that the gap was seen.
+// announce takes the epoch that a connection names first. The position adopts it with the
+// next frame only. If the epoch has changed, a gap frame follows, and the connection could
+// break before that. A cursor with the new epoch would then make the hub believe that the
+// reader has seen the gap.
 func (p *position) announce(c protocol.Connected) { p.announced = c.Epoch }
 
 func (p *position) adopt(seq uint64) {
@@ -35,14 +35,14 @@ func (p *position) adopt(seq uint64) {
 	p.cursor = protocol.Cursor{Epoch: epoch, Seq: seq}
 }
 
-// event judges an event and moves behind it if it is the next one.
+// event judges an event, and moves past it if it is the next one.
 func (p *position) event(e protocol.Event) verdict {
 	if !p.cursor.Latest {
 		if e.Seq <= p.cursor.Seq {
 			return repeat
 		}
-		// One that begins at or before the cursor stands for a compacted run
-		// in which the cursor lay.
+		// An event that begins at or before the cursor stands for a compacted run that
+		// holds the cursor's event.
 		if e.First() > p.cursor.Seq+1 {
 			return hole
 		}
@@ -52,7 +52,8 @@ func (p *position) event(e protocol.Event) verdict {
 	return deliver
 }
 
-// caughtUp takes the end of the replay. false: events before it are missing.
+// caughtUp takes the end of the replay. It returns false if events before that end are
+// missing.
 func (p *position) caughtUp(seq uint64) bool {
 	if !p.cursor.Latest && seq > p.cursor.Seq {
 		return false
@@ -65,7 +66,7 @@ func (p *position) caughtUp(seq uint64) bool {
 	return true
 }
 
-// gap moves over what the log no longer has, or back to where it goes on.
+// gap moves past events that the log no longer has, or back to where the log goes on.
 func (p *position) gap(g protocol.Gap) {
 	if g.Reason == protocol.GapEpochChanged {
 		p.announced = g.Epoch

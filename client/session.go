@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -20,16 +21,16 @@ type Session struct {
 	token string // guarded by mu
 }
 
-// Session gives the session with this id, which need not exist. Without a
-// token, the client's API key is used.
+// Session returns the session with this id, which need not exist. Without a token, it uses
+// the client's API key.
 func (c *Client) Session(id, token string) *Session {
 	return &Session{client: c, id: id, token: token}
 }
 
-// ID is the session's.
+// ID is the session's id.
 func (s *Session) ID() string { return s.id }
 
-// SetToken replaces the token, from the next request and connection on.
+// SetToken replaces the token for later requests and connections.
 func (s *Session) SetToken(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,16 +56,22 @@ func (s *Session) Get(ctx context.Context) (protocol.Session, error) {
 	return out, err
 }
 
-// Delete ends the session and everything that it runs. Afterwards it is not
-// found.
+// Rename names the session, and returns it. An empty title takes the name away: the session
+// then has its agent's title, or else the first line of its first message.
+func (s *Session) Rename(ctx context.Context, title string) (protocol.Session, error) {
+	var out protocol.Session
+	err := s.do(ctx, "rename session", http.MethodPatch, "", nil, protocol.RenameRequest{Title: &title}, &out)
+	return out, err
+}
+
+// Delete ends the session and everything that it runs. After that the hub does not find it.
 func (s *Session) Delete(ctx context.Context) error {
 	return s.do(ctx, "delete session", http.MethodDelete, "", nil, nil, nil)
 }
 
-// Message sends a user's text. With a messageID (1 to 128 printable ASCII
-// characters) it may be sent again, and counts once; the hub makes one if it is
-// empty. The answer comes when the message is in the log, not when the agent
-// has done its turn: see the stream.
+// Message sends a user's text. With a messageID (1 to 128 printable ASCII characters) it
+// may be sent again and counts once. The hub makes an id if it is empty. The answer comes
+// when the message is in the log. The agent's answer comes later, over the stream.
 func (s *Session) Message(ctx context.Context, text, messageID string) (protocol.MessageResponse, error) {
 	raw, err := json.Marshal(text)
 	if err != nil {
@@ -73,16 +80,16 @@ func (s *Session) Message(ctx context.Context, text, messageID string) (protocol
 	return s.MessageContent(ctx, protocol.MessageRequest{Content: raw, MessageID: messageID})
 }
 
-// MessageContent sends a message in any form that the hub takes.
+// MessageContent is Message for content in any form that the hub accepts.
 func (s *Session) MessageContent(ctx context.Context, r protocol.MessageRequest) (protocol.MessageResponse, error) {
 	var out protocol.MessageResponse
 	err := s.do(ctx, "send message", http.MethodPost, "/messages", nil, r, &out)
 	return out, err
 }
 
-// Approve answers a question of the agent, by an option's id or by a decision.
-// Of several answers one wins: the others get an *Error with
-// protocol.CodeApprovalResolved and what won.
+// Approve answers a question of the agent, by an option's id or by a decision. Of several
+// answers one wins. The others get an *Error with protocol.CodeApprovalResolved, which says
+// what won.
 func (s *Session) Approve(ctx context.Context, r protocol.ApproveRequest) (protocol.ApproveResponse, error) {
 	var out protocol.ApproveResponse
 	err := s.do(ctx, "approve", http.MethodPost, "/approve", nil, r, &out)
@@ -96,15 +103,23 @@ func (s *Session) Approvals(ctx context.Context) ([]protocol.ToolApprovalData, e
 	return out.Approvals, err
 }
 
-// Cancel stops the turn of a message, or takes it back if it is queued; empty:
-// whatever runs. It is no error when nothing does.
-func (s *Session) Cancel(ctx context.Context, messageID string) error {
-	return s.do(ctx, "cancel", http.MethodPost, "/cancel", nil, protocol.CancelRequest{MessageID: messageID}, nil)
+// ApprovalContent reads everything that a pending question asks. If the question's event is
+// Truncated, its user must read this before an answer that allows; otherwise the hub
+// refuses the answer with protocol.CodeContentUnread.
+func (s *Session) ApprovalContent(ctx context.Context, interactionID string) (protocol.ApprovalContent, error) {
+	var out protocol.ApprovalContent
+	err := s.do(ctx, "read approval content", http.MethodGet, "/approvals/"+url.PathEscape(interactionID)+"/content", nil, nil, &out)
+	return out, err
 }
 
-// History reads a page of the event log behind a cursor ("": from the
-// beginning). limit 0 is the hub's most. NextAfter of the page is the cursor of
-// the next one.
+// Cancel stops the turn of a message, or takes the message back if it is queued. An empty
+// messageID means whatever runs. It is no error if nothing runs.
+func (s *Session) Cancel(ctx context.Context, messageID string) error {
+	return s.cancel(ctx, protocol.CancelRequest{MessageID: messageID})
+}
+
+// History reads a page of the event log after a cursor ("": from the beginning). limit 0 is
+// the hub's most. NextAfter of the page is the cursor for the next page.
 func (s *Session) History(ctx context.Context, after string, limit int) (protocol.History, error) {
 	q := url.Values{}
 	if after != "" {
@@ -118,8 +133,27 @@ func (s *Session) History(ctx context.Context, after string, limit int) (protoco
 	return out, err
 }
 
-// Token makes another token of this session. The present one stays in use: see
-// SetToken.
+// The formats of a transcript.
+const (
+	TranscriptMarkdown = "markdown"
+	TranscriptJSON     = "json"
+)
+
+// Transcript opens the session's transcript in one of the formats. It is as long as the
+// log, up to some 64 MiB, and the hub makes it while it is read. Reading fails with
+// io.ErrUnexpectedEOF if the hub broke it off. The caller must close it.
+func (s *Session) Transcript(ctx context.Context, format string) (io.ReadCloser, error) {
+	resp, err := s.client.send(ctx, call{
+		op: "read transcript", method: http.MethodGet, path: s.path("/transcript"), query: url.Values{"format": {format}}, token: s.bearer(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// Token makes another token of this session. The session goes on with its present token:
+// see SetToken.
 func (s *Session) Token(ctx context.Context, r protocol.TokenRequest) (protocol.TokenResponse, error) {
 	var out protocol.TokenResponse
 	err := s.do(ctx, "make token", http.MethodPost, "/token", nil, r, &out)

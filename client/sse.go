@@ -14,9 +14,8 @@ import (
 	"sessionhub/protocol"
 )
 
-// sseConnection is a stream of server-sent events (WHATWG HTML, section 9.2).
-// The JSON in data holds everything, its type and seq too; of the other fields
-// none is needed.
+// sseConnection is a stream of server-sent events (WHATWG HTML, section 9.2). The JSON in
+// data holds everything, also type and seq, so no other field is read.
 type sseConnection struct {
 	body   io.Closer
 	in     *bufio.Reader
@@ -27,7 +26,7 @@ type sseConnection struct {
 
 func (s *Session) dialSSE(ctx context.Context, after protocol.Cursor, maxFrame int64) (connection, error) {
 	const op = "open stream"
-	// The request's context is the connection's: it outlives the call.
+	// The request's context lives as long as the connection, longer than this call.
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
 	timer := time.AfterFunc(dialTimeout, cancel)
@@ -89,7 +88,7 @@ func (c *sseConnection) read(ctx context.Context) ([]byte, error) {
 	return raw, nil
 }
 
-// event reads up to the blank line that ends an event with data.
+// event reads to the blank line that ends an event with data.
 func (c *sseConnection) event() ([]byte, error) {
 	var data []byte
 	for {

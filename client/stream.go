@@ -10,45 +10,45 @@ import (
 	"sync"
 	"time"
 
+	"sessionhub/internal/backoff"
 	"sessionhub/protocol"
 )
 
-// stableAfter is how long a connection must have lasted for the back-off to
-// begin anew.
+// stableAfter is how long a connection must have lasted to reset the back-off.
 const stableAfter = 10 * time.Second
 
-// StreamOptions are a stream's settings. The zero value reads everything that
-// is kept, by whatever transport gets through, and never gives up.
+// StreamOptions are a stream's settings. The zero value reads everything that the log has,
+// by whatever transport gets through, and never gives up.
 type StreamOptions struct {
-	// After is where to start: a cursor, a seq, "latest", or empty for all.
+	// After is where to start: a cursor, a seq, "latest", or empty for the log's beginning.
 	After     string
 	Transport Transport
-	// Renew is asked for another token a minute before the present one expires,
-	// and when it is refused; by Next and by the commands, never by two at once.
-	// Without it, a refused token ends the stream.
+	// Renew returns another token. Next and the commands call it a minute before the
+	// present token expires, and when the hub refuses that token. There is one call at a
+	// time. Without Renew, a refused token ends the stream.
 	Renew func(context.Context) (string, error)
-	// MaxAttempts is how many connections may fail in a row before Next returns
-	// the reason. 0: no bound; the context ends it.
+	// MaxAttempts is how many connections may fail in a row before Next returns the reason.
+	// 0: no bound, only the context ends the attempts.
 	MaxAttempts int
 	Backoff     Backoff
-	// OnRetry is told, in the goroutine of Next, why a connection ended or could
-	// not begin, and how long it is until the next one.
+	// OnRetry is called in the goroutine of Next. It gets the reason why a connection ended
+	// or could not begin, and the wait until the next one. It is not called when an event
+	// stream reaches its greatest age: nothing is wrong, and Next resumes at once.
 	OnRetry func(reason error, wait time.Duration)
 	// MaxFrameBytes bounds one frame; 16 MiB unless given.
 	MaxFrameBytes int64
 }
 
-// Frame is an event of the log, or a control frame, which has the Seq 0.
+// Frame is an event of the log, or a control frame, whose Seq is 0.
 type Frame struct {
 	protocol.Event
-	// Cursor is where a new stream would have to start to go on after this
-	// frame.
+	// Cursor is where a new stream must start to go on after this frame.
 	Cursor protocol.Cursor
 	// Raw is the frame's JSON as it came.
 	Raw json.RawMessage
 }
 
-// Control is the type of a control frame; empty for an event.
+// Control is the type of a control frame, or empty for an event.
 func (f Frame) Control() protocol.ControlType {
 	if f.Seq != 0 {
 		return ""
@@ -56,16 +56,14 @@ func (f Frame) Control() protocol.ControlType {
 	return protocol.ControlType(f.Type)
 }
 
-// Stream follows a session's log over as many connections as it takes. Next
-// gives each event behind the start once and in order, and the control frames
-// in their places among them; a gap frame names what could not be had. An event
-// with From at or before the one given last replaces what was given from there
-// on.
+// Stream follows a session's log over as many connections as it takes. Next gives each
+// event after the start once and in order, with the control frames in their places. A gap
+// frame names events that the hub could not give. An event whose From is at or before the
+// last given event replaces all events from there on.
 //
-// A stream belongs to one goroutine and has none itself: nothing is read ahead
-// while Next is not called, and a hub that waits for longer than its time limits
-// cuts the connection, which loses nothing. Only Message, Approve and Cancel may
-// be called from elsewhere.
+// A Stream belongs to one goroutine and starts none: while nobody calls Next, nothing is
+// read. A hub that waits longer than its time limits cuts the connection. No event is lost
+// by this. Only Message, Approve and Cancel may be called from other goroutines.
 type Stream struct {
 	session  *Session
 	opts     StreamOptions
@@ -77,48 +75,47 @@ type Stream struct {
 	via      Transport  // of the present connection, or of the last one
 	conn     connection // nil: none
 	openedAt time.Time
-	heardAt  time.Time // when the hub said its first word on this connection
+	heardAt  time.Time // when the first frame came on this connection
 	pos      position
-	failures int // in a row
+	backoff  backoff.Backoff
 	retryAt  time.Time
-	comeBack time.Time // a draining hub asked for it
+	comeBack time.Time // when a draining hub asked the stream to come back
+	retired  bool      // the hub ends the event stream because of its age
 	dialled  string    // the token that the connection has
 	renewed  bool      // the token is new since a connection was accepted
-	err      error     // why there is no more
+	err      error     // why the stream has ended
 }
 
 // connection is one of a stream's connections, over either transport.
 type connection interface {
 	// read gives the next frame's JSON. The end of ctx ends the connection.
 	read(ctx context.Context) ([]byte, error)
-	// heartbeat sets how often the hub is to be heard; a connection on which it
-	// is not heard for longer ends.
+	// heartbeat sets how often the hub sends something. The connection ends when nothing
+	// comes for longer.
 	heartbeat(every time.Duration)
 	// patience bounds the wait for the hub's first word.
 	patience(d time.Duration)
 	close()
 }
 
-// Stream makes a stream. It connects with the first Next. A bad After is the
-// error of that.
+// Stream makes a stream. The first Next connects, and returns the error of a bad After.
 func (s *Session) Stream(o StreamOptions) *Stream {
 	if o.MaxFrameBytes <= 0 {
 		o.MaxFrameBytes = 16 << 20
 	}
-	o.Backoff = o.Backoff.withDefaults()
-	st := &Stream{session: s, opts: o, route: route{client: s.client, fixed: o.Transport}}
+	st := &Stream{session: s, opts: o, backoff: o.Backoff.begin(), route: route{client: s.client, fixed: o.Transport}}
 	st.pos.cursor, st.err = protocol.ParseCursor(o.After)
 	return st
 }
 
-// Cursor is where a new stream would have to start to go on after this one.
+// Cursor is where a new stream must start to go on after this one.
 func (s *Stream) Cursor() protocol.Cursor { return s.pos.cursor }
 
-// Transport is that of the present connection, or of the last one: Auto before
-// there was one.
+// Transport is the transport of the present connection, or of the last one. It is Auto
+// before the first one.
 func (s *Stream) Transport() Transport { return s.via }
 
-// Close ends the connection. A later Next would begin another.
+// Close ends the connection. A later Next connects again.
 func (s *Stream) Close() {
 	if s.conn != nil {
 		s.socket.detach()
@@ -127,9 +124,9 @@ func (s *Stream) Close() {
 	}
 }
 
-// Next gives the next frame. It waits, and reconnects, until there is one. It
-// returns io.EOF behind the log's last event, an *Error when coming back is of
-// no use, and the context's error when that ends: then the next call resumes.
+// Next returns the next frame. It waits, and reconnects, until there is one. It returns
+// io.EOF after the log's last event, and an *Error when coming back is of no use. When ctx
+// ends it returns the context's error, and the next call resumes.
 func (s *Stream) Next(ctx context.Context) (Frame, error) {
 	for {
 		if s.err != nil {
@@ -161,8 +158,8 @@ func (s *Stream) Next(ctx context.Context) (Frame, error) {
 	}
 }
 
-// connect waits for its moment and tries once. It returns the context's error
-// only: what else goes wrong leads to s.err or to another attempt.
+// connect waits until the next attempt is due, and makes it. It returns the context's error
+// only: any other failure leads to s.err or to another attempt.
 func (s *Stream) connect(ctx context.Context) error {
 	if err := sleep(ctx, time.Until(s.retryAt)); err != nil {
 		return err
@@ -195,8 +192,7 @@ func (s *Stream) dial(ctx context.Context) (connection, error) {
 	return conn, err
 }
 
-// lost decides what follows the end of a connection, or one that did not come
-// about.
+// lost decides what follows the end of a connection, or a failed attempt.
 func (s *Stream) lost(ctx context.Context, reason error) {
 	var lasted time.Duration
 	if !s.heardAt.IsZero() {
@@ -206,12 +202,17 @@ func (s *Stream) lost(ctx context.Context, reason error) {
 	another := s.route.lost(s.via, reason, lasted)
 	if s.conn == nil && !s.openedAt.IsZero() {
 		if time.Since(s.openedAt) >= stableAfter {
-			s.failures = 0
+			s.backoff.Reset()
 		}
 		s.openedAt = time.Time{}
 	}
 	if errors.Is(reason, errEnded) {
 		s.err = io.EOF
+		return
+	}
+	if s.retired { // nothing is wrong
+		s.backoff.Reset()
+		s.retryAt, s.retired, s.comeBack = s.comeBack, false, time.Time{}
 		return
 	}
 	var refused *Error
@@ -226,12 +227,11 @@ func (s *Stream) lost(ctx context.Context, reason error) {
 			return
 		}
 	}
-	s.failures++
-	if s.opts.MaxAttempts > 0 && s.failures >= s.opts.MaxAttempts {
+	wait := s.backoff.Next()
+	if s.opts.MaxAttempts > 0 && s.backoff.Failures() >= s.opts.MaxAttempts {
 		s.err = reason
 		return
 	}
-	wait := s.opts.Backoff.wait(s.failures)
 	if refused != nil {
 		wait = max(wait, refused.RetryAfter)
 	}
@@ -239,7 +239,7 @@ func (s *Stream) lost(ctx context.Context, reason error) {
 		wait = 0
 	}
 	if !s.comeBack.IsZero() {
-		// The hub spreads its clients itself: more jitter would only delay them.
+		// The hub spreads its clients itself: jitter would only add a delay.
 		wait = max(0, time.Until(s.comeBack))
 		s.comeBack = time.Time{}
 	}
@@ -249,10 +249,10 @@ func (s *Stream) lost(ctx context.Context, reason error) {
 	}
 }
 
-// renew gets another token in place of one that was refused. Without one the
+// renew gets another token in place of a refused one. It returns false if it got none: the
 // stream has ended.
 func (s *Stream) renew(ctx context.Context, reason error) bool {
-	if s.opts.Renew == nil || s.renewed { // a new one was refused as well
+	if s.opts.Renew == nil || s.renewed { // the new token was refused too
 		s.err = reason
 		return false
 	}
@@ -268,7 +268,7 @@ func (s *Stream) renew(ctx context.Context, reason error) bool {
 	return true
 }
 
-// take judges a frame. false: it is not for the caller.
+// take judges a frame. It returns false if the caller does not get the frame.
 func (s *Stream) take(ctx context.Context, raw []byte) (Frame, bool) {
 	var e protocol.Event
 	if err := json.Unmarshal(raw, &e); err != nil {
@@ -301,7 +301,7 @@ func (s *Stream) takeControl(ctx context.Context, e protocol.Event, raw []byte) 
 		if err = json.Unmarshal(e.Data, &c); err == nil {
 			s.pos.announce(c)
 			if !s.heardAt.IsZero() {
-				break // the log has gone on to another epoch; the connection is the same
+				break // the log has changed its epoch; the connection is the same
 			}
 			s.conn.heartbeat(time.Duration(c.HeartbeatSeconds) * time.Second)
 			s.heardAt = time.Now()
@@ -322,11 +322,12 @@ func (s *Stream) takeControl(ctx context.Context, e protocol.Event, raw []byte) 
 		var d protocol.Draining
 		if err = json.Unmarshal(e.Data, &d); err == nil {
 			s.comeBack = time.Now().Add(time.Duration(d.ReconnectAfterMs) * time.Millisecond)
+			s.retired = d.Reason == protocol.DrainMaxAge
 		}
 	case protocol.ControlExpiring:
 		s.renewAhead(ctx)
 	default:
-		return Frame{}, false // of a later version
+		return Frame{}, false // a frame of a later version
 	}
 	if err != nil {
 		s.breakOff(ctx, fmt.Errorf("read a frame: %w", err))
@@ -335,8 +336,8 @@ func (s *Stream) takeControl(ctx context.Context, e protocol.Event, raw []byte) 
 	return Frame{Event: e, Cursor: s.pos.cursor, Raw: raw}, true
 }
 
-// renewAhead gets another token while the present one still holds. A WebSocket
-// is told; an event stream is begun again with it. Failing is harmless here: the
+// renewAhead gets another token while the present one is valid. It sends the new token over
+// a WebSocket, and begins an event stream again with it. A failure here does no harm: the
 // end of the token asks again.
 func (s *Stream) renewAhead(ctx context.Context) {
 	if s.opts.Renew == nil || s.renewToken(ctx, s.dialled) != nil {
@@ -349,9 +350,9 @@ func (s *Stream) renewAhead(ctx context.Context) {
 	s.lost(ctx, errRenewed)
 }
 
-// tell gives the connection's end at the hub the new token. The answer is not
-// waited for: if the hub refuses it, it ends the connection in a minute as it
-// would have done without.
+// tell sends the new token to the hub over the connection. It does not wait for the answer.
+// If the hub refuses the token, it ends the connection in a minute, as it would have done
+// without.
 func (s *Stream) tell(ctx context.Context, ws *wsConnection) error {
 	token := s.session.bearer()
 	data, err := json.Marshal(protocol.AuthRequest{Token: token})
@@ -380,14 +381,14 @@ func (s *Stream) breakOff(ctx context.Context, reason error) {
 // errEnded says that the session has ended and nothing is left to read.
 var errEnded = errors.New("the session has ended")
 
-// errRenewed is why a connection ends whose token was replaced.
+// errRenewed is why a connection ends when its token was replaced.
 var errRenewed = errors.New("the token was replaced before it expired")
 
-// silence is how long the hub may not be heard: two heartbeats and the time of
-// a bad line.
+// silence is how long nothing may come from the hub: two heartbeats and the delay of a bad
+// line.
 func silence(every time.Duration) time.Duration { return 2*every + 10*time.Second }
 
-// firstHeartbeat holds until the hub has named its own.
+// firstHeartbeat is used until the hub has named its own heartbeat.
 const firstHeartbeat = 15 * time.Second
 
 // dialTimeout bounds the start of a connection.
@@ -407,7 +408,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// streamHeader is what both transports send.
+// streamHeader is the header that both transports send.
 func (s *Session) streamHeader() http.Header {
 	h := http.Header{}
 	s.client.authorize(h, s.bearer())

@@ -63,6 +63,12 @@ func TestStreamGivesEachEventOnceInOrder(t *testing.T) {
 			},
 			want: "connected 1 2 connected 3", afters: []string{"0", "e1-2"},
 		},
+		"passes on what it does not know": {
+			parts: []part{{frames: []string{
+				connected("e1", 3), event(1), `{"seq":2,"type":"from_the_future","time":"2026-01-01T00:00:00.000Z","data":{"odd":[1]},"new":7}`, lastEvent(3),
+			}}},
+			want: "connected 1 2 3", afters: []string{"0"},
+		},
 		"resumes before a hole": {
 			parts: []part{
 				{frames: []string{connected("e1", 3), event(1), event(3)}},
@@ -81,6 +87,12 @@ func TestStreamGivesEachEventOnceInOrder(t *testing.T) {
 			after: "e1-5",
 			parts: []part{{frames: []string{connected("e1", 9), compacted(2, 8), lastEvent(9)}}},
 			want:  "connected 2..8 9", afters: []string{"e1-5"},
+		},
+		"takes a compacted run behind another connected of its epoch": {
+			parts: []part{{frames: []string{
+				connected("e1", 4), event(1), event(2), event(3), event(4), connected("e1", 9), compacted(2, 8), lastEvent(9),
+			}}},
+			want: "connected 1 2 3 4 connected 2..8 9", afters: []string{"0"},
 		},
 		"does not take a compacted run that leaves something out": {
 			after: "e1-5",
@@ -237,6 +249,42 @@ func TestStreamOfAnEndedSessionOverSSE(t *testing.T) {
 	})
 }
 
+// An event stream that the hub ends of its age is resumed at once, and OnRetry, by
+// which people are told of lost connections, does not hear of it.
+func TestStreamResumesAtOnceWhenItsEventStreamEndsOfAge(t *testing.T) {
+	retire := control(protocol.ControlDraining, `{"reconnectAfterMs":100,"reason":"max_age"}`)
+	var parts []part
+	for seq := 1; seq <= 3; seq++ {
+		caughtUp := control(protocol.ControlCaughtUp, fmt.Sprintf(`{"seq":%d}`, seq))
+		parts = append(parts, part{frames: []string{connected("e1", seq), event(seq), caughtUp, retire}})
+	}
+	run(t, SSE, parts, func(t *testing.T, hub *scripted, s *Session) {
+		retries := 0
+		st := s.Stream(StreamOptions{
+			Transport: SSE, MaxAttempts: 1, Backoff: Backoff{Base: time.Hour, Max: time.Hour},
+			OnRetry: func(error, time.Duration) { retries++ },
+		})
+		defer st.Close()
+		began := time.Now()
+		for want := uint64(1); want <= 3; {
+			f, err := st.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Seq == 0 {
+				continue
+			}
+			if f.Seq != want {
+				t.Fatalf("got %d, want %d", f.Seq, want)
+			}
+			want++
+		}
+		if took := time.Since(began); took != 200*time.Millisecond || retries != 0 {
+			t.Errorf("after %v and %d retries", took, retries)
+		}
+	})
+}
+
 func TestStreamRenewsItsToken(t *testing.T) {
 	for name, first := range map[string]part{
 		"refused": {status: 401, code: protocol.CodeTokenExpired},
@@ -348,21 +396,5 @@ func TestFramesAreBounded(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-func TestWaitsGrowAndAreSpread(t *testing.T) {
-	b := Backoff{}.withDefaults()
-	for failures, bound := range map[int]time.Duration{1: 500 * time.Millisecond, 2: time.Second, 5: 8 * time.Second, 6: 15 * time.Second, 1000: 15 * time.Second} {
-		var least, most time.Duration = time.Hour, 0
-		for range 1000 {
-			w := b.wait(failures)
-			least, most = min(least, w), max(most, w)
-		}
-		// Of 1,000 draws over the whole range, none in a tenth of it at either
-		// end has a chance below 10^-45.
-		if most > bound || most < bound*9/10 || least > bound/10 {
-			t.Errorf("after %d failures: %s to %s, the bound is %s", failures, least, most, bound)
-		}
 	}
 }

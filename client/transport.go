@@ -12,7 +12,7 @@ import (
 type Transport int
 
 const (
-	// Auto is a WebSocket, and SSE where that does not get through.
+	// Auto is a WebSocket, or SSE where a WebSocket does not get through.
 	Auto Transport = iota
 	WebSocket
 	SSE
@@ -30,24 +30,24 @@ func (t Transport) String() string {
 }
 
 const (
-	// socketPatience is how long an Auto stream waits for the first word over a
-	// WebSocket: a proxy may let it open and pass nothing on.
+	// socketPatience is how long an Auto stream waits for the first frame over a WebSocket.
+	// A proxy may open the WebSocket and then pass nothing on.
 	socketPatience = 4 * time.Second
-	// A WebSocket that breaks so soon, so often in a row, and for no reason that
-	// the hub gave is broken by something between.
+	// A WebSocket that lasts less than shortLived breaks. After maxBreaks breaks in a row
+	// without a reason from the hub, the route tries SSE.
 	shortLived = 30 * time.Second
 	maxBreaks  = 3
-	// socketAgain is when the WebSocket is tried again where it did not get
-	// through: people change their networks.
+	// socketAgain is how long a client waits before it tries a WebSocket again that did not
+	// get through: people change their networks.
 	socketAgain = 10 * time.Minute
 )
 
-// route chooses the transport of a stream's next connection. What was learned
-// about the way to the hub is kept in the Client, for its other streams.
+// route chooses the transport of a stream's next connection. The Client keeps what the
+// route learns about the way to the hub, for its other streams.
 type route struct {
 	client *Client
 	fixed  Transport
-	trial  bool // SSE is tried, since the WebSocket is in doubt
+	trial  bool // SSE is tried because the WebSocket is in doubt
 	breaks int  // of WebSockets, in a row
 }
 
@@ -61,7 +61,7 @@ func (r *route) next() Transport {
 	return WebSocket
 }
 
-// opened learns from the hub's first word over a transport.
+// opened learns from the first frame over a transport.
 func (r *route) opened(t Transport) {
 	if r.trial && t == SSE {
 		r.trial, r.breaks = false, 0
@@ -69,8 +69,8 @@ func (r *route) opened(t Transport) {
 	}
 }
 
-// lost learns from the end of a connection; lasted is 0 when the hub has said
-// nothing over it. true: another transport is worth trying at once.
+// lost learns from the end of a connection. lasted is 0 if the hub sent nothing over it. It
+// returns true if another transport is worth trying at once.
 func (r *route) lost(t Transport, reason error, lasted time.Duration) bool {
 	if r.fixed != Auto {
 		return false
@@ -81,7 +81,8 @@ func (r *route) lost(t Transport, reason error, lasted time.Duration) bool {
 	}
 	if t == SSE {
 		if lasted == 0 {
-			// It is no better: the doubt falls, on the way or on the hub.
+			// SSE is no better, so the fault is on the way or in the hub, not in the
+			// WebSocket.
 			r.trial = false
 			r.client.socketAfter.Store(0)
 		}
@@ -103,8 +104,8 @@ func (r *route) lost(t Transport, reason error, lasted time.Duration) bool {
 	return true
 }
 
-// theHubs reports that a connection ended by the hub's own decision, which would
-// be the same over any transport, or by ours.
+// theHubs reports whether the hub or this client ended the connection on purpose. Any other
+// transport would have ended too.
 func theHubs(reason error) bool {
 	if errors.Is(reason, errRenewed) || errors.Is(reason, ErrHole) {
 		return true
@@ -114,11 +115,11 @@ func theHubs(reason error) bool {
 		return false
 	}
 	if e.Code == protocol.CodeUpgradeRequired {
-		return false // something between has dropped the Upgrade header
+		return false // a proxy has dropped the Upgrade header
 	}
 	switch e.CloseCode {
 	case 0:
-		return e.Code != "" || e.Temporary() // a proxy's 502 or 503 is about the hub
+		return e.Code != "" || e.Temporary() // a proxy's 502 or 503 says that the hub is away
 	case protocol.CloseGoingAway, protocol.CloseTooBig, protocol.CloseBadFrame, protocol.CloseToken, protocol.CloseNotFound,
 		protocol.CloseSlow, protocol.CloseEnded, protocol.CloseRate, protocol.CloseUnavailable:
 		return true
@@ -126,7 +127,7 @@ func theHubs(reason error) bool {
 	return false
 }
 
-// unreachable reports that there was not even a TCP connection.
+// unreachable reports whether not even a TCP connection was made.
 func unreachable(reason error) bool {
 	var op *net.OpError
 	var dns *net.DNSError

@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// watchdog ends a connection on which nothing is heard while somebody reads it.
-// Between reads it sleeps: what has arrived meanwhile is heard by the next one.
-// A TCP connection whose other end has vanished would otherwise be waited for
-// without end.
+// watchdog ends a connection on which nothing comes while somebody reads it. Between reads
+// it sleeps: the next read gets what has come meanwhile. Without it, a read would wait
+// without end for a peer that has vanished.
 type watchdog struct {
 	bite func()
 
@@ -23,7 +22,7 @@ func newWatchdog(bite func()) *watchdog {
 	return &watchdog{bite: bite, limit: silence(firstHeartbeat)}
 }
 
-// first sets the limit for what has not been heard of yet.
+// first sets the limit until the first frame.
 func (w *watchdog) first(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -63,7 +62,7 @@ func (w *watchdog) heard() {
 	}
 }
 
-// stop ends the watch over a read; true: it was the watchdog that ended it.
+// stop ends the watch over a read. It returns true if the watchdog ended the connection.
 func (w *watchdog) stop() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -23,7 +23,7 @@ func (s *Session) dialWebSocket(ctx context.Context, after protocol.Cursor, maxF
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	c := &wsConnection{}
-	// http and https are dialled as ws and wss.
+	// The library dials http as ws, and https as wss.
 	conn, resp, err := websocket.Dial(ctx, s.client.endpoint(s.path("/ws"), url.Values{"after": {after.String()}}), &websocket.DialOptions{
 		HTTPClient: s.client.http(), HTTPHeader: s.streamHeader(), Subprotocols: []string{protocol.Subprotocol},
 		OnPingReceived: func(context.Context, []byte) bool { c.watch.heard(); return true },

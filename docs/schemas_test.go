@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,14 +14,23 @@ import (
 var bodies = []any{
 	protocol.AgentOptions{}, protocol.CreateRequest{}, protocol.Connections{}, protocol.Session{}, protocol.CreateResponse{},
 	protocol.SessionList{}, protocol.History{}, protocol.MessageRequest{}, protocol.MessageResponse{}, protocol.ApproveRequest{},
-	protocol.ApproveResponse{}, protocol.Approvals{}, protocol.CancelRequest{}, protocol.Empty{}, protocol.TokenRequest{},
+	protocol.ApproveResponse{}, protocol.Approvals{}, protocol.ApprovalContent{}, protocol.DiffContent{}, protocol.Hunk{}, protocol.CancelRequest{}, protocol.Empty{}, protocol.TokenRequest{},
 	protocol.TokenResponse{}, protocol.TicketResponse{}, protocol.Provider{}, protocol.Providers{}, protocol.Stats{}, protocol.DeliveryBucket{}, protocol.Problem{},
 	protocol.Event{}, protocol.StatusData{}, protocol.MessageData{}, protocol.OutputData{}, protocol.ToolCallData{},
 	protocol.PlanEntry{}, protocol.PlanData{}, protocol.ApprovalOption{}, protocol.ToolApprovalData{}, protocol.ApprovalResolvedData{},
 	protocol.AgentUpdateData{}, protocol.TurnError{}, protocol.CompleteData{}, protocol.ClosedData{},
 	protocol.Connected{}, protocol.CaughtUp{}, protocol.Gap{}, protocol.Expiring{}, protocol.Draining{},
+	protocol.NoticeData{},
+	protocol.AgentStartedData{}, protocol.QueueData{}, protocol.MessageEditedData{}, protocol.SteeredData{}, protocol.Queue{}, protocol.QueuedMessage{}, protocol.QueueRequest{},
+	protocol.CommandsData{}, protocol.AgentCommand{}, protocol.AgentCommandInput{}, protocol.UsageData{}, protocol.Cost{}, protocol.Tokens{},
+	protocol.SessionUsage{}, protocol.SessionInfoData{}, protocol.RenameRequest{},
+	protocol.ConfigValue{}, protocol.ConfigOption{}, protocol.ConfigOptionsData{}, protocol.SessionOptions{}, protocol.SetOptionRequest{}, protocol.SetOptionResponse{},
+	protocol.ElicitationData{}, protocol.ElicitationResolvedData{}, protocol.Elicitations{}, protocol.AnswerRequest{}, protocol.AnswerResponse{},
 	protocol.Command{}, protocol.Ack{}, protocol.CommandError{}, protocol.CommandErrorBody{}, protocol.AuthResponse{}, protocol.AuthRequest{},
 }
+
+// notForClients are the files whose structs no client sees.
+var notForClients = []string{"worker.go", "cursor.go", "encode.go", "form.go", "optionvalue.go"}
 
 // schemas are those of both documents. A name that both have is an error: the
 // second one refers to the first instead.
@@ -68,8 +78,10 @@ func TestFieldsAreDocumented(t *testing.T) {
 	}
 	src := readSource(t)
 	var coded []string
-	for _, file := range []string{"api.go", "event.go", "control.go", "command.go"} {
-		coded = append(coded, src.structs[file]...)
+	for file, structs := range src.structs {
+		if !slices.Contains(notForClients, file) {
+			coded = append(coded, structs...)
+		}
 	}
 	same(t, "the list of this test", names, coded)
 }
@@ -96,6 +108,8 @@ func checkType(t *testing.T, all tree, what string, property any, kind reflect.T
 	switch {
 	case kind.String() == "json.RawMessage":
 		return // its own content
+	case kind.String() == "protocol.OptionValue":
+		return // a string or a boolean
 	case kind.String() == "time.Time":
 		want = "string"
 		if p["format"] != "date-time" {
@@ -107,8 +121,12 @@ func checkType(t *testing.T, all tree, what string, property any, kind reflect.T
 		want = "boolean"
 	case kind.Kind() == reflect.Struct:
 		want = "object"
+	case kind.Kind() == reflect.Map:
+		want = "object"
 	case kind.Kind() == reflect.Slice:
 		want = "array"
+	case kind.Kind() == reflect.Float64:
+		want = "number"
 	case kind.Kind() >= reflect.Int && kind.Kind() <= reflect.Uint64:
 		want = "integer"
 	default:
@@ -131,13 +149,26 @@ func TestValuesAreDocumented(t *testing.T) {
 	same(t, "gap reasons", property("Gap", "reason"), protocol.GapReasons)
 	same(t, "reasons of closed", property("ClosedData", "reason"), []string{protocol.ClosedDeleted, protocol.ClosedExpired, protocol.ClosedFailed})
 	same(t, "kinds of output", property("OutputData", "kind"), []string{protocol.OutputText, protocol.OutputThought})
-	same(t, "outcomes", all.at(t, "Outcome").texts("enum"), []string{protocol.OutcomeSelected, protocol.OutcomeCancelled, protocol.OutcomeExpired})
+	same(t, "severities", property("NoticeData", "severity"), src.consts["Severity"])
+	same(t, "outcomes", all.at(t, "Outcome").texts("enum"), []string{
+		protocol.OutcomeSelected, protocol.OutcomeCancelled, protocol.OutcomeExpired, protocol.OutcomeAccepted, protocol.OutcomeDeclined,
+	})
+	same(t, "outcomes of an approval", property("ApprovalResolvedData", "outcome"), []string{protocol.OutcomeSelected, protocol.OutcomeCancelled, protocol.OutcomeExpired})
+	same(t, "outcomes of a question", property("ElicitationResolvedData", "outcome"), []string{
+		protocol.OutcomeAccepted, protocol.OutcomeDeclined, protocol.OutcomeCancelled, protocol.OutcomeExpired,
+	})
+	same(t, "modes of a question", property("ElicitationData", "mode"), []string{protocol.ElicitForm, protocol.ElicitURL})
+	same(t, "types of a field", property("FormField", "type"), []string{
+		protocol.FieldString, protocol.FieldNumber, protocol.FieldInteger, protocol.FieldBoolean, protocol.FieldArray,
+	})
+	same(t, "actions", all.at(t, "AnswerAction").texts("enum"), []string{protocol.ActionAccept, protocol.ActionDecline, protocol.ActionCancel})
 	same(t, "decisions", property("ApproveRequest", "decision"),
 		[]string{protocol.AllowOnce, protocol.AllowAlways, protocol.RejectOnce, protocol.RejectAlways})
 	same(t, "codes of a turn's error", all.at(t, "TurnErrorCode").texts("enum"), []string{
 		protocol.TurnWorkerLost, protocol.TurnWorkerReleased, protocol.TurnDraining, protocol.TurnAgentFailed, protocol.TurnAgentCrashed,
-		protocol.TurnAgentStart, protocol.TurnAgentProtocol, protocol.TurnSessionFailed, protocol.TurnTimedOut,
+		protocol.TurnAgentStart, protocol.TurnAgentProtocol, protocol.TurnSessionFailed, protocol.TurnTimedOut, protocol.TurnModeRefused,
 	})
+	same(t, "types of an option", property("ConfigOption", "type"), []string{protocol.ConfigSelect, protocol.ConfigBoolean})
 }
 
 // A $ref that leads nowhere is found here, also one from one document into the

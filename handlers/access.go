@@ -22,28 +22,27 @@ const (
 	anonymousUser = "anonymous"
 )
 
-// requestTimeout bounds what a request may wait for the store.
+// requestTimeout bounds how long a request may wait for the store.
 const requestTimeout = 15 * time.Second
 
 func stack() string { return string(debug.Stack()) }
 
-// guard judges a request before it can act: who it says it talks to, which page
-// it comes from, and how its body is declared. Together they keep a web page
-// that a person happens to visit from reaching a hub on their machine.
+// guard judges a request before it can act: its Host, its Origin, and the declared type of
+// its body. Together these keep a web page that a person visits from reaching a hub on the
+// person's machine.
 func (s *Server) guard(c *fiber.Ctx) error {
-	if err := checkFraming(c.Request().Header.RawHeaders(), c.Request().Header.IsHTTP11()); err != nil {
-		c.Response().Header.SetConnectionClose()
-		return refuse(protocol.CodeInvalidRequest, "%v", err)
-	}
 	host := string(c.Request().Host()) // not Hostname, which would believe X-Forwarded-Host
 	if s.cfg.Local && !s.cfg.Origins.CheckHost(host) {
 		return deny(protocol.CodeHostRefused, metrics.AuthHost, "this hub serves its own machine only: use localhost, or allow the origin with --allowed-origins")
 	}
-	if origin := c.Get(fiber.HeaderOrigin); origin != "" {
+	origin := c.Get(fiber.HeaderOrigin)
+	if origin != "" {
 		c.Vary(fiber.HeaderOrigin)
-		if !s.cfg.Origins.Check(origin, host) {
-			return deny(protocol.CodeOriginRefused, metrics.AuthOrigin, "the origin is not among --allowed-origins")
-		}
+	}
+	if err := s.checkOrigin(c, origin, host); err != nil {
+		return err
+	}
+	if origin != "" {
 		c.Set(fiber.HeaderAccessControlAllowOrigin, origin)
 		c.Set(fiber.HeaderAccessControlExposeHeaders, fiber.HeaderRetryAfter)
 		if c.Method() == fiber.MethodOptions {
@@ -56,6 +55,34 @@ func (s *Server) guard(c *fiber.Ctx) error {
 	return c.Next()
 }
 
+// checkOrigin decides whether the page that a request comes from may have sent it. A hub
+// without credentials cannot tell a person from a page of another site that points its own
+// name at the hub. There the page's name counts as well, and so does Sec-Fetch-Site of a
+// request without an Origin.
+func (s *Server) checkOrigin(c *fiber.Ctx, origin, host string) error {
+	if !s.cfg.Origins.Check(origin, host) {
+		return deny(protocol.CodeOriginRefused, metrics.AuthOrigin, "the origin is not among --allowed-origins")
+	}
+	if !s.cfg.Anonymous {
+		return nil
+	}
+	if !s.cfg.Local && !s.cfg.Origins.CheckNamed(origin, host, s.cfg.PublicURL) { // guard has checked the Host in local mode
+		return deny(protocol.CodeOriginRefused, metrics.AuthOrigin,
+			"a hub without a key knows no page by this name: use its IP address, or set --public-url or --allowed-origins")
+	}
+	if origin == "" && c.Get("Sec-Fetch-Site") == auth.CrossSite && !opensPage(c) {
+		return deny(protocol.CodeOriginRefused, metrics.AuthOrigin, "the request comes from a page of another site")
+	}
+	return nil
+}
+
+// opensPage reports whether a browser opens the dashboard, also by a link on another site.
+// The person sees the answer; the page with the link does not.
+func opensPage(c *fiber.Ctx) bool {
+	read := c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead
+	return read && c.Get("Sec-Fetch-Mode") == "navigate" && !strings.HasPrefix(c.Path(), "/api/")
+}
+
 // commonHeaders are on every answer, refusals among them.
 func commonHeaders(c *fiber.Ctx) {
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
@@ -65,28 +92,31 @@ func commonHeaders(c *fiber.Ctx) {
 // preflight answers a CORS preflight (Fetch standard, section 3.2) of an origin
 // that was let through.
 func preflight(c *fiber.Ctx) error {
-	c.Set(fiber.HeaderAccessControlAllowMethods, "GET, POST, DELETE")
-	c.Set(fiber.HeaderAccessControlAllowHeaders, "Authorization, Content-Type, X-API-Key, Idempotency-Key, Last-Event-ID")
+	c.Set(fiber.HeaderAccessControlAllowMethods, "GET, POST, PATCH, DELETE")
+	c.Set(fiber.HeaderAccessControlAllowHeaders, "Authorization, Content-Type, X-API-Key, Idempotency-Key, Last-Event-ID, "+
+		"traceparent, tracestate, baggage, sentry-trace") // a page's tracing adds the last four to every request
 	c.Set(fiber.HeaderAccessControlMaxAge, "600")
 	return c.SendStatus(fiber.StatusNoContent)
 }
 
-// caller is who sends a request.
+// caller is the sender of a request, as its credential tells.
 type caller struct {
 	user    string
 	service bool // may act for any user
 	scope   auth.Scope
 	session string      // a token's; empty for a key
 	token   auth.Claims // of a token, a ticket or a cookie
+	key     string      // name of the API key that calls; empty for a token, and for nobody in local mode
+	keyID   string      // of the API key that calls, or that made the ticket
 	remote  net.Addr    // where from
 }
 
 // isKey reports whether the caller has an API key's rights.
 func (c caller) isKey() bool { return c.session == "" }
 
-// authenticate finds out who calls. Of several credentials the first of
-// X-API-Key, Authorization and the WebSocket's subprotocol counts; one that is
-// there and wrong is never passed over.
+// authenticate finds the caller. Of several credentials the first of X-API-Key,
+// Authorization and the WebSocket's subprotocol counts. A wrong credential is refused, and
+// the next one is not tried.
 func (s *Server) authenticate(c *fiber.Ctx) (caller, error) {
 	who, err := s.identify(c)
 	who.remote = s.remote(c)
@@ -136,7 +166,7 @@ func (s *Server) byKey(key string) (caller, error) {
 	if !ok {
 		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthAPIKey, "the API key is not known")
 	}
-	return caller{user: id.User, service: id.Service, scope: auth.ScopeAll}, nil
+	return caller{user: id.User, service: id.Service, scope: auth.ScopeAll, key: id.Name, keyID: id.ID}, nil
 }
 
 func (s *Server) byToken(token string) (caller, error) {
@@ -157,18 +187,20 @@ func byClaims(c auth.Claims) caller {
 	return caller{user: c.User, scope: c.Scope, session: c.Session, token: c}
 }
 
-// grant is what the hub keeps of the caller's credential.
+// grant is the part of the caller's credential that the hub keeps.
 func (c caller) grant() hub.Grant {
 	return hub.Grant{
 		User: c.user, Scope: uint8(c.scope), TokenID: c.token.ID, Generation: c.token.Generation, Expires: c.token.ExpiresAt,
+		Key: c.token.Key, KeyID: c.keyID,
 	}
 }
 
-// byTicket is for the two streams, where a browser cannot set headers.
+// byTicket finds the caller of a ticket. It is for the two streams, where a browser cannot
+// set headers.
 func (s *Server) byTicket(ctx context.Context, id, ticket string) (caller, error) {
 	g, err := s.cfg.Hub.Redeem(ctx, id, ticket)
 	if errors.Is(err, hub.ErrTicket) {
-		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthTicket, "the ticket is unknown, was used, or is older than 30 s")
+		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthTicket, "the ticket is unknown, was used, is older than 30 s, or has outlived the token that made it")
 	}
 	if err != nil {
 		return caller{}, err
@@ -176,15 +208,15 @@ func (s *Server) byTicket(ctx context.Context, id, ticket string) (caller, error
 	return byGrant(g, id), nil
 }
 
-// byGrant is who a grant was made from.
+// byGrant is the caller to whom a grant was made.
 func byGrant(g hub.Grant, session string) caller {
-	return caller{user: g.User, scope: auth.Scope(g.Scope), session: session, token: auth.Claims{
-		User: g.User, Session: session, Scope: auth.Scope(g.Scope), ID: g.TokenID, Generation: g.Generation, ExpiresAt: g.Expires,
+	return caller{user: g.User, scope: auth.Scope(g.Scope), session: session, keyID: g.KeyID, token: auth.Claims{
+		User: g.User, Session: session, Scope: auth.Scope(g.Scope), ID: g.TokenID, Generation: g.Generation, ExpiresAt: g.Expires, Key: g.Key,
 	}}
 }
 
-// byCookie is for the two streams: an EventSource that comes back by itself
-// sends it.
+// byCookie finds the caller of a cookie. It is for the two streams: an EventSource that
+// reconnects unasked sends it.
 func (s *Server) byCookie(value string) (caller, error) {
 	claims, err := s.cfg.Signer.Verify(value, time.Now())
 	if errors.Is(err, auth.ErrTokenExpired) {
@@ -196,10 +228,10 @@ func (s *Server) byCookie(value string) (caller, error) {
 	return byClaims(claims), nil
 }
 
-// cookieName is the cookie of one session: its path tells which.
+// cookieName is the name of each session's cookie. The cookie's path names the session.
 const cookieName = "sessionhub"
 
-// authenticateStream is authenticate with what only a stream takes.
+// authenticateStream is authenticate, and also takes tickets and cookies.
 func (s *Server) authenticateStream(ctx context.Context, c *fiber.Ctx) (caller, error) {
 	who, err := s.identifyStream(ctx, c)
 	who.remote = s.remote(c)
@@ -218,8 +250,8 @@ func (s *Server) identifyStream(ctx context.Context, c *fiber.Ctx) (caller, erro
 	return s.identify(c)
 }
 
-// authorize finds the session of the route and checks that the caller may do
-// with it what scope says. A session that is somebody else's is not found.
+// authorize finds the session of the route and checks that the caller has the scope for
+// it. A session of another user is not found.
 func (s *Server) authorize(ctx context.Context, c *fiber.Ctx, scope auth.Scope) (caller, hub.Snapshot, error) {
 	who, err := s.authenticate(c)
 	if err != nil {
@@ -230,28 +262,59 @@ func (s *Server) authorize(ctx context.Context, c *fiber.Ctx, scope auth.Scope) 
 
 func (s *Server) admitTo(ctx context.Context, c *fiber.Ctx, who caller, scope auth.Scope) (caller, hub.Snapshot, error) {
 	id := c.Params("id")
-	if !who.isKey() && who.session != id {
-		return caller{}, hub.Snapshot{}, errNoSession
+	if err := who.opens(id); err != nil {
+		return caller{}, hub.Snapshot{}, err
 	}
 	snap, err := s.cfg.Hub.Load(ctx, id)
 	if err != nil {
 		return caller{}, hub.Snapshot{}, err
 	}
-	if !who.service && who.user != snap.State.Info.UserID {
-		return caller{}, hub.Snapshot{}, errNoSession
-	}
-	if !snap.State.TokenValid(who.grant()) {
-		return caller{}, hub.Snapshot{}, deny(protocol.CodeTokenRevoked, metrics.AuthTokenRevoked, "the token was revoked: get a new one")
-	}
-	if !who.scope.Contains(scope) {
-		return caller{}, hub.Snapshot{}, deny(protocol.CodeScope, metrics.AuthScope, "the token has the scope %q; this needs %q", who.scope, scope)
+	if err := s.admits(who, snap, scope); err != nil {
+		return caller{}, hub.Snapshot{}, err
 	}
 	return who, snap, nil
 }
 
+// opens refuses a caller whose token is for another session. It needs the credential alone.
+func (c caller) opens(id string) error {
+	if !c.isKey() && c.session != id {
+		return errNoSession
+	}
+	return nil
+}
+
+// admits judges a caller by the session as it was just read.
+func (s *Server) admits(who caller, snap hub.Snapshot, scope auth.Scope) error {
+	if !who.service && who.user != snap.State.Info.UserID {
+		return errNoSession
+	}
+	if err := s.checkGrant(snap, who.grant()); err != nil {
+		return err
+	}
+	if !who.scope.Contains(scope) {
+		return deny(protocol.CodeScope, metrics.AuthScope, "the token has the scope %q; this needs %q", who.scope, scope)
+	}
+	return nil
+}
+
+// checkGrant refuses a grant that no longer opens the session, by the session's state as it
+// was just read.
+func (s *Server) checkGrant(snap hub.Snapshot, g hub.Grant) error {
+	switch err := s.cfg.Hub.CheckGrant(snap.State, g); {
+	case err == nil:
+		return nil
+	case errors.Is(err, hub.ErrGrantExpired):
+		return deny(protocol.CodeTokenExpired, metrics.AuthTokenExpired, "%v: get a new one", err)
+	case errors.Is(err, hub.ErrKeyGone):
+		return deny(protocol.CodeUnauthorized, metrics.AuthAPIKey, "%v", err)
+	default:
+		return deny(protocol.CodeTokenRevoked, metrics.AuthTokenRevoked, "%v: get a new one", err)
+	}
+}
+
 var errNoSession = deny(protocol.CodeNotFound, metrics.AuthForeign, "there is no such session")
 
-// keyOnly lets API keys through, and local requests.
+// keyOnly admits API keys, and requests in local mode.
 func (s *Server) keyOnly(c *fiber.Ctx) (caller, error) {
 	who, err := s.authenticate(c)
 	if err == nil && !who.isKey() {
@@ -260,14 +323,16 @@ func (s *Server) keyOnly(c *fiber.Ctx) (caller, error) {
 	return who, err
 }
 
-// timeout bounds a request's work. Its context is not the request's: fasthttp
-// reuses that one while a goroutine of the context package may still look at it.
+// timeout bounds a request's work. It makes a context of its own: fasthttp reuses the
+// request's context while a goroutine of the context package may still read it.
 func timeout() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), requestTimeout)
 }
 
-func send(c *fiber.Ctx, status int, v any) error {
+func send(c *fiber.Ctx, status int, v any) error { return sendJSON(c, status, protocol.Marshal(v)) }
+
+func sendJSON(c *fiber.Ctx, status int, raw []byte) error {
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
-	return c.Status(status).Send(protocol.Marshal(v))
+	return c.Status(status).Send(raw)
 }

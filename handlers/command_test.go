@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 	"log/slog"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/store"
+	"sessionhub/hub/store/mem"
 	"sessionhub/internal/auth"
 	"sessionhub/metrics"
 	"sessionhub/protocol"
@@ -28,7 +28,7 @@ const maxCloseReason = 123
 func FuzzCommand(f *testing.F) {
 	for _, seed := range []string{
 		`{"type":"message","id":"c1","data":{"content":"hello"}}`,
-		`{"type":"message","id":"c1","data":{"content":[{"type":"text","text":"hi"},{"type":"image","data":"aGk=","mimeType":"image/png"}],"messageId":"m1"}}`,
+		`{"type":"message","id":"c1","data":{"content":[{"type":"text","text":"hi"},{"type":"image","data":"iVBORw0KGgo=","mimeType":"image/png"}],"messageId":"m1"}}`,
 		`{"type":"message","id":"c1","data":{"content":"a\u2028b\ud800\u0000"}}`,
 		`{"type":"approve","id":"c2","data":{"interactionId":"i1","decision":"allow_always","reason":"so"}}`,
 		`{"type":"approve","id":"c2","data":{"interactionId":"i1","optionId":"o1"}}`,
@@ -54,10 +54,12 @@ func FuzzCommand(f *testing.F) {
 		if problem != "" || cmd.Type == protocol.CommandAuth { // tokens have a target of their own
 			return
 		}
+		policy := hub.DefaultPolicy
+		policy.MaxQueuedMessages = 2
 		h := hub.New(hub.Config{
-			Node: "n1", Policy: hub.Policy{MaxQueuedMessages: 2, ApprovalTimeout: time.Hour}, Timers: hub.DefaultTimers,
+			Node: "n1", Policy: policy, Timers: hub.DefaultTimers,
 			MaxEventBytes: 1 << 20, MaxConnectionsPerSession: 1, DefaultProvider: "demo", Providers: []string{"demo"}, Metrics: set, Log: log,
-		}, memstore.New(memstore.Retention{MaxEvents: 100, MaxBytes: 1 << 20}))
+		}, mem.New(store.Retention{MaxEvents: 100, MaxBytes: 1 << 20}))
 		snap, err := h.Create(t.Context(), "ana", "", protocol.CreateRequest{})
 		if err != nil {
 			t.Fatal(err)
@@ -66,7 +68,7 @@ func FuzzCommand(f *testing.F) {
 		s := &Server{cfg: Config{Hub: h, Metrics: set, Log: log}}
 		answer, err := any(protocol.Empty{}), error(nil)
 		if cmd.Type != protocol.CommandPing {
-			answer, err = s.run(t.Context(), caller{user: "ana", scope: auth.ScopeAll}, id, cmd.Type, cmd.Data)
+			answer, err = s.run(t.Context(), caller{user: "ana", scope: auth.ScopeAll}, id, cmd.Type, cmd.Data, hub.Admission{})
 		}
 		frame := commandAnswer(cmd.ID, answer, err)
 		var got struct {

@@ -11,23 +11,21 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// contentSecurityPolicy lets the dashboard load its own files and talk to its
-// own origin, and nothing else: what an agent writes cannot load or run a thing.
-// 'self' is also the WebSocket of the page's host (CSP 3, section 6.7.2.8),
-// behind a proxy with TLS, too.
+// contentSecurityPolicy lets the dashboard load its own files and talk to its own origin,
+// and nothing else. So text of an agent cannot load or run anything. 'self' includes the
+// WebSocket of the page's host (CSP 3, section 6.7.2.8), also behind a proxy with TLS.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// missingDashboard is what a browser gets from a binary that was built without
-// Node.
+// missingDashboard is the page of a binary that was built without Node.
 const missingDashboard = `<!doctype html><html lang="en"><meta charset="utf-8"><title>sessionhub</title>
 <h1>sessionhub is running</h1>
 <p>The dashboard is not in this binary, since Node was missing when it was built. The API works: try <code>curl localhost:8080/api/providers</code>.</p>
 <p>To have the dashboard, install Node 20 or newer and run <code>make build</code> again.</p>
 </html>`
 
-// dashboard makes a route for each built file. There is no route for anything
-// else, so that an unknown path is 404 and a wrong method 405.
+// dashboard makes a route for each built file. There is no other route, so an unknown path
+// gets 404 and a wrong method 405.
 func (s *Server) dashboard() error {
 	routes := map[string]string{"/": "index.html"}
 	err := fs.WalkDir(s.cfg.Dashboard, ".", func(name string, d fs.DirEntry, err error) error {

@@ -13,12 +13,11 @@ import (
 // mimeYAML is YAML's media type (RFC 9512).
 const mimeYAML = "application/yaml"
 
-// openAPI serves GET /api/openapi.yaml. No credential: it says nothing about
-// this hub that its source does not.
+// openAPI serves GET /api/openapi.yaml. It needs no credential: the document says nothing
+// about this hub that its source does not say.
 func (s *Server) openAPI(c *fiber.Ctx) error { return sendReference(c, docs.OpenAPI()) }
 
-// asyncAPI serves GET /api/asyncapi.yaml, which refers to the other one by a
-// relative URL.
+// asyncAPI serves GET /api/asyncapi.yaml. It refers to openapi.yaml by a relative URL.
 func (s *Server) asyncAPI(c *fiber.Ctx) error { return sendReference(c, docs.AsyncAPI()) }
 
 func sendReference(c *fiber.Ctx, text []byte) error {
@@ -30,8 +29,8 @@ func sendReference(c *fiber.Ctx, text []byte) error {
 // Route is a method and a path as docs/openapi.yaml writes it: "/sessions/{id}".
 type Route struct{ Method, Path string }
 
-// Routes lists what the server answers, but for the dashboard's files, and for
-// HEAD, which comes with every GET. Tests compare it with docs/openapi.yaml.
+// Routes lists the routes that the server answers. It leaves out the dashboard's files, and
+// HEAD, which each GET implies. Tests compare it with docs/openapi.yaml.
 func (s *Server) Routes() []Route { return slices.Clone(s.documented) }
 
 // registered lists the routes made so far.
@@ -52,6 +51,5 @@ func registered(app *fiber.App) []Route {
 	return out
 }
 
-// StatusOf returns the HTTP status that a code is answered with, 0 for one that
-// is in no answer.
+// StatusOf returns the HTTP status for a code, or 0 for a code that is in no answer.
 func StatusOf(code protocol.Code) int { return statusOf[code] }

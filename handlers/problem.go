@@ -19,7 +19,7 @@ import (
 type apiError struct {
 	code   protocol.Code
 	detail string
-	auth   metrics.AuthFailure // for a credential or an origin: what was wrong
+	auth   metrics.AuthFailure // for a credential or an origin: what is wrong with it
 }
 
 func (e *apiError) Error() string { return e.detail }
@@ -28,7 +28,7 @@ func refuse(code protocol.Code, format string, args ...any) error {
 	return &apiError{code: code, detail: fmt.Sprintf(format, args...)}
 }
 
-// deny refuses for a credential, a host or an origin.
+// deny refuses a request because of its credential, host or origin.
 func deny(code protocol.Code, why metrics.AuthFailure, format string, args ...any) error {
 	return &apiError{code: code, detail: fmt.Sprintf(format, args...), auth: why}
 }
@@ -47,16 +47,25 @@ var statusOf = map[protocol.Code]int{
 	protocol.CodeScope:            http.StatusForbidden,
 	protocol.CodeOriginRefused:    http.StatusForbidden,
 	protocol.CodeWorkingDirectory: http.StatusForbidden,
+	protocol.CodeModeNotAllowed:   http.StatusForbidden,
 	protocol.CodeNotFound:         http.StatusNotFound,
 	protocol.CodeMethodNotAllowed: http.StatusMethodNotAllowed,
 	protocol.CodeRequestTimeout:   http.StatusRequestTimeout,
 	protocol.CodeApprovalResolved: http.StatusConflict,
+	protocol.CodeInvalidAnswer:    http.StatusBadRequest,
+	protocol.CodeQuestionResolved: http.StatusConflict,
+	protocol.CodeQuestionExpired:  http.StatusGone,
+	protocol.CodeContentUnread:    http.StatusConflict,
+	protocol.CodeMessageRunning:   http.StatusConflict,
 	protocol.CodeIdempotency:      http.StatusConflict,
 	protocol.CodeSessionEnded:     http.StatusConflict,
 	protocol.CodeApprovalExpired:  http.StatusGone,
 	protocol.CodePayloadTooLarge:  http.StatusRequestEntityTooLarge,
 	protocol.CodeUnsupportedMedia: http.StatusUnsupportedMediaType,
 	protocol.CodeUpgradeRequired:  http.StatusUpgradeRequired,
+	protocol.CodeHeaderTooLarge:   http.StatusRequestHeaderFieldsTooLarge,
+	protocol.CodeNotImplemented:   http.StatusNotImplemented,
+	protocol.CodeHTTPVersion:      http.StatusHTTPVersionNotSupported,
 	protocol.CodeQueueFull:        http.StatusTooManyRequests,
 	protocol.CodeSessionLimit:     http.StatusTooManyRequests,
 	protocol.CodeConnectionLimit:  http.StatusTooManyRequests,
@@ -65,7 +74,7 @@ var statusOf = map[protocol.Code]int{
 	protocol.CodeUnavailable:      http.StatusServiceUnavailable,
 }
 
-// codeOf maps what the inner packages return to codes: first match wins.
+// codeOf maps the errors of the inner packages to codes. The first match wins.
 var codeOf = []struct {
 	err  error
 	code protocol.Code
@@ -78,10 +87,15 @@ var codeOf = []struct {
 	{hub.ErrTooManyTickets, protocol.CodeRateLimited},
 	{hub.ErrTooLarge, protocol.CodePayloadTooLarge},
 	{hub.ErrQueueFull, protocol.CodeQueueFull},
+	{hub.ErrMessageRunning, protocol.CodeMessageRunning},
+	{hub.ErrContentUnread, protocol.CodeContentUnread},
+	{hub.ErrModeNotAllowed, protocol.CodeModeNotAllowed},
+	{hub.ErrNeedsApprove, protocol.CodeScope},
 	{hub.ErrIdempotency, protocol.CodeIdempotency},
 	{hub.ErrSessionLimit, protocol.CodeSessionLimit},
 	{hub.ErrConnectionLimit, protocol.CodeConnectionLimit},
 	{hub.ErrApprovalExpired, protocol.CodeApprovalExpired},
+	{hub.ErrQuestionExpired, protocol.CodeQuestionExpired},
 	{hub.ErrUnreachable, protocol.CodeUnavailable},
 	{hub.ErrUnavailable, protocol.CodeUnavailable},
 	{hub.ErrUnsupportedCursor, protocol.CodeInvalidRequest},
@@ -89,22 +103,22 @@ var codeOf = []struct {
 	{protocol.ErrCursor, protocol.CodeInvalidRequest},
 }
 
-// retryAfter is the Retry-After in seconds of answers that say "later" and do not
-// know when.
+// retryAfter is the Retry-After, in seconds, of answers that say "later" and name no time.
 const retryAfter = 1
 
-// answer is an error as every edge writes it.
+// answer is an error in the form that HTTP and the WebSocket write.
 type answer struct {
 	code     protocol.Code
 	detail   string
 	outcome  string
 	optionID string
-	retry    int  // seconds; for answers that say "later"
-	internal bool // the error's text is for the log only
+	field    string // of a form: see hub.InvalidAnswerError
+	retry    int    // seconds; for answers that say "later"
+	internal bool   // the error's text is for the log only
 	auth     metrics.AuthFailure
 }
 
-// toAnswer turns any error into what a client may see of it. What is not in the
+// toAnswer turns any error into the part that a client may see. An error that is not in the
 // tables is internal: its text goes to the log.
 func toAnswer(err error) answer {
 	var own *apiError
@@ -118,16 +132,24 @@ func toAnswer(err error) answer {
 			outcome: resolved.Outcome, optionID: resolved.OptionID,
 		}
 	}
+	var answered *hub.AnsweredError
+	if errors.As(err, &answered) {
+		return answer{code: protocol.CodeQuestionResolved, detail: answered.Error(), outcome: answered.Outcome}
+	}
+	var wrong *hub.InvalidAnswerError
+	if errors.As(err, &wrong) {
+		return answer{code: protocol.CodeInvalidAnswer, detail: wrong.Error(), field: wrong.Field}
+	}
 	var rate *hub.RateError
 	if errors.As(err, &rate) {
-		// Rounded up: who comes back then is not refused again.
+		// Rounded up: a client that comes back then is not refused again.
 		return answer{code: protocol.CodeRateLimited, detail: rate.Error(), retry: int((rate.Wait + time.Second - 1) / time.Second)}
 	}
 	for _, row := range codeOf {
 		if errors.Is(err, row.err) {
 			a := answer{code: row.code, detail: err.Error()}
 			if row.err == hub.ErrUnreachable {
-				a.detail = row.err.Error() // which server, and by which error, is the operator's: the admin listener says it
+				a.detail = row.err.Error() // the operator finds the server and its error on the admin listener
 			}
 			switch statusOf[a.code] {
 			case http.StatusTooManyRequests, http.StatusServiceUnavailable:
@@ -143,7 +165,7 @@ func toAnswer(err error) answer {
 	return answer{code: protocol.CodeInternal, detail: "something went wrong in the hub", internal: true}
 }
 
-// frameworkAnswer maps what fiber and fasthttp refuse by themselves.
+// frameworkAnswer maps refusals that fiber and fasthttp make themselves.
 func frameworkAnswer(e *fiber.Error) answer {
 	switch e.Code {
 	case fiber.StatusNotFound:
@@ -153,9 +175,9 @@ func frameworkAnswer(e *fiber.Error) answer {
 	case fiber.StatusRequestTimeout:
 		return answer{code: protocol.CodeRequestTimeout, detail: fmt.Sprintf("the header did not come within %v, or the body within %v", headerTimeout, bodyTimeout)}
 	case fiber.StatusRequestEntityTooLarge:
-		return answer{code: protocol.CodePayloadTooLarge, detail: "the body is over --max-message-bytes"}
+		return answer{code: protocol.CodePayloadTooLarge, detail: "the body is over --max-message-bytes; scale pictures down before they are sent, or raise that and --max-event-bytes"}
 	case fiber.StatusRequestHeaderFieldsTooLarge:
-		return answer{code: protocol.CodePayloadTooLarge, detail: fmt.Sprintf("the header is over %d bytes", maxHeaderBytes)}
+		return answer{code: protocol.CodeHeaderTooLarge, detail: fmt.Sprintf("the header is over %d bytes", maxHeaderBytes)}
 	case fiber.StatusInternalServerError, fiber.StatusBadGateway:
 		return answer{code: protocol.CodeInternal, detail: "something went wrong in the hub", internal: true}
 	default:
@@ -178,6 +200,9 @@ func (s *Server) onError(c *fiber.Ctx, err error) error {
 	if conn := c.Context().Conn(); errors.As(err, &framework) && framework.Code == fiber.StatusRequestHeaderFieldsTooLarge && conn != nil {
 		discardBriefly(conn)
 	}
+	if framework != nil && framework.Code == fiber.StatusRequestTimeout && s.stopping.Load() {
+		err = s.brokenOff(c)
+	}
 	a := toAnswer(err)
 	if a.internal {
 		s.cfg.Log.Error("request failed", "method", c.Method(), "route", c.Route().Path, "error", err)
@@ -186,6 +211,9 @@ func (s *Server) onError(c *fiber.Ctx, err error) error {
 		s.cfg.Metrics.AuthFailed(a.auth)
 	}
 	status := statusOf[a.code]
+	if c.Method() == fiber.MethodOptions && (status == http.StatusMethodNotAllowed || status == http.StatusNotFound && c.Path() == "*") {
+		return c.SendStatus(http.StatusNoContent) // Allow says it all (RFC 9110, section 9.3.7)
+	}
 	switch status {
 	case http.StatusUnauthorized:
 		c.Set(fiber.HeaderWWWAuthenticate, "Bearer")
@@ -195,18 +223,30 @@ func (s *Server) onError(c *fiber.Ctx, err error) error {
 	if a.retry > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(a.retry))
 	}
-	commonHeaders(c) // a request that could not be read never met settle
+	commonHeaders(c) // a request that could not be read never went through settle
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Status(status)
 	body := protocol.Marshal(protocol.Problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
-		Detail: a.detail, Code: a.code, Outcome: a.outcome, OptionID: a.optionID,
+		Detail: a.detail, Code: a.code, Outcome: a.outcome, OptionID: a.optionID, Field: a.field,
 	})
 	c.Set(fiber.HeaderContentType, "application/problem+json")
 	return c.Send(body)
 }
 
-// handshakeError gives a WebSocket handshake that was refused its code.
+// brokenOff is the answer to a request whose header a stopping node has received in part.
+// The node ended the wait, so the client was not late. If no byte had come, no answer is
+// sent.
+func (s *Server) brokenOff(c *fiber.Ctx) error {
+	if conn, ok := c.Context().Conn().(*endNoting); ok && !conn.heard {
+		conn.mute = true
+	}
+	return errStopping
+}
+
+var errStopping = fmt.Errorf("%w: the node stops: send the request again", hub.ErrUnavailable)
+
+// handshakeError gives a refused WebSocket handshake its code.
 func handshakeError(refused *wsconn.RefusedError) error {
 	code := protocol.CodeInvalidRequest
 	if refused.Status == http.StatusUpgradeRequired {

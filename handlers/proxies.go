@@ -12,13 +12,13 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// Proxies are those whose word is taken for where a request comes from, and for
-// nothing else: by which address and over which scheme people reach the hub is
-// said by Config.PublicURL. It is immutable; the zero value trusts nobody.
+// Proxies are the proxies that may name the address of a request's client. They may name
+// nothing else: Config.PublicURL says under which address and scheme people reach the hub.
+// Proxies is immutable; the zero value trusts nobody.
 type Proxies struct{ trusted []netip.Prefix }
 
-// ParseProxies reads addresses and CIDRs. Empty entries do not count. Every bad
-// one is named.
+// ParseProxies reads addresses and CIDRs. It ignores empty entries. Its error names every
+// bad entry.
 func ParseProxies(list []string) (Proxies, error) {
 	var p Proxies
 	var errs []error
@@ -55,10 +55,10 @@ func (p Proxies) trust(addr netip.Addr) bool {
 	return slices.ContainsFunc(p.trusted, func(t netip.Prefix) bool { return t.Contains(addr) })
 }
 
-// client is who stands behind the peer: the last in X-Forwarded-For that is no
-// trusted proxy, since each proxy adds at the end whom it has seen, and what
-// stands before that was written by the client. Behind an entry that cannot be
-// read nothing is believed. The values are those of all such headers, in order.
+// client is the address of the client: the last address in X-Forwarded-For that is not a
+// trusted proxy. Each proxy adds the address that it has seen at the end; the client may
+// have written the entries before. An entry that cannot be read ends the search. The values
+// are those of all such headers, in order.
 func (p Proxies) client(peer netip.Addr, forwarded [][]byte) netip.Addr {
 	client := peer
 	for _, value := range slices.Backward(forwarded) {
@@ -78,7 +78,7 @@ func (p Proxies) client(peer netip.Addr, forwarded [][]byte) netip.Addr {
 	return client
 }
 
-// parseHop reads an entry; some proxies give a port, too.
+// parseHop reads one entry. Some proxies add a port.
 func parseHop(text string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(text)
 	if err != nil {
@@ -88,8 +88,8 @@ func parseHop(text string) (netip.Addr, bool) {
 	return addr.Unmap().WithZone(""), err == nil
 }
 
-// remote is where a request comes from, for the log: the peer with its port, or
-// whom a trusted proxy names.
+// remote is where a request comes from, for the log: the peer with its port, or the client
+// that a trusted proxy names.
 func (s *Server) remote(c *fiber.Ctx) net.Addr {
 	peer := c.Context().RemoteAddr()
 	tcp, ok := peer.(*net.TCPAddr)

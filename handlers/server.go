@@ -1,16 +1,21 @@
-// Package handlers is the edge: it speaks HTTP, server-sent events and
-// WebSocket to clients, decides who they are, and calls the hub. Everything
-// that can be refused is refused before the first byte of a stream.
+// Package handlers is the edge of the hub. It speaks HTTP, server-sent events and WebSocket
+// to clients, authenticates them, and calls the hub. It makes every refusal that it can
+// make before the first byte of a stream.
 package handlers
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"math"
 	"net"
+	"net/url"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -23,38 +28,45 @@ import (
 	"sessionhub/protocol"
 )
 
-// Config is what a Server needs.
+// Config holds the parts and the settings of a Server.
 type Config struct {
 	Node    string // its name
 	Hub     *hub.Hub
 	Signer  *auth.Signer
-	Keys    func() auth.Keys // those that count now
+	Keys    func() auth.Keys // the API keys that are valid now
 	Origins auth.Origins     // allowed besides the same origin
-	Proxies Proxies          // believed for where a request comes from, in the log
-	// Local lets requests without a credential act as the user "local", and
-	// checks their Host: for a loopback listener without keys.
+	Proxies Proxies          // may name a client's address for the log
+	// Local lets requests without a credential act as the user "local", and checks their
+	// Host. It is for a loopback listener without keys.
 	Local bool
-	// Anonymous lets requests without a credential act as the user
-	// "anonymous" on any listener and any Host (--allow-anonymous).
+	// Anonymous lets requests without a credential act as the user "anonymous" on any
+	// listener (--allow-anonymous). Requests from a page of another site stay refused.
 	Anonymous       bool
 	PublicURL       string           // base of the URLs in answers; empty: from the request's Host
 	MaxMessageBytes int              // of a request body or a WebSocket message
 	MaxEventBytes   int              // of an event's data
-	WorkerKeys      func() auth.Keys // those that open the worker link now; none of them is in Keys
-	Dashboard       fs.FS            // built files; without an index.html a page says how to build them
+	Ready           func() error     // whether the node takes new clients, for /readyz
+	WorkerKeys      func() auth.Keys // the keys that open the worker link now; none of them is in Keys
+	Dashboard       fs.FS            // built files; without an index.html, a page says how to build them
 	Metrics         *metrics.Set
 	Log             *slog.Logger
 }
 
-// Server is the HTTP side of a node. Serve it once.
+// Server is the HTTP side of a node. Serve may be called once.
 type Server struct {
 	cfg    Config
 	app    *fiber.App
 	bridge *wsconn.Bridge
+	// basePath is the path of Config.PublicURL, without a slash at its end. It comes before
+	// every path that clients see; the proxy removes it.
+	basePath string
+
+	transcripts transcriptPlaces
 
 	fresh     freshConns
-	lingers   chan struct{}   // a place for each connection that closeLingering holds
-	links     context.Context // the life of the worker links
+	stopping  atomic.Bool     // Shutdown was called
+	lingers   chan struct{}   // one token for each connection that closeLingering holds
+	links     context.Context // ends with the worker links
 	stopLinks context.CancelCauseFunc
 
 	documented []Route // see Routes
@@ -71,7 +83,11 @@ const (
 
 // New makes the routes.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, lingers: make(chan struct{}, maxLingers)}
+	public, err := url.Parse(cfg.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("the public URL: %w", err)
+	}
+	s := &Server{cfg: cfg, lingers: make(chan struct{}, maxLingers), basePath: strings.TrimRight(public.EscapedPath(), "/")}
 	s.links, s.stopLinks = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		AppName:               "sessionhub",
@@ -79,9 +95,9 @@ func New(cfg Config) (*Server, error) {
 		Immutable:             true, // strings outlive their request here
 		CaseSensitive:         true,
 		StrictRouting:         false,
-		// Bodies are read by the handlers, which bound them: see incoming. On its
-		// own fasthttp would take the memory for what a header declares, and
-		// write forms to disk, before anybody asked who sends it.
+		// The handlers read and bound the bodies: see incoming. By itself, fasthttp would
+		// allocate the memory that a header declares, and write forms to disk, before the
+		// caller is known.
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
 		BodyLimit:                    math.MaxInt,
@@ -90,16 +106,15 @@ func New(cfg Config) (*Server, error) {
 		ReadTimeout:    headerTimeout,
 		WriteTimeout:   answerTimeout,
 		IdleTimeout:    idleTimeout,
-		// The framework believes no proxy's headers: the host is the one in
-		// Host, and where a request comes from is judged by remote.
+		// fiber believes no proxy's headers. The host is the one in Host, and remote
+		// decides where a request comes from.
 		EnableTrustedProxyCheck: true,
 		ErrorHandler:            s.onError,
 	})
 	s.app.Server().ConnState = s.fresh.note
-	s.app.Server().HeaderReceived = func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
-		return fasthttp.RequestConfig{ReadTimeout: bodyTimeout}
-	}
+	s.app.Server().HeaderReceived = deferBody
 	s.bridge = wsconn.Configure(s.app, wsconn.Options{})
+	s.app.Server().Handler = s.knownMethods(s.app.Server().Handler)
 	if err := s.routes(); err != nil {
 		return nil, err
 	}
@@ -121,20 +136,47 @@ func (s *Server) routes() error {
 	one := api.Group("/sessions/:id")
 	one.Get("/", s.getSession)
 	one.Delete("/", s.deleteSession)
-	one.Get("/events", s.events)
-	one.Get("/ws", s.websocket)
+	one.Patch("/", s.patchSession)
+	one.Add(fiber.MethodGet, "/events", s.events) // not Get, which also takes HEAD: a stream has none
+	one.Add(fiber.MethodGet, "/ws", s.websocket)
 	one.Get("/history", s.history)
+	one.Get("/transcript", s.transcript)
 	one.Post("/messages", s.postMessage)
 	one.Post("/approve", s.postApprove)
 	one.Get("/approvals", s.listApprovals)
+	one.Get("/approvals/:interactionId/content", s.approvalContent)
+	one.Post("/answer", s.postAnswer)
+	one.Get("/elicitations", s.listElicitations)
 	one.Post("/cancel", s.postCancel)
+	one.Get("/options", s.listOptions)
+	one.Patch("/options", s.patchOptions)
+	one.Get("/queue", s.getQueue)
+	one.Post("/queue", s.postQueue)
 	one.Post("/token", s.postToken)
 	one.Delete("/token", s.deleteToken)
 	one.Post("/ticket", s.postTicket)
 	one.Post("/cookie", s.postCookie)
-	s.app.Get(protocol.WorkerLinkPath, s.workerLink)
+	s.app.Add(fiber.MethodGet, protocol.WorkerLinkPath, s.workerLink)
 	s.documented = registered(s.app) // the dashboard's files are no API
 	return s.dashboard()
+}
+
+// knownMethods refuses methods that fiber does not know. fiber would answer in text, and
+// read the body as the next request on the connection.
+func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+	known := s.app.Config().RequestMethods
+	return func(ctx *fasthttp.RequestCtx) {
+		if slices.Contains(known, string(ctx.Method())) {
+			next(ctx)
+			return
+		}
+		s.fresh.forget(ctx.Conn())
+		c := s.app.AcquireCtx(ctx)
+		defer s.app.ReleaseCtx(c)
+		ctx.Response.Header.SetConnectionClose()
+		// It cannot fail: the answer is in memory.
+		_ = s.onError(c, refuse(protocol.CodeNotImplemented, "HTTP has no such method"))
+	}
 }
 
 // Serve answers on the listener until Shutdown.
@@ -145,10 +187,12 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Shutdown stops accepting, ends the worker links, and waits for requests and
-// streams to end. The streams must have been told to end: see hub.Drain.
+// Shutdown stops accepting, ends the worker links, and waits until requests and streams
+// have ended. Before it, hub.Drain must have told the streams to end.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.EndWorkerLinks()
+	s.stopping.Store(true)
+	s.transcripts.cut()
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { s.fresh.closeUntil(done) })
@@ -161,7 +205,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) healthz(c *fiber.Ctx) error { return c.SendString("ok\n") }
 
 func (s *Server) readyz(c *fiber.Ctx) error {
-	if err := s.cfg.Hub.Ready(); err != nil {
+	if err := s.cfg.Ready(); err != nil {
 		return err
 	}
 	return c.SendString("ready\n")

@@ -18,12 +18,17 @@ import (
 const maxListed = 200
 
 func (s *Server) listProviders(c *fiber.Ctx) error {
-	if _, err := s.keyOnly(c); err != nil {
+	who, err := s.keyOnly(c)
+	if err != nil {
+		return err
+	}
+	user, err := queryUser(c, who)
+	if err != nil {
 		return err
 	}
 	ctx, cancel := timeout()
 	defer cancel()
-	providers, err := s.cfg.Hub.Providers(ctx)
+	providers, err := s.cfg.Hub.Providers(ctx, user)
 	if err != nil {
 		return err
 	}
@@ -71,7 +76,7 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	token, claims := s.cfg.Signer.Mint(view.SessionID, user, auth.ScopeAll, snap.State.Generation, 0)
+	token, claims := s.cfg.Signer.Mint(who.order(snap, auth.ScopeAll, snap.State.Generation, 0))
 	s.audit("session created", who, view.SessionID, "user", user, "provider", view.Provider)
 	base := s.base(c) + "/api/sessions/" + view.SessionID
 	return send(c, fiber.StatusCreated, protocol.CreateResponse{
@@ -84,8 +89,8 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 // maxIdempotencyKey bounds the header, in bytes.
 const maxIdempotencyKey = 256
 
-// idempotencyKey names the request among those of all callers for all users; it
-// is empty without the header.
+// idempotencyKey names the request among the requests of all callers for all users. It is
+// empty without the header.
 func idempotencyKey(c *fiber.Ctx, who caller, user string) (string, error) {
 	key := c.Get("Idempotency-Key")
 	if key == "" {
@@ -109,8 +114,8 @@ func (s *Server) base(c *fiber.Ctx) string {
 	return u.String()
 }
 
-// overTLS tells how clients reach the hub: a proxy's TLS is known from
-// --public-url.
+// overTLS reports whether clients reach the hub over TLS. --public-url tells it about a
+// proxy's TLS.
 func (s *Server) overTLS(c *fiber.Ctx) bool {
 	return c.Context().IsTLS() || strings.HasPrefix(s.cfg.PublicURL, "https://")
 }
@@ -120,16 +125,12 @@ func (s *Server) listSessions(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	q := hub.ListQuery{
-		User: who.user, Status: protocol.Status(c.Query("status")), After: c.Query("cursor"),
-	}
+	q := hub.ListQuery{Status: protocol.Status(c.Query("status")), After: c.Query("cursor")}
 	if q.Limit, err = queryLimit(c, maxListed); err != nil {
 		return err
 	}
-	if who.service {
-		q.User = c.Query("userId")
-	} else if u := c.Query("userId"); u != "" && u != who.user {
-		return refuse(protocol.CodeForbidden, "this key sees the sessions of the user %q only", who.user)
+	if q.User, err = queryUser(c, who); err != nil {
+		return err
 	}
 	if q.Status != "" && !knownStatus(q.Status) {
 		return refuse(protocol.CodeInvalidRequest, "status must be one of idle, queued, starting, running, requires_action, ended, failed")
@@ -156,7 +157,20 @@ func knownStatus(st protocol.Status) bool {
 	return false
 }
 
-// queryLimit reads ?limit=: 1 to most; more is clamped.
+// queryUser reads ?userId=, the user whose sessions a key sees. Without it, a service key
+// sees everybody's.
+func queryUser(c *fiber.Ctx, who caller) (string, error) {
+	u := c.Query("userId")
+	if !who.service && u != "" && u != who.user {
+		return "", refuse(protocol.CodeForbidden, "this key sees what the user %q may see only", who.user)
+	}
+	if !who.service {
+		u = who.user
+	}
+	return u, nil
+}
+
+// queryLimit reads ?limit=. It must be at least 1; a value above most counts as most.
 func queryLimit(c *fiber.Ctx, most int) (int, error) {
 	v := c.Query("limit")
 	if v == "" {
@@ -186,6 +200,10 @@ func (s *Server) getSession(c *fiber.Ctx) error {
 	return send(c, fiber.StatusOK, view)
 }
 
+func (s *Server) patchSession(c *fiber.Ctx) error {
+	return s.command(c, auth.ScopeWrite, protocol.CommandRename, fiber.StatusOK)
+}
+
 func (s *Server) deleteSession(c *fiber.Ctx) error {
 	ctx, cancel := timeout()
 	defer cancel()
@@ -200,11 +218,14 @@ func (s *Server) deleteSession(c *fiber.Ctx) error {
 	return c.SendStatus(fiber.StatusNoContent)
 }
 
-// audit logs who did what, from where. No secret and no body is in it.
+// audit logs the caller, the action and the address. It logs no secret and no body.
 func (s *Server) audit(what string, who caller, session string, more ...any) {
-	by := "key"
-	if !who.isKey() {
+	by := "none" // local mode
+	switch {
+	case !who.isKey():
 		by = "token " + who.token.ID
+	case who.key != "":
+		by = "key " + who.key
 	}
 	s.cfg.Log.Info(what, append([]any{"session", session, "by", who.user, "credential", by, "remote", who.remote.String()}, more...)...)
 }

@@ -16,11 +16,11 @@ import (
 	"sessionhub/protocol"
 )
 
-// sseRetry is how long an EventSource waits before it comes back.
+// sseRetry is how long an EventSource waits before it reconnects.
 const sseRetry = time.Second
 
-// admit does what both streams need before their first byte: who, which
-// session, from where, and a place.
+// admit is the common beginning of both kinds of stream, before their first byte. It finds
+// the caller, the session and the cursor, and takes a slot.
 func (s *Server) admit(c *fiber.Ctx, transport metrics.Transport, enc hub.Encoding) (caller, *hub.Stream, error) {
 	who, stream, err := s.open(c, enc)
 	if err != nil {
@@ -30,11 +30,7 @@ func (s *Server) admit(c *fiber.Ctx, transport metrics.Transport, enc hub.Encodi
 }
 
 func (s *Server) open(c *fiber.Ctx, enc hub.Encoding) (caller, *hub.Stream, error) {
-	if c.Method() != fiber.MethodGet { // HEAD comes here too
-		c.Set(fiber.HeaderAllow, fiber.MethodGet)
-		return caller{}, nil, refuse(protocol.CodeMethodNotAllowed, "a stream is opened by GET")
-	}
-	if in := incomingOf(c); in != nil && in.length != 0 { // it would be read as the client's first frames
+	if incomingOf(c) != nil { // it would be read as the client's first frames
 		return caller{}, nil, refuse(protocol.CodeInvalidRequest, "a stream is opened without a body")
 	}
 	ctx, cancel := timeout()
@@ -47,16 +43,37 @@ func (s *Server) open(c *fiber.Ctx, enc hub.Encoding) (caller, *hub.Stream, erro
 	if err != nil {
 		return caller{}, nil, err
 	}
-	from := c.Query("after")
-	if last := c.Get("Last-Event-ID"); enc == hub.SSE && last != "" {
-		from = last // it is newer than the URL that an EventSource opens again
-	}
-	cursor, err := protocol.ParseCursor(from)
+	cursor, err := cursorOf(c)
 	if err != nil {
 		return caller{}, nil, err
 	}
 	stream, err := s.cfg.Hub.Open(ctx, snap.State.Info.SessionID, cursor, enc)
 	return who, stream, err
+}
+
+// cursorOf reads a client's cursor, under the names that clients in the field use. The
+// header wins: it is newer than the URL that an EventSource opens again. A polyfill cannot
+// set that header without a preflight, so it adds lastEventId to the URL. Therefore
+// lastEventId wins over after. If a parameter is repeated, the last one counts: it was
+// added later. An empty one counts as absent.
+func cursorOf(c *fiber.Ctx) (protocol.Cursor, error) {
+	for _, from := range []string{
+		last(c.Request().Header.PeekAll("Last-Event-ID")),
+		last(c.Context().QueryArgs().PeekMulti("lastEventId")),
+		last(c.Context().QueryArgs().PeekMulti("after")),
+	} {
+		if from != "" {
+			return protocol.ParseCursor(from)
+		}
+	}
+	return protocol.Cursor{}, nil
+}
+
+func last(values [][]byte) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return string(values[len(values)-1])
 }
 
 // events serves GET /api/sessions/:id/events.
@@ -70,7 +87,7 @@ func (s *Server) events(c *fiber.Ctx) error {
 		return c.SendStatus(fiber.StatusNoContent)
 	}
 	head := s.sseHead(c)
-	remote := who.remote // the rest of who shall not live as long as the stream
+	remote := who.remote // copied, so that the rest of who can be freed before the stream ends
 	err = s.bridge.Hijack(c, head, func(sock *wsconn.Socket) {
 		sub := s.start(stream, sseSink{sock}, &who)
 		if sub == nil {
@@ -79,11 +96,12 @@ func (s *Server) events(c *fiber.Ctx) error {
 		cause := metrics.CloseInternal
 		defer func() { s.stop(sub, cause, remote) }()
 		defer s.recoverStream(sub.Session())
-		var buf [16]byte
-		for cause == metrics.CloseInternal { // nothing is expected from the client but its end
-			if _, err := sock.Read(buf[:]); err != nil {
-				cause = metrics.CloseClient
-			}
+		// The client must send nothing. Any byte ends the stream: reading on would cost the
+		// hub as much as the client likes.
+		var buf [1]byte
+		cause = metrics.CloseClient
+		if n, _ := sock.Read(buf[:]); n > 0 {
+			cause = metrics.CloseBadFrame
 		}
 	}, func(error) { stream.Release() })
 	if err != nil {
@@ -92,13 +110,11 @@ func (s *Server) events(c *fiber.Ctx) error {
 	return err
 }
 
-// onFreshStack runs f in a goroutine of its own and waits for it. A stack is as
-// large as the deepest call that was ever made on it: the goroutine that reads
-// an idle connection would keep 8 KB for what was done on it once, where 2 KB
-// are enough.
+// onFreshStack runs f in a goroutine of its own and waits for it. A stack stays as large as
+// the deepest call that was ever made on it. After one deep call, the goroutine that reads
+// an idle connection would keep 8 KB instead of 2 KB.
 //
-// A panic of f ends this connection and not the process: it is logged, and what
-// is returned then says that f did not come back.
+// A panic of f ends this connection and not the process. It is logged, and ok is false.
 func onFreshStack[T any](s *Server, session string, f func() T) (result T, ok bool) {
 	done := make(chan struct{})
 	go func() {
@@ -111,8 +127,7 @@ func onFreshStack[T any](s *Server, session string, f func() T) (result T, ok bo
 	return result, ok
 }
 
-// recoverStream is deferred at the border of each goroutine that works for one
-// stream.
+// recoverStream must be deferred first in each goroutine that works for one stream.
 func (s *Server) recoverStream(session string) {
 	if p := recover(); p != nil {
 		s.cfg.Log.Error("panic in a stream", "session", session, "panic", p, "stack", stack())
@@ -134,7 +149,7 @@ func (s *Server) sseHead(c *fiber.Ctx) []byte {
 	return protocol.AppendSSERetry(append(head, "\r\n"...), sseRetry)
 }
 
-// start begins the stream on a connection that is open. nil: it could not.
+// start begins the stream on an open connection. It returns nil if it could not.
 func (s *Server) start(stream *hub.Stream, sink hub.Sink, who *caller) *hub.Subscriber {
 	id := stream.Session()
 	sub, ok := onFreshStack(s, id, func() *hub.Subscriber {
@@ -158,8 +173,8 @@ func (s *Server) start(stream *hub.Stream, sink hub.Sink, who *caller) *hub.Subs
 	return sub
 }
 
-// stop ends the stream after its connection has; cause is what the reader saw,
-// and counts if nothing on our side came first.
+// stop ends the stream after its connection has ended. cause is the end that the reader
+// saw. It counts unless the hub had a reason before.
 func (s *Server) stop(sub *hub.Subscriber, cause metrics.CloseReason, remote net.Addr) {
 	sub.Stop(0, "", cause)
 	_, reason := sub.Ended()
@@ -168,7 +183,7 @@ func (s *Server) stop(sub *hub.Subscriber, cause metrics.CloseReason, remote net
 		"remote", remote.String(), "reason", reason, "seconds", sub.Age().Seconds(), "events", events, "bytes", bytes)
 }
 
-// sseSink writes a hijacked response that has no length: it ends with the
+// sseSink writes a hijacked response without a length: the response ends with the
 // connection.
 type sseSink struct{ *wsconn.Socket }
 

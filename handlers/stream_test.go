@@ -42,7 +42,7 @@ func TestPanicForALinkEndsIt(t *testing.T) {
 			WorkerKeys: func() auth.Keys { panic("a fault in a look at the keys") },
 		}}
 		ctx, end := context.WithCancelCause(t.Context())
-		s.watchKey(ctx, end, "key", auth.Identity{Name: "fleet"})
+		s.watchKey(ctx, end, auth.Identity{Name: "fleet"})
 		var why protocol.LinkError
 		if err := context.Cause(ctx); !errors.As(err, &why) || why.Code != protocol.LinkInternal {
 			t.Errorf("the link ends with %v", err)

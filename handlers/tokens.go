@@ -5,13 +5,14 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"sessionhub/hub"
 	"sessionhub/internal/auth"
 	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
 
-// postToken makes a token that is not wider than the caller, and revokes all
-// others if asked to.
+// postToken makes a token that is not wider than the caller. It revokes all others if asked
+// to.
 func (s *Server) postToken(c *fiber.Ctx) error {
 	ctx, cancel := timeout()
 	defer cancel()
@@ -45,30 +46,31 @@ func (s *Server) postToken(c *fiber.Ctx) error {
 		}
 		s.audit("tokens revoked", who, id)
 	}
-	token, claims := s.cfg.Signer.MintUntil(id, snap.State.Info.UserID, scope, generation, tokenTTL(r.TTLSeconds), who.latestEnd())
+	token, claims := s.cfg.Signer.Mint(who.order(snap, scope, generation, tokenTTL(r.TTLSeconds)))
 	s.audit("token made", who, id, "scope", scope.String(), "expires", claims.ExpiresAt)
 	return send(c, fiber.StatusCreated, protocol.TokenResponse{Token: token, ExpiresAt: claims.ExpiresAt, Scope: scope.String()})
 }
 
-// tokenTTL is the wish for a token's life, 0 for none. The signer clamps to
-// --token-ttl.
+// tokenTTL is the life that the caller wants for a token, 0 for none. The signer limits it
+// to --token-ttl.
 func tokenTTL(seconds int64) time.Duration {
 	const year = 365 * 24 * 3600
 	return time.Duration(min(seconds, year)) * time.Second
 }
 
-// latestEnd is when the tokens that the caller makes end at the latest, zero
-// for no such time. A narrowed token cannot outlive the one that it came from,
-// not by the fraction of a second that rounding adds: a share link ends with
-// what made it, and could otherwise renew itself forever.
-func (who caller) latestEnd() time.Time {
-	if who.isKey() || who.scope == auth.ScopeAll {
-		return time.Time{}
+// order is the token that the caller wants for a session. A token made from a token names
+// the same API key. It ends no later if that token was narrowed.
+func (who caller) order(snap hub.Snapshot, scope auth.Scope, generation uint64, ttl time.Duration) auth.Order {
+	o := auth.Order{
+		Session: snap.State.Info.SessionID, User: snap.State.Info.UserID, Scope: scope, Generation: generation, TTL: ttl, Key: who.key,
 	}
-	return who.token.ExpiresAt
+	if !who.isKey() {
+		o.Maker = &who.token
+	}
+	return o
 }
 
-// deleteToken revokes the token that calls.
+// deleteToken revokes the caller's token.
 func (s *Server) deleteToken(c *fiber.Ctx) error {
 	ctx, cancel := timeout()
 	defer cancel()
@@ -94,7 +96,11 @@ func (s *Server) postTicket(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	ticket, expires, err := s.cfg.Hub.NewTicket(ctx, snap.State.Info.SessionID, who.grant())
+	grant := who.grant()
+	if who.isKey() { // it acts as the session's user, like a token that a key makes
+		grant.User = snap.State.Info.UserID
+	}
+	ticket, expires, err := s.cfg.Hub.NewTicket(ctx, snap.State.Info.SessionID, grant)
 	if err != nil {
 		return err
 	}
@@ -110,11 +116,11 @@ func (s *Server) postCookie(c *fiber.Ctx) error {
 		return err
 	}
 	id, claims := snap.State.Info.SessionID, who.token
-	if who.isKey() { // a key has no end of its own: the cookie gets a token's
-		_, claims = s.cfg.Signer.Mint(id, snap.State.Info.UserID, auth.ScopeRead, snap.State.Generation, 0)
+	if who.isKey() { // a key never expires: the cookie gets the end of a token
+		_, claims = s.cfg.Signer.Mint(who.order(snap, auth.ScopeRead, snap.State.Generation, 0))
 	}
 	c.Cookie(&fiber.Cookie{
-		Name: cookieName, Value: s.cfg.Signer.MintCookie(claims), Path: "/api/sessions/" + id, Expires: claims.ExpiresAt,
+		Name: cookieName, Value: s.cfg.Signer.MintCookie(claims), Path: s.basePath + "/api/sessions/" + id, Expires: claims.ExpiresAt,
 		HTTPOnly: true, SameSite: fiber.CookieSameSiteStrictMode, Secure: s.overTLS(c),
 	})
 	s.audit("cookie made", who, id)

@@ -47,16 +47,15 @@ func (s *Server) websocket(c *fiber.Ctx) error {
 	return err
 }
 
-// A client's commands are read at the speed of so many of the largest a second,
-// and no slower than leastPace of them, in bytes: twice what one needs at once.
+// The hub reads a client's bytes at paceMessages of the largest messages a second. A
+// largest message of less than leastPace bytes counts as leastPace.
 const (
 	paceMessages = 4
 	leastPace    = 1 << 20
 )
 
-// commands reads a WebSocket's commands and answers them, one after the other:
-// a client that does not read its answers is not read either. Owned by the
-// connection's reader.
+// commands reads a WebSocket's commands and answers them one after the other. It reads no
+// command from a client that does not read its answers. Owned by the connection's reader.
 type commands struct {
 	server  *Server
 	conn    *wsconn.Conn
@@ -64,11 +63,11 @@ type commands struct {
 	service bool // see caller
 	key     bool // opened with an API key's rights
 	remote  net.Addr
-	refused int // commands in a row that were too many
+	refused int // commands in a row that were refused for their rate
 }
 
-// who is the caller as of the stream's present grant. It is made anew for each
-// command: a connection idles most of its life, and shall hold little then.
+// who is the caller of the stream's present grant. It is made anew for each command, so
+// that an idle connection holds little memory.
 func (cs *commands) who() caller {
 	session := cs.sub.Session()
 	if cs.key {
@@ -79,8 +78,8 @@ func (cs *commands) who() caller {
 	return c
 }
 
-// serve reads until the connection ends, and says how it ended. Only the wait
-// for the client happens on this goroutine's stack.
+// serve reads until the connection ends, and returns how it ended. This goroutine's stack
+// holds only the wait for the client.
 func (cs *commands) serve() metrics.CloseReason {
 	for {
 		cs.conn.Await()
@@ -94,8 +93,8 @@ func (cs *commands) serve() metrics.CloseReason {
 	}
 }
 
-// readOn takes what the client has sent. It says how the connection ended, if it
-// did.
+// readOn handles everything that the client has sent. If the connection has ended, it
+// returns the reason.
 func (cs *commands) readOn() metrics.CloseReason {
 	for {
 		kind, raw, err := cs.conn.Next()
@@ -114,14 +113,14 @@ func (cs *commands) readOn() metrics.CloseReason {
 	}
 }
 
-// maxRefused is how many commands in a row may be refused for their rate: a
-// client that does not heed retryAfter loses its connection.
+// maxRefused is how many commands in a row may be refused for their rate. A client that
+// ignores retryAfter for longer loses its connection.
 const maxRefused = 20
 
 // closeTime bounds the end of a connection whose client did something wrong.
 const closeTime = 2 * time.Second
 
-// close ends the connection behind what is being written to it, and meanwhile
+// close ends the connection after the bytes that are being written to it. Meanwhile it
 // takes no more commands.
 func (cs *commands) close(code int, why string, cause metrics.CloseReason) metrics.CloseReason {
 	timer := time.AfterFunc(closeTime, cs.conn.Cut)
@@ -145,8 +144,8 @@ func closeReason(err error) metrics.CloseReason {
 	return metrics.CloseClient
 }
 
-// readCommand reads one command. A problem closes the connection: the client does
-// not speak the protocol.
+// readCommand reads one command. A problem closes the connection: the client does not speak
+// the protocol.
 func readCommand(kind websocket.MessageType, raw []byte) (cmd protocol.Command, problem string) {
 	if kind != websocket.MessageText {
 		return cmd, "binary messages are not commands"
@@ -163,7 +162,7 @@ func readCommand(kind websocket.MessageType, raw []byte) (cmd protocol.Command, 
 	return cmd, ""
 }
 
-// handle runs one command. What it returns closes the connection.
+// handle runs one command. A problem that it returns closes the connection.
 func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem string) {
 	cmd, problem := readCommand(kind, raw)
 	if problem != "" {
@@ -180,28 +179,24 @@ func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem stri
 		defer cancel()
 		answer, err := any(nil), cs.stillValid(ctx)
 		if err == nil {
-			answer, err = cs.server.run(ctx, cs.who(), cs.sub.Session(), cmd.Type, cmd.Data)
+			answer, err = cs.server.run(ctx, cs.who(), cs.sub.Session(), cmd.Type, cmd.Data, hub.Admission{})
 		}
 		cs.reply(cmd, answer, err)
 	}
 	return ""
 }
 
-// stillValid checks the connection's credential for one command, as a request's
-// is: the stream itself is ended by the sweeper, a moment later.
+// stillValid checks the connection's credential for one command, as a request's credential
+// is checked. The sweeper ends the stream itself a moment later.
 func (cs *commands) stillValid(ctx context.Context) error {
-	grant := cs.sub.Grant()
-	if end := grant.Expires; !end.IsZero() && !time.Now().Before(end) {
-		return deny(protocol.CodeTokenExpired, metrics.AuthTokenExpired, "the token has expired: get a new one")
-	}
 	snap, err := cs.server.cfg.Hub.Load(ctx, cs.sub.Session())
-	if err == nil && !snap.State.TokenValid(grant) {
-		err = deny(protocol.CodeTokenRevoked, metrics.AuthTokenRevoked, "the token was revoked: get a new one")
+	if err != nil {
+		return err
 	}
-	return err
+	return cs.server.checkGrant(snap, cs.sub.Grant())
 }
 
-// maxCommandID bounds what a client has repeated to it.
+// maxCommandID bounds the id that the answer repeats to the client, in bytes.
 const maxCommandID = 256
 
 func (cs *commands) reply(cmd protocol.Command, answer any, err error) {
@@ -230,11 +225,11 @@ func commandAnswer(id string, answer any, err error) []byte {
 	}
 	a := toAnswer(err)
 	return protocol.NewCommandError(id, protocol.CommandErrorBody{
-		Code: a.code, Detail: a.detail, Outcome: a.outcome, OptionID: a.optionID, RetryAfter: a.retry,
+		Code: a.code, Detail: a.detail, Outcome: a.outcome, OptionID: a.optionID, Field: a.field, RetryAfter: a.retry,
 	})
 }
 
-// renew replaces the connection's token by one of the same user and session.
+// renew replaces the connection's token by another one of the same user and session.
 func (cs *commands) renew(data []byte) (any, error) {
 	var r protocol.AuthRequest
 	if err := protocol.Decode(data, &r); err != nil || r.Token == "" {
@@ -256,8 +251,8 @@ func (cs *commands) renew(data []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !snap.State.TokenValid(who.grant()) {
-		return nil, deny(protocol.CodeTokenRevoked, metrics.AuthTokenRevoked, "the token was revoked: get a new one")
+	if err := cs.server.checkGrant(snap, who.grant()); err != nil {
+		return nil, err
 	}
 	cs.key, cs.service = false, false
 	cs.sub.SetGrant(who.grant())

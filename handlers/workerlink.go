@@ -18,21 +18,21 @@ import (
 )
 
 const (
-	// leastLinkFrame and linkEnvelope bound a frame of a worker: an event's data
-	// and what is around it. A worker does not know --max-event-bytes: what is
-	// over it is split or cut by the hub, up to the default that workers keep to.
+	// leastLinkFrame and linkEnvelope bound a worker's frame: an event's data and the
+	// fields around it. A worker does not know --max-event-bytes. The hub splits or cuts
+	// data that exceeds it, up to the default to which workers keep.
 	leastLinkFrame = 1 << 20
 	linkEnvelope   = 64 << 10
-	// cutGrace is how long a write may wait when its context has ended.
+	// cutGrace is how long a write may still wait when its context has ended.
 	cutGrace = 100 * time.Millisecond
-	// keyRecheck is how often an open link's key is looked up again. With the
-	// time that a change of the file takes to be seen, it is below 2 s.
+	// keyRecheck is how often the key of an open link is looked up again. A changed file is
+	// noticed in less than 2 s altogether.
 	keyRecheck = 500 * time.Millisecond
 )
 
 // workerLink serves GET /worker/link.
 func (s *Server) workerLink(c *fiber.Ctx) error {
-	key, who, err := s.admitWorker(c)
+	who, err := s.admitWorker(c)
 	if err == nil {
 		opts := &websocket.AcceptOptions{
 			Subprotocols:       []string{protocol.WorkerSubprotocol},
@@ -42,8 +42,8 @@ func (s *Server) workerLink(c *fiber.Ctx) error {
 		remote := s.remote(c).String()
 		most := int64(max(s.cfg.MaxEventBytes, leastLinkFrame) + linkEnvelope)
 		err = s.bridge.Accept(c, opts, most,
-			func(conn *wsconn.Conn) { s.serveWorker(conn, key, who, remote) },
-			func(error) {}) // nothing was taken
+			func(conn *wsconn.Conn) { s.serveWorker(conn, who, remote) },
+			func(error) {}) // nothing was taken that must be given back
 	}
 	if err != nil {
 		why := err
@@ -56,35 +56,34 @@ func (s *Server) workerLink(c *fiber.Ctx) error {
 	return err
 }
 
-// admitWorker decides everything that can be decided before the upgrade. Only a
-// worker key opens the link, and it is looked for in one place.
-func (s *Server) admitWorker(c *fiber.Ctx) (key string, who auth.Identity, err error) {
-	if c.Method() != fiber.MethodGet { // HEAD comes here too
-		c.Set(fiber.HeaderAllow, fiber.MethodGet)
-		return "", who, refuse(protocol.CodeMethodNotAllowed, "the worker link is opened by GET")
+// admitWorker makes every decision that is possible before the upgrade. Only a worker key
+// opens the link, and it is read from one place.
+func (s *Server) admitWorker(c *fiber.Ctx) (who auth.Identity, err error) {
+	if incomingOf(c) != nil { // it would be read as the worker's first frames
+		return who, refuse(protocol.CodeInvalidRequest, "the worker link is opened without a body")
 	}
 	if c.Get(fiber.HeaderOrigin) != "" {
-		return "", who, deny(protocol.CodeOriginRefused, metrics.AuthOrigin, "the worker link is not for browsers")
+		return who, deny(protocol.CodeOriginRefused, metrics.AuthOrigin, "the worker link is not for browsers")
 	}
-	key, err = auth.Bearer(c.Get(fiber.HeaderAuthorization))
+	key, err := auth.Bearer(c.Get(fiber.HeaderAuthorization))
 	switch {
 	case errors.Is(err, auth.ErrNoCredential):
-		return "", who, deny(protocol.CodeUnauthorized, metrics.AuthMissing, "the worker link needs Authorization: Bearer <worker key>")
+		return who, deny(protocol.CodeUnauthorized, metrics.AuthMissing, "the worker link needs Authorization: Bearer <worker key>")
 	case err != nil:
-		return "", who, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "Authorization must be: Bearer <worker key>")
+		return who, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "Authorization must be: Bearer <worker key>")
 	}
 	who, ok := s.cfg.WorkerKeys().Lookup(key)
 	if !ok {
-		return "", who, deny(protocol.CodeUnauthorized, metrics.AuthWorkerKey, "the worker key is not known")
+		return who, deny(protocol.CodeUnauthorized, metrics.AuthWorkerKey, "the worker key is not known")
 	}
 	if err := s.cfg.Hub.Ready(); err != nil {
-		return "", who, err
+		return who, err
 	}
 	// Without an upgrade the answer is Accept's 426.
 	if c.Get(fiber.HeaderUpgrade) != "" && !offers(c.Get("Sec-WebSocket-Protocol"), protocol.WorkerSubprotocol) {
-		return "", who, refuse(protocol.CodeInvalidRequest, "the worker link needs the subprotocol %s", protocol.WorkerSubprotocol)
+		return who, refuse(protocol.CodeInvalidRequest, "the worker link needs the subprotocol %s", protocol.WorkerSubprotocol)
 	}
-	return key, who, nil
+	return who, nil
 }
 
 // offers reports whether a Sec-WebSocket-Protocol header has the name.
@@ -97,16 +96,16 @@ func offers(header, name string) bool {
 	return false
 }
 
-// serveWorker is the life of a link. It ends with the connection, with its key,
-// or with Shutdown.
-func (s *Server) serveWorker(conn *wsconn.Conn, key string, who auth.Identity, remote string) {
+// serveWorker serves a link. The link ends with the connection, with its key, or with
+// Shutdown.
+func (s *Server) serveWorker(conn *wsconn.Conn, who auth.Identity, remote string) {
 	began := time.Now()
 	s.cfg.Metrics.StreamOpened(metrics.TransportWorker, false, false)
 	s.cfg.Log.Info("worker link opened", "key", who.Name, "remote", remote)
 	ctx, end := context.WithCancelCause(s.links)
 	defer s.recoverLink(end, who)
 	var watch sync.WaitGroup
-	watch.Go(func() { s.watchKey(ctx, end, key, who) })
+	watch.Go(func() { s.watchKey(ctx, end, who) })
 	user := who.User
 	if who.Service {
 		user = "*"
@@ -119,8 +118,8 @@ func (s *Server) serveWorker(conn *wsconn.Conn, key string, who auth.Identity, r
 	s.cfg.Log.Info("worker link closed", "key", who.Name, "remote", remote, "reason", reason, "seconds", time.Since(began).Seconds(), "error", err)
 }
 
-// recoverLink is deferred at the border of each goroutine that works for a link: a
-// panic ends the link, and the worker comes back.
+// recoverLink must be deferred first in each goroutine that works for a link. A panic ends
+// the link, and the worker reconnects.
 func (s *Server) recoverLink(end context.CancelCauseFunc, who auth.Identity) {
 	if p := recover(); p != nil {
 		s.cfg.Log.Error("panic in a worker link", "key", who.Name, "panic", p, "stack", stack())
@@ -129,7 +128,7 @@ func (s *Server) recoverLink(end context.CancelCauseFunc, who auth.Identity) {
 }
 
 // watchKey ends a link whose key was taken away, or given to another user.
-func (s *Server) watchKey(ctx context.Context, end context.CancelCauseFunc, key string, who auth.Identity) {
+func (s *Server) watchKey(ctx context.Context, end context.CancelCauseFunc, who auth.Identity) {
 	defer s.recoverLink(end, who)
 	tick := time.NewTicker(keyRecheck)
 	defer tick.Stop()
@@ -138,7 +137,7 @@ func (s *Server) watchKey(ctx context.Context, end context.CancelCauseFunc, key 
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if now, ok := s.cfg.WorkerKeys().Lookup(key); !ok || now.User != who.User || now.Service != who.Service {
+			if !s.cfg.WorkerKeys().Has(who.ID) {
 				end(protocol.LinkError{Code: protocol.LinkUnauthorized, Detail: "the worker key was taken away"})
 				return
 			}
@@ -146,13 +145,13 @@ func (s *Server) watchKey(ctx context.Context, end context.CancelCauseFunc, key 
 	}
 }
 
-// EndWorkerLinks tells the workers to come back, to another node if there is one.
-// Their agents run on.
+// EndWorkerLinks tells the workers to reconnect, to another node if there is one. Their
+// agents keep running.
 func (s *Server) EndWorkerLinks() {
 	s.stopLinks(protocol.LinkError{Code: protocol.LinkDraining, Detail: "the node stops"})
 }
 
-// linkEnd is the reason of a link's end as it is counted.
+// linkEnd is the close reason that counts a link's end.
 func linkEnd(err error) metrics.CloseReason {
 	var why protocol.LinkError
 	if !errors.As(err, &why) {
@@ -178,7 +177,7 @@ func linkEnd(err error) metrics.CloseReason {
 	return metrics.CloseWorkerInvalid
 }
 
-// linkClose is the close code of each reason that has one of its own.
+// linkClose holds the close codes of reasons that have their own.
 var linkClose = map[string]int{
 	protocol.LinkDraining:     protocol.CloseGoingAway,
 	protocol.LinkUnauthorized: protocol.CloseToken,
@@ -189,12 +188,12 @@ var linkClose = map[string]int{
 	protocol.LinkInternal:     protocol.CloseInternal,
 }
 
-// workerConn carries the frames of a worker link on a WebSocket: see
-// hub.WorkerConn. Links are few, so each frame is a write of its own.
+// workerConn carries the frames of a worker link on a WebSocket: see hub.WorkerConn. Links
+// are few, so each frame is a write of its own.
 type workerConn struct{ conn *wsconn.Conn }
 
-// ReadFrame does not end with its context but with the connection: a read that is
-// given up would take the connection with it, and the last word to the worker.
+// ReadFrame ignores its context and ends with the connection. Giving up a read would end
+// the connection, and the last frame to the worker would be lost.
 func (w workerConn) ReadFrame(context.Context) ([]byte, error) {
 	kind, raw, err := w.conn.Read(context.Background())
 	var violation *wsconn.ViolationError

@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/store"
+	"sessionhub/hub/store/mem"
 	"sessionhub/protocol"
 )
 
@@ -17,25 +17,25 @@ import (
 // answers with what it knew, takes no writes, and confirms nothing. What confirms is
 // the other one.
 type behind struct {
-	hub.Store
-	old atomic.Pointer[hub.Snapshot] // of the one session that it is asked about; nil: it is not behind
+	store.Store
+	old atomic.Pointer[store.Snapshot] // of the one session that it is asked about; nil: it is not behind
 
 	elsewhere bool // what is written goes to the other one
 }
 
-func (s *behind) Load(ctx context.Context, id string) (hub.Snapshot, error) {
+func (s *behind) Load(ctx context.Context, id string) (store.Snapshot, error) {
 	if old := s.old.Load(); old != nil {
 		return *old, nil
 	}
 	return s.Store.Load(ctx, id)
 }
 
-func (s *behind) Read(ctx context.Context, id string, after uint64, events, bytes int) (hub.Page, error) {
+func (s *behind) Read(ctx context.Context, id string, after uint64, events, bytes int) (store.Page, error) {
 	old := s.old.Load()
 	if old == nil {
 		return s.Store.Read(ctx, id, after, events, bytes)
 	}
-	page := hub.Page{First: old.First, Last: old.Last, Epoch: old.Epoch()}
+	page := store.Page{First: old.First, Last: old.Last, Epoch: old.Epoch()}
 	if after >= old.Last {
 		return page, nil
 	}
@@ -44,9 +44,9 @@ func (s *behind) Read(ctx context.Context, id string, after uint64, events, byte
 	return page, err
 }
 
-func (s *behind) Append(ctx context.Context, id string, b hub.Batch) (hub.Appended, error) {
+func (s *behind) Append(ctx context.Context, id string, b store.Batch) (store.Appended, error) {
 	if s.old.Load() != nil && !s.elsewhere {
-		return hub.Appended{}, errAway
+		return store.Appended{}, errAway
 	}
 	return s.Store.Append(ctx, id, b)
 }
@@ -54,22 +54,22 @@ func (s *behind) Append(ctx context.Context, id string, b hub.Batch) (hub.Append
 // A loss that an old primary speaks of is none: nobody is told of it.
 func TestReaderAsksAnOldPrimary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New(roomy)
-		over := &failedOver{Store: store}
+		kept := mem.New(roomy)
+		over := &failedOver{Store: kept}
 		seen := &behind{Store: over}
-		w := newWorldOn(t, store, seen)
+		w := newWorldOn(t, kept, seen)
 		id := w.create()
 		w.append(id, "b", "c", "d")
 		old := w.load(id)
 		w.append(id, "e", "f", "g")
 		first := old.Epoch()
 
-		live := w.open(id, protocol.Cursor{Epoch: first, Seq: 7}.String(), hub.WebSocket)
+		live := w.open(id, protocol.Cursor{Epoch: first, Seq: 7}.String(), protocol.WebSocket)
 		w.wantScript(live, "connected caught_up=7")
 		seen.old.Store(&old)
-		same := w.open(id, protocol.Cursor{Epoch: first, Seq: 7}.String(), hub.SSE)
+		same := w.open(id, protocol.Cursor{Epoch: first, Seq: 7}.String(), protocol.SSE)
 		w.wantScript(same, "connected caught_up=7")
-		bare := w.open(id, "6", hub.WebSocket)
+		bare := w.open(id, "6", protocol.WebSocket)
 		synctest.Wait()
 		page, err := w.hub.History(w.ctx, id, protocol.Cursor{Epoch: first, Seq: 6}, 0)
 		if err != nil || page.Gap != nil {
@@ -77,7 +77,7 @@ func TestReaderAsksAnOldPrimary(t *testing.T) {
 		}
 
 		over.from.Store(8)
-		next := w.open(id, protocol.Cursor{Epoch: secondEpoch, Seq: 7}.String(), hub.SSE)
+		next := w.open(id, protocol.Cursor{Epoch: secondEpoch, Seq: 7}.String(), protocol.SSE)
 		w.wantScript(next, "connected caught_up=7")
 		seen.old.Store(nil)
 		at(time.Second)
@@ -99,10 +99,10 @@ func TestReaderAsksAnOldPrimary(t *testing.T) {
 // Nor does a worker lose its sessions by it.
 func TestWorkerLinkAsksAnOldPrimary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New(roomy)
-		seen := &behind{Store: store}
-		a := newWorldOn(t, store, &shared{Store: store})
-		b := newWorldOn(t, store, seen)
+		kept := mem.New(roomy)
+		seen := &behind{Store: kept}
+		a := newWorldOn(t, kept, &shared{Store: kept})
+		b := newWorldOn(t, kept, seen)
 		p := b.join(hello("w1"))
 		id := a.create()
 		unassigned := a.load(id)
@@ -140,9 +140,9 @@ func TestWorkerLinkAsksAnOldPrimary(t *testing.T) {
 // of a message that the log does not know.
 func TestFirstEventOfAMessageThatAnotherServerHas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New(roomy)
-		seen := &behind{Store: store, elsewhere: true}
-		w := newWorldOn(t, store, seen)
+		kept := mem.New(roomy)
+		seen := &behind{Store: kept, elsewhere: true}
+		w := newWorldOn(t, kept, seen)
 		p := w.join(hello("w1"))
 		id := w.create()
 		w.say(id, "m1")
@@ -154,8 +154,8 @@ func TestFirstEventOfAMessageThatAnotherServerHas(t *testing.T) {
 		w.say(id, "m2")
 		p.want("welcome assign(1 after 0 resume=false) message(1 m1) message(2 m2) ack(1)")
 		back := w.load(id)
-		lost := hub.Batch{State: before, Expect: back.Version, Drop: []uint64{2}}
-		if _, err := store.Append(w.ctx, id, lost); err != nil {
+		lost := store.Batch{State: before, Expect: back.Version, Drop: []uint64{2}}
+		if _, err := kept.Append(w.ctx, id, lost); err != nil {
 			t.Fatal(err)
 		}
 		seen.old.Store(&back)

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/session"
+	"sessionhub/hub/store"
 	"sessionhub/protocol"
 )
 
@@ -24,7 +24,7 @@ func (c counter) End(int, string)            {}
 func (c counter) Cut()                       {}
 
 // benchRetention is the contract's.
-var benchRetention = memstore.Retention{MaxEvents: 10_000, MaxBytes: 16 << 20}
+var benchRetention = store.Retention{MaxEvents: 10_000, MaxBytes: 16 << 20}
 
 // What the hub itself costs for one event to one of 1,000 subscribers, from the
 // append until the last sink has it: no encoding, no copy, no system call.
@@ -34,17 +34,17 @@ func BenchmarkFanOut(b *testing.B) {
 	id := w.create()
 	var got atomic.Int64
 	for i := range sinks {
-		stream, err := w.hub.Open(w.ctx, id, protocol.Cursor{Latest: true}, hub.Encoding(i%2))
+		stream, err := w.hub.Open(w.ctx, id, protocol.Cursor{Latest: true}, protocol.Encoding(i%2))
 		if err != nil {
 			b.Fatal(err)
 		}
-		sub, err := stream.Start(w.ctx, counter{&got}, hub.Grant{})
+		sub, err := stream.Start(w.ctx, counter{&got}, session.Grant{})
 		if err != nil {
 			b.Fatal(err)
 		}
 		defer sub.Stop(1000, "", "client_closed")
 	}
-	batch := hub.Batch{Events: []hub.NewEvent{{Type: protocol.EventOutput, Data: protocol.Marshal(protocol.OutputData{Text: strings.Repeat("x", 150)})}}}
+	batch := store.Batch{Events: []session.NewEvent{{Type: protocol.EventOutput, Data: protocol.Marshal(protocol.OutputData{Text: strings.Repeat("x", 150)})}}}
 	// All encodings of one event, in every sink: known from the log.
 	size := func() int64 {
 		snap := w.load(id)
@@ -94,17 +94,17 @@ func BenchmarkAppend(b *testing.B) {
 			id := w.create()
 			var got atomic.Int64
 			for range listeners {
-				stream, err := w.hub.Open(w.ctx, id, protocol.Cursor{Latest: true}, hub.WebSocket)
+				stream, err := w.hub.Open(w.ctx, id, protocol.Cursor{Latest: true}, protocol.WebSocket)
 				if err != nil {
 					b.Fatal(err)
 				}
-				sub, err := stream.Start(w.ctx, counter{&got}, hub.Grant{})
+				sub, err := stream.Start(w.ctx, counter{&got}, session.Grant{})
 				if err != nil {
 					b.Fatal(err)
 				}
 				defer sub.Stop(1000, "", "client_closed")
 			}
-			batch := hub.Batch{Events: []hub.NewEvent{{Type: protocol.EventOutput, Data: protocol.Marshal(protocol.OutputData{Text: strings.Repeat("x", 150)})}}}
+			batch := store.Batch{Events: []session.NewEvent{{Type: protocol.EventOutput, Data: protocol.Marshal(protocol.OutputData{Text: strings.Repeat("x", 150)})}}}
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := w.store.Append(w.ctx, id, batch); err != nil {

@@ -10,14 +10,15 @@ import (
 	"time"
 
 	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/store"
+	"sessionhub/hub/store/mem"
 	"sessionhub/protocol"
 )
 
-// shared is a memstore as one node of several sees it. A node that has crashed
+// shared is a store in memory as one node of several sees it. A node that has crashed
 // changes nothing in it any more.
 type shared struct {
-	*memstore.Store
+	*mem.Store
 	crashed  atomic.Bool
 	noQueue  atomic.Bool // Enqueue fails
 	stopping atomic.Bool // everything fails: the store is away
@@ -36,37 +37,37 @@ func (s *shared) err() error {
 	return nil
 }
 
-func (s *shared) Available() error { return s.err() }
+func (s *shared) Available(string) error { return s.err() }
 
-func (s *shared) Append(ctx context.Context, id string, b hub.Batch) (hub.Appended, error) {
+func (s *shared) Append(ctx context.Context, id string, b store.Batch) (store.Appended, error) {
 	if err := s.err(); err != nil {
-		return hub.Appended{}, err
+		return store.Appended{}, err
 	}
 	if b.Fence != nil && s.noEvents.Load() {
-		return hub.Appended{}, errAway
+		return store.Appended{}, errAway
 	}
 	done, err := s.Store.Append(ctx, id, b)
 	if s.mute.Load() {
-		return hub.Appended{}, errAway
+		return store.Appended{}, errAway
 	}
 	return done, err
 }
 
-func (s *shared) Load(ctx context.Context, id string) (hub.Snapshot, error) {
+func (s *shared) Load(ctx context.Context, id string) (store.Snapshot, error) {
 	if err := s.err(); err != nil {
-		return hub.Snapshot{}, err
+		return store.Snapshot{}, err
 	}
 	return s.Store.Load(ctx, id)
 }
 
-func (s *shared) Read(ctx context.Context, id string, after uint64, events, bytes int) (hub.Page, error) {
+func (s *shared) Read(ctx context.Context, id string, after uint64, events, bytes int) (store.Page, error) {
 	if err := s.err(); err != nil {
-		return hub.Page{}, err
+		return store.Page{}, err
 	}
 	return s.Store.Read(ctx, id, after, events, bytes)
 }
 
-func (s *shared) Enqueue(ctx context.Context, w hub.Waiting) error {
+func (s *shared) Enqueue(ctx context.Context, w store.Waiting) error {
 	if err := s.err(); err != nil || s.noQueue.Load() {
 		return errAway
 	}
@@ -80,28 +81,28 @@ func (s *shared) Arm(ctx context.Context, id string, due time.Time) error {
 	return s.Store.Arm(ctx, id, due)
 }
 
-func (s *shared) TakeDue(ctx context.Context, n int, hide time.Duration) ([]hub.Due, time.Duration, error) {
+func (s *shared) TakeDue(ctx context.Context, n int, hide time.Duration) ([]store.Due, time.Duration, error) {
 	if err := s.err(); err != nil {
 		return nil, 0, err
 	}
 	return s.Store.TakeDue(ctx, n, hide)
 }
 
-func (s *shared) Settle(ctx context.Context, d hub.Due, next time.Time) error {
+func (s *shared) Settle(ctx context.Context, d store.Due, next time.Time) error {
 	if err := s.err(); err != nil {
 		return err
 	}
 	return s.Store.Settle(ctx, d, next)
 }
 
-func (s *shared) RenewWorker(ctx context.Context, w hub.WorkerInfo, left time.Duration) error {
+func (s *shared) RenewWorker(ctx context.Context, w store.WorkerInfo, left time.Duration) error {
 	if err := s.err(); err != nil {
 		return err
 	}
 	return s.Store.RenewWorker(ctx, w, left)
 }
 
-func (s *shared) ForgetWorker(ctx context.Context, w hub.WorkerInfo) error {
+func (s *shared) ForgetWorker(ctx context.Context, w store.WorkerInfo) error {
 	if err := s.err(); err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func (s *shared) ForgetWorker(ctx context.Context, w hub.WorkerInfo) error {
 func twoNodes(t *testing.T, test func(a, b *world, storeA, storeB *shared)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New(roomy)
+		store := mem.New(roomy)
 		seenA, seenB := &shared{Store: store}, &shared{Store: store}
 		name := func(n string) func(*hub.Config) { return func(c *hub.Config) { c.Node = n } }
 		a, b := newWorldOn(t, store, seenA, name("a")), newWorldOn(t, store, seenB, name("b"))
@@ -126,7 +127,7 @@ func TestClientAndWorkerOnDifferentNodes(t *testing.T) {
 	twoNodes(t, func(a, b *world, _, _ *shared) {
 		p := b.join(hello("w1"))
 		id := a.create()
-		s := a.open(id, "", hub.WebSocket)
+		s := a.open(id, "", protocol.WebSocket)
 		a.say(id, "m1")
 		p.want("welcome assign(1 after 0 resume=false) message(1 m1)")
 		p.output(id, 1, 1)
@@ -151,7 +152,7 @@ func TestClientAndWorkerOnDifferentNodes(t *testing.T) {
 		if last := frames[len(frames)-1]; last.kind() != "closed" {
 			t.Errorf("the stream on the other node ends with %s", last.raw)
 		}
-		providers, err := a.hub.Providers(a.ctx)
+		providers, err := a.hub.Providers(a.ctx, "")
 		if err != nil || len(providers) != 1 || providers[0].Workers != 1 {
 			t.Errorf("providers as the other node sees them: %+v, %v", providers, err)
 		}
@@ -256,10 +257,10 @@ func TestStoreAwayForAWhile(t *testing.T) {
 		synctest.Wait()
 		p.script()
 		away(true)
-		if err := a.hub.Ready(); !errors.Is(err, hub.ErrUnavailable) {
+		if err := a.hub.Ready(); !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("ready: %v", err)
 		}
-		if _, err := a.hub.Message(a.ctx, other, "u1", protocol.MessageRequest{Content: []byte(`"x"`)}); !errors.Is(err, hub.ErrUnavailable) {
+		if _, err := a.hub.Message(a.ctx, other, "u1", protocol.MessageRequest{Content: []byte(`"x"`)}, hub.Admission{}); !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("a message meanwhile: %v", err)
 		}
 		p.output(id, 1, 1)
@@ -327,5 +328,22 @@ func TestLostAnswersOfTheStore(t *testing.T) {
 		if got := a.logWords(id); got != want {
 			t.Errorf("the log is %s\nwant %s", got, want)
 		}
+	})
+}
+
+// A node hears of a session while its store is away, and can have it when the store is
+// back: nothing else wakes it then. The session waited for the next look, up to 10 s.
+func TestSessionWaitsNoLongerThanTheStoreIsAway(t *testing.T) {
+	twoNodes(t, func(a, b *world, _, storeB *shared) {
+		p := b.join(hello("w1"))
+		id := a.create()
+		p.want("welcome")
+		storeB.stopping.Store(true)
+		a.say(id, "m1")
+		at(3 * time.Second)
+		p.want("")
+		storeB.stopping.Store(false)
+		at(time.Second)
+		p.want("assign(1 after 0 resume=false) message(1 m1)")
 	})
 }

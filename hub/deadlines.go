@@ -5,187 +5,221 @@ import (
 	"errors"
 	"time"
 
+	"sessionhub/hub/fleet"
+	"sessionhub/hub/session"
+	"sessionhub/hub/store"
 	"sessionhub/protocol"
 )
 
-// deadlines looks at the sessions that are due, on this node's turn. Every open
-// session always has an entry in the store's due-index, so whatever a node that
-// died has left undone (a session that nobody queued, a worker that nobody
-// watches) is done here by another one.
+// deadlines serves due entries of the store's due-index, for sessions and workers. Every
+// open session always has an entry, and so has every worker with a lease. So another node
+// finishes what a dead node has left undone, such as a session that was never queued.
 type deadlines struct {
-	hub  *Hub
-	wake chan struct{}
+	rooms
 
 	// Owned by run.
-	away bool      // the store could not be asked
-	back time.Time // when it could again
+	away bool      // the registry of workers did not answer last time
+	back time.Time // when it answered again after that
 }
 
-func newDeadlines(h *Hub) *deadlines { return &deadlines{hub: h, wake: make(chan struct{}, 1)} }
-
 const (
-	// dueBatch is how many sessions a node takes at a time, dueHide how long it
-	// may take for them before another node has its turn.
+	// dueBatch is how many due entries a node takes at a time. dueHide is how long
+	// it may take for them before other nodes see them again.
 	dueBatch = 32
 	dueHide  = 20 * time.Second
-	// duePoll bounds how late a node learns of what another one armed.
+	// duePoll bounds how late a node learns of an entry that another node armed.
 	duePoll = time.Second
-	// lookAgain is how soon a session is looked at again when nothing could be
+	// recheckLater is how soon a session is checked again when nothing could be
 	// done about it: it is busy, or the store is away.
-	lookAgain = time.Minute
-	// lookQueued is how soon a session that waits for a worker is looked at
-	// again: it could have been left out of the queue.
-	lookQueued = 10 * time.Second
-	// readersLinger is how long a log that is due to go waits for those who
+	recheckLater = time.Minute
+	// recheckAway is how soon a session is checked again whose server is away while
+	// others are there.
+	recheckAway = 2 * time.Second
+	// readersLinger is how long a log that is due for deletion waits for streams that
 	// still read it.
 	readersLinger = 10 * time.Minute
 )
 
-// arm has a session looked at by then.
-func (d *deadlines) arm(ctx context.Context, id string, due time.Time) error {
-	if err := d.hub.store.Arm(ctx, id, due); err != nil {
-		return err
-	}
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
-	return nil
-}
-
 func (d *deadlines) run(ctx context.Context) {
 	for {
-		taken, wait, err := d.hub.store.TakeDue(ctx, dueBatch, dueHide)
+		taken, wait, err := d.store.TakeDue(ctx, dueBatch, dueHide)
 		if err != nil {
 			if ctx.Err() == nil && !d.away {
-				d.hub.cfg.Log.Error("ask which sessions are due", "error", err)
+				d.env.Log.Error("ask which sessions are due", "error", err)
 			}
-			wait, d.away = duePoll, true
+			wait = duePoll
+			d.noteRegistry(err) // the registry can lie on the same server
 		} else if d.away {
-			d.away, d.back = false, time.Now()
+			d.probe(ctx) // once a round, since each session would wait for the call
 		}
 		for _, due := range taken {
-			next := d.lookAt(ctx, due.ID)
-			if err := d.hub.store.Settle(ctx, due, next); err != nil && ctx.Err() == nil {
-				d.hub.cfg.Log.Error("settle a session that was due", "session", due.ID, "error", err)
+			next := d.handle(ctx, due.ID)
+			if err := d.store.Settle(ctx, due, next); err != nil && ctx.Err() == nil {
+				d.env.Log.Error("settle a session that was due", "session", due.ID, "error", err)
 			}
 		}
 		if len(taken) > 0 && ctx.Err() == nil {
 			continue
 		}
-		if d.hub.store.Shared() {
+		if d.store.Shared() {
 			wait = min(wait, duePoll)
 		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(max(wait, time.Millisecond))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
-		case <-d.wake:
+		case <-d.engine.Armed():
 		case <-timer.C:
 		}
 		timer.Stop()
 	}
 }
 
-// lookAt is look. A panic of it is of this session alone, and it gets its time to be
-// looked at again as any other: it does not keep this node, or the next one, from
-// the rest.
-func (d *deadlines) lookAt(ctx context.Context, id string) (next time.Time) {
-	err := d.hub.guard("what is due in a session", func() error { next = d.hub.look(ctx, id); return nil }, "session", id)
+// handle serves one due entry, and says when it is due next; zero: never. After a panic
+// the entry is due again in recheckLater, so it blocks neither this node nor the next
+// one.
+func (d *deadlines) handle(ctx context.Context, id string) (next time.Time) {
+	serve := d.checkSession
+	if worker, ok := fleet.DueWorker(id); ok {
+		id, serve = worker, d.checkWorker
+	}
+	err := d.env.Guard("what is due in a session", func() error { next = serve(ctx, id); return nil }, "of", id)
 	if err != nil {
-		return time.Now().Add(lookAgain)
+		return time.Now().Add(recheckLater)
 	}
 	return next
 }
 
-// due is when a session wants to be looked at next. lease is how much of its
-// worker's is left, if it has one.
-func (s *State) due(lastActivity time.Time, t Timers, now time.Time, lease time.Duration) time.Time {
-	due := s.nextDue(lastActivity, t)
-	if s.NeedsWorker() {
-		due = earlier(due, now.Add(lookQueued))
-	}
-	if s.Worker != "" {
-		due = earlier(due, now.Add(lease))
-	}
-	return due
+// probe asks the registry of workers whether it answers. It is also called between two
+// sessions of one batch: the store can go away and come back there. A failed read of a
+// session says nothing about the registry, which can lie on another server.
+func (d *deadlines) probe(ctx context.Context) {
+	_, _, err := d.store.WorkerLease(ctx, "")
+	d.noteRegistry(err)
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
+// noteRegistry keeps whether the registry of workers answered. An answer of the due-index
+// says nothing about that: it can lie on another server.
+func (d *deadlines) noteRegistry(err error) {
+	switch {
+	case err != nil && !store.Answered(err):
+		d.away = true
+	case d.away:
+		d.away, d.back = false, time.Now()
 	}
-	return b
 }
 
-// grace is how much time workers have left because nobody could renew a lease
-// while the store was away: for a whole lease after that none has ended.
+// grace is how much longer every worker keeps its lease after the store was away. No node
+// could renew a lease meanwhile. So no lease ends until a whole lease after the return.
 func (d *deadlines) grace(now time.Time) time.Duration {
-	if d.back.IsZero() {
+	switch {
+	case d.away:
+		return d.env.Timers.WorkerLease
+	case d.back.IsZero():
 		return 0
 	}
-	return max(0, d.hub.cfg.Timers.WorkerLease-now.Sub(d.back))
+	return max(0, d.env.Timers.WorkerLease-now.Sub(d.back))
 }
 
-// look does what is due in a session, and says when to look at it next; zero:
-// never.
-func (h *Hub) look(ctx context.Context, id string) time.Time {
+// checkWorker takes a worker's sessions away when its lease is over. It says when to
+// check the worker next; zero: not before it joins again.
+func (d *deadlines) checkWorker(ctx context.Context, worker string) time.Time {
 	now := time.Now()
-	snap, err := h.store.Load(ctx, id)
-	lease := h.cfg.Timers.WorkerLease
-	if grace := h.due.grace(now); grace > 0 {
+	if grace := d.grace(now); grace > 0 {
+		return now.Add(grace)
+	}
+	left, err := d.fleet.EnforceWorkerLease(ctx, worker)
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			d.cfg.Log.Error("look at a worker's lease", "worker", worker, "error", err)
+		}
+		d.probe(ctx) // it may be a session's server that is away
+		return now.Add(recheckAway)
+	case left == 0:
+		return time.Time{}
+	}
+	return now.Add(max(left, duePoll))
+}
+
+// checkSession does everything that is due in a session. It says when to check the
+// session next; zero: never.
+func (d *deadlines) checkSession(ctx context.Context, id string) time.Time {
+	if store.Away(d.store, id) {
+		return time.Now().Add(recheckAway) // later entries do not wait for its server
+	}
+	snap, err := d.store.Load(ctx, id)
+	if err != nil && !store.Answered(err) && !d.away {
+		d.probe(ctx)
+	}
+	now := time.Now()
+	lease := d.cfg.Timers.WorkerLease
+	if grace := d.grace(now); grace > 0 {
 		lease = grace
 	} else if err == nil && snap.State.Worker != "" {
-		lease, err = h.workers.lookAtWorker(ctx, snap.State)
+		if snap.State.Busy() {
+			lease, err = d.fleet.EnforceSessionLease(ctx, snap.State)
+			if err != nil {
+				d.probe(ctx)
+			}
+		} else { // it rests from now on: a node of an earlier version arms no entry of its worker
+			err = d.fleet.ArmWorkerLease(ctx, snap.State.Worker, lease)
+		}
 	}
 	if err == nil {
 		var did bool
-		if did, err = h.doDue(ctx, snap, now); did || lease == 0 {
-			snap, err = h.store.Load(ctx, id)
+		if did, err = d.doDue(ctx, snap, now); did || lease == 0 {
+			snap, err = d.store.Load(ctx, id)
 		}
 	}
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, session.ErrNotFound):
 		return time.Time{}
 	case err != nil:
 		if ctx.Err() == nil {
-			h.cfg.Log.Error("do what is due in a session", "session", id, "error", err)
+			d.cfg.Log.Error("do what is due in a session", "session", id, "error", err)
 		}
 		return now.Add(duePoll)
 	}
-	next := snap.State.due(snap.LastActivity, h.cfg.Timers, now, max(lease, duePoll))
+	next := snap.State.Due(snap.LastActivity, d.cfg.Policy, now, max(lease, duePoll))
 	if !next.After(now) {
-		return now.Add(min(lookAgain, h.cfg.Timers.SessionIdleTTL)) // it is busy
+		next = now.Add(min(recheckLater, d.cfg.Policy.SessionIdleTTL)) // it is busy
+	}
+	if snap.State.Closed == protocol.ClosedDeleted {
+		return next
+	}
+	if compact := d.compact.Schedule(id, snap, now); !compact.IsZero() && compact.Before(next) {
+		next = compact
 	}
 	return next
 }
 
-// doDue does what a session's state says is due, if anything is.
-func (h *Hub) doDue(ctx context.Context, snap Snapshot, now time.Time) (did bool, err error) {
+// doDue does the step that is due by a session's state. did: it has changed the session.
+func (d *deadlines) doDue(ctx context.Context, snap store.Snapshot, now time.Time) (did bool, err error) {
 	s, id := snap.State, snap.State.Info.SessionID
 	if s.NeedsWorker() {
-		h.workers.want(ctx, s)
+		d.engine.Want(ctx, s)
 	}
-	if now.Before(s.nextDue(snap.LastActivity, h.cfg.Timers)) {
+	if now.Before(s.NextDue(snap.LastActivity, d.cfg.Policy)) {
 		return false, nil
 	}
-	if s.Closed != "" && now.Before(s.nextDue(snap.LastActivity, h.cfg.Timers).Add(readersLinger)) {
+	if s.Closed != "" && now.Before(s.NextDue(snap.LastActivity, d.cfg.Policy).Add(readersLinger)) {
 		// Slow readers of the log's end read it to the end.
-		open, err := h.store.Connections(ctx, []string{id})
+		open, err := d.store.Connections(ctx, []string{id})
 		if err != nil || open[0].WebSocket+open[0].SSE > 0 {
 			return false, err
 		}
 	}
 	switch {
 	case s.Closed == protocol.ClosedDeleted && s.Info.RequestHash != "" && !s.Forgotten:
-		_, _, err = h.change(ctx, id, InForget{}, nil)
+		_, _, err = d.engine.Change(ctx, id, session.InForget{}, nil)
 	case s.Closed != "":
-		err = h.store.Delete(ctx, id)
-	case len(s.Approvals) > 0:
-		_, _, err = h.change(ctx, id, InExpireApprovals{}, nil)
+		err = d.store.Delete(ctx, id)
+	case s.Questions() > 0:
+		_, _, err = d.engine.Change(ctx, id, session.InExpireApprovals{}, nil)
 	case !s.Busy():
-		_, _, err = h.change(ctx, id, InExpire{}, nil)
+		_, _, err = d.engine.Change(ctx, id, session.InExpire{}, nil)
 	default:
 		return false, nil
 	}

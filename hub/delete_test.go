@@ -7,8 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/store"
 	"sessionhub/protocol"
 )
 
@@ -25,7 +24,7 @@ func TestDeleteOfAnEndedSessionLetsReadersFinish(t *testing.T) {
 		if status := w.status(id); status != protocol.StatusEnded {
 			t.Fatalf("status %s", status)
 		}
-		s := newSink(hub.WebSocket)
+		s := newSink(protocol.WebSocket)
 		s.drip = 900 * time.Millisecond // 4.5 s for a write: three minutes in all
 		w.start(id, "", s, time.Time{})
 		synctest.Wait()
@@ -56,7 +55,7 @@ func TestDeleteOfAnEndedSessionLetsReadersFinish(t *testing.T) {
 // History names each gap that a stream would: one on a page, since there is room
 // for one.
 func TestHistoryNamesEveryGap(t *testing.T) {
-	w := newWorld(t, memstore.Retention{MaxEvents: 3, MaxBytes: 1 << 30})
+	w := newWorld(t, store.Retention{MaxEvents: 3, MaxBytes: 1 << 30})
 	id := w.create()
 	w.append(id, "a", "b", "c", "d")
 	epoch := w.load(id).Epoch()

@@ -6,8 +6,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/session"
+	"sessionhub/hub/store"
+	"sessionhub/hub/store/mem"
 	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
@@ -28,12 +29,12 @@ func TestTokenEndsAStreamThatTakesNothing(t *testing.T) {
 	} {
 		inBubble(t, roomy, func(w *world) {
 			id := w.create()
-			s := newSink(hub.SSE)
+			s := newSink(protocol.SSE)
 			expires := time.Now().Add(time.Hour)
 			if c.name == "expired" {
 				expires = time.Now().Add(5*time.Second + 500*time.Millisecond)
 			}
-			w.startAs(id, "", s, hub.Grant{TokenID: "t1", Expires: expires})
+			w.startAs(id, "", s, session.Grant{TokenID: "t1", Expires: expires})
 			synctest.Wait()
 			release := s.stall()
 			defer release()
@@ -55,8 +56,8 @@ func TestTokenEndsAStreamThatTakesNothing(t *testing.T) {
 func TestTokenEndsAStreamInOrder(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
-		s := newSink(hub.WebSocket)
-		w.startAs(id, "", s, hub.Grant{TokenID: "t1", Expires: time.Now().Add(3 * time.Second)})
+		s := newSink(protocol.WebSocket)
+		w.startAs(id, "", s, session.Grant{TokenID: "t1", Expires: time.Now().Add(3 * time.Second)})
 		at(10 * time.Second)
 		if s.end() != protocol.CloseToken {
 			t.Errorf("ended with %d", s.end())
@@ -72,12 +73,12 @@ func (panicSink) Write([]byte) error { panic("a fault in a write") }
 func TestPanicInAPumpEndsOneStream(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
-		good, bad := w.open(id, "", hub.WebSocket), panicSink{newSink(hub.WebSocket)}
-		stream, err := w.hub.Open(w.ctx, id, protocol.Cursor{}, hub.WebSocket)
+		good, bad := w.open(id, "", protocol.WebSocket), panicSink{newSink(protocol.WebSocket)}
+		stream, err := w.hub.Open(w.ctx, id, protocol.Cursor{}, protocol.WebSocket)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sub, err := stream.Start(w.ctx, bad, hub.Grant{})
+		sub, err := stream.Start(w.ctx, bad, session.Grant{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,14 +97,14 @@ func TestPanicInAPumpEndsOneStream(t *testing.T) {
 
 // slowStore answers a Watch of one session when it may.
 type slowStore struct {
-	hub.Store
+	store.Store
 	slow   string
 	asked  chan struct{}
 	answer chan struct{}
 	once   sync.Once
 }
 
-func (s *slowStore) Watch(id string, notify func(hub.Notice)) func() {
+func (s *slowStore) Watch(id string, notify func(store.Notice)) func() {
 	if id == s.slow {
 		s.once.Do(func() { close(s.asked) })
 		<-s.answer
@@ -114,7 +115,7 @@ func (s *slowStore) Watch(id string, notify func(hub.Notice)) func() {
 // A store on a network can take its time for a watch. It once held a lock
 // meanwhile that every other stream's beginning and end needs.
 func TestSlowWatchHoldsUpNobodyElse(t *testing.T) {
-	store := memstore.New(roomy)
+	store := mem.New(roomy)
 	slow := &slowStore{Store: store, asked: make(chan struct{}), answer: make(chan struct{})}
 	w := newWorldOn(t, store, slow)
 	id, other := w.create(), w.create()
@@ -124,18 +125,18 @@ func TestSlowWatchHoldsUpNobodyElse(t *testing.T) {
 		for until := time.Now().Add(20 * time.Second); s.script() != script; {
 			select {
 			case <-s.more:
-			case <-time.After(time.Until(until)):
+			case <-later(time.Until(until)):
 				t.Fatalf("got %s, want %s", s.script(), script)
 			}
 		}
 	}
-	sinks := []*sink{newSink(hub.WebSocket), newSink(hub.SSE)}
+	sinks := []*sink{newSink(protocol.WebSocket), newSink(protocol.SSE)}
 	var wg sync.WaitGroup
 	for _, s := range sinks { // both wait for one watch
 		wg.Go(func() { w.start(id, "", s, time.Time{}) })
 	}
 	<-slow.asked
-	quick := w.open(other, "", hub.WebSocket) // would hang here
+	quick := w.open(other, "", protocol.WebSocket) // would hang here
 	wait(quick, "connected 1 caught_up=1")
 	w.append(other, "a")
 	wait(quick, "connected 1 caught_up=1 2")

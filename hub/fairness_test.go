@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sessionhub/hub"
+	"sessionhub/hub/fleet"
 	"sessionhub/protocol"
 )
 
@@ -21,7 +22,7 @@ func helloOf(worker string, capacity int) protocol.Hello {
 // sayAs gives a session a message of its user's.
 func (w *world) sayAs(id, user, messageID string) {
 	w.t.Helper()
-	if _, err := w.hub.Message(w.ctx, id, user, protocol.MessageRequest{Content: []byte(`"hi"`), MessageID: messageID}); err != nil {
+	if _, err := w.hub.Message(w.ctx, id, user, protocol.MessageRequest{Content: []byte(`"hi"`), MessageID: messageID}, hub.Admission{}); err != nil {
 		w.t.Fatal(err)
 	}
 	synctest.Wait()
@@ -57,7 +58,7 @@ func TestUsersTakeTurnsBesideAWorkerOfOne(t *testing.T) {
 		for i := range 2 {
 			w.createFor("modest", fmt.Sprint("m", i))
 		}
-		own := w.joinWith(hub.WorkerKey{User: "greedy"}, helloOf("w1", 1))
+		own := w.joinWith(fleet.WorkerKey{User: "greedy"}, helloOf("w1", 1))
 		shared := w.join(helloOf("w2", 1))
 		ran := w.obey(own, shared)
 		if len(ran) != 12 {
@@ -79,11 +80,11 @@ func TestUsersTakeTurnsBesideAWorkerOfOne(t *testing.T) {
 // another worker may have. It did: what was full for the first was full for all.
 func TestFullWorkerOfOneUserHoldsUpNobodyElse(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
-		alice := w.joinWith(hub.WorkerKey{User: "alice"}, helloOf("w1", 1))
+		alice := w.joinWith(fleet.WorkerKey{User: "alice"}, helloOf("w1", 1))
 		w.createFor("alice", "a1")
 		w.createFor("alice", "a2")
 		bobs := w.createFor("bob", "b1")
-		bob := w.joinWith(hub.WorkerKey{User: "bob"}, helloOf("w2", 1))
+		bob := w.joinWith(fleet.WorkerKey{User: "bob"}, helloOf("w2", 1))
 		alice.want("welcome assign(1 after 0 resume=false) message(1 a1)")
 		bob.want("welcome assign(1 after 0 resume=false) message(1 b1)")
 		if s := w.status(bobs); s != protocol.StatusStarting {
@@ -109,7 +110,7 @@ func TestSessionsWithoutAWorkerHoldUpNobody(t *testing.T) {
 				for i := range 600 {
 					w.createFor(c.user(i), "m")
 				}
-				p := w.joinWith(hub.WorkerKey{User: "alice"}, helloOf("w1", 1))
+				p := w.joinWith(fleet.WorkerKey{User: "alice"}, helloOf("w1", 1))
 				var want, ran []string
 				for i := range c.own {
 					want = append(want, fmt.Sprintf("a%03d", i))

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/session"
+	"sessionhub/hub/store"
 	"sessionhub/protocol"
 )
 
@@ -26,7 +26,7 @@ type reader struct {
 
 // hop reads some frames of one stream and leaves in the middle of it.
 func (r *reader) hop(rng *rand.Rand, total uint64) error {
-	s := newSink(hub.Encoding(rng.IntN(2)))
+	s := newSink(protocol.Encoding(rng.IntN(2)))
 	cursor, err := protocol.ParseCursor(r.resume(r.last))
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func (r *reader) hop(rng *rand.Rand, total uint64) error {
 	if err != nil {
 		return err
 	}
-	sub, err := stream.Start(r.w.ctx, s, hub.Grant{})
+	sub, err := stream.Start(r.w.ctx, s, session.Grant{})
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (r *reader) take(n int, frames []frame) error {
 	return nil
 }
 
-func fanOut(t *testing.T, r memstore.Retention, readers int, total uint64) (gaps int) {
+func fanOut(t *testing.T, r store.Retention, readers int, total uint64) (gaps int) {
 	w := newWorld(t, r)
 	id := w.create()
 	epoch := w.load(id).Epoch()
@@ -139,7 +139,7 @@ func TestHoppingSubscribersMissNothing(t *testing.T) {
 // What a short retention took from them is named exactly: no event is missing
 // without a gap, and none is both given and named.
 func TestHoppingSubscribersAreToldEachGap(t *testing.T) {
-	if gaps := fanOut(t, memstore.Retention{MaxEvents: 100, MaxBytes: 1 << 30}, 50, 20_000); gaps == 0 {
+	if gaps := fanOut(t, store.Retention{MaxEvents: 100, MaxBytes: 1 << 30}, 50, 20_000); gaps == 0 {
 		t.Error("no gap at all: the test shows nothing")
 	}
 }

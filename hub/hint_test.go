@@ -5,26 +5,26 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/store"
+	"sessionhub/hub/store/mem"
 	"sessionhub/protocol"
 )
 
-// distant is a memstore as a store in another process looks: its notices say
+// distant is a store in memory as a store in another process looks: its notices say
 // where the log ends but bring no events, and things happen between two calls.
 type distant struct {
-	*memstore.Store
+	*mem.Store
 	beforeRead func()
 }
 
-func (d *distant) Watch(id string, notify func(hub.Notice)) func() {
-	return d.Store.Watch(id, func(n hub.Notice) {
+func (d *distant) Watch(id string, notify func(store.Notice)) func() {
+	return d.Store.Watch(id, func(n store.Notice) {
 		n.Entries = nil
 		notify(n)
 	})
 }
 
-func (d *distant) Read(ctx context.Context, id string, after uint64, maxEvents, maxBytes int) (hub.Page, error) {
+func (d *distant) Read(ctx context.Context, id string, after uint64, maxEvents, maxBytes int) (store.Page, error) {
 	if d.beforeRead != nil {
 		d.beforeRead()
 	}
@@ -35,10 +35,10 @@ func (d *distant) Read(ctx context.Context, id string, after uint64, maxEvents, 
 // same, and the end of the log is found by reading.
 func TestNoticesWithoutEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New(roomy)
+		store := mem.New(roomy)
 		w := newWorldOn(t, store, &distant{Store: store})
 		id := w.create()
-		s := w.open(id, "", hub.SSE)
+		s := w.open(id, "", protocol.SSE)
 		w.wantScript(s, "connected 1 caught_up=1")
 		w.append(id, "a", "b")
 		w.wantScript(s, "connected 1 caught_up=1 2 3")
@@ -58,7 +58,7 @@ func TestNoticesWithoutEvents(t *testing.T) {
 // The log is trimmed between the moment when history looks at its ends and the
 // one when it reads: what was lost is named.
 func TestHistoryOfALogThatIsTrimmedMeanwhile(t *testing.T) {
-	store := memstore.New(memstore.Retention{MaxEvents: 3, MaxBytes: 1 << 30})
+	store := mem.New(store.Retention{MaxEvents: 3, MaxBytes: 1 << 30})
 	d := &distant{Store: store}
 	w := newWorldOn(t, store, d)
 	id := w.create()

@@ -2,13 +2,15 @@ package hub_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/store"
+	"sessionhub/hub/store/mem"
 	"sessionhub/protocol"
 )
 
@@ -90,18 +92,18 @@ func TestFrozenWorkerIsLostInTime(t *testing.T) {
 	}
 }
 
-// stuck is a memstore that takes a while to store what a worker sends.
+// stuck is a store in memory that takes a while to store what a worker sends.
 type stuck struct {
-	*memstore.Store
+	*mem.Store
 	most time.Duration
 }
 
-func (s *stuck) Append(ctx context.Context, id string, b hub.Batch) (hub.Appended, error) {
+func (s *stuck) Append(ctx context.Context, id string, b store.Batch) (store.Appended, error) {
 	if b.Fence != nil {
 		select {
-		case <-time.After(s.most):
+		case <-later(s.most):
 		case <-ctx.Done():
-			return hub.Appended{}, ctx.Err()
+			return store.Appended{}, ctx.Err()
 		}
 	}
 	return s.Store.Append(ctx, id, b)
@@ -112,7 +114,7 @@ func (s *stuck) Append(ctx context.Context, id string, b hub.Batch) (hub.Appende
 // lost then, with the turns of all of their sessions.
 func TestSlowStoreDoesNotLoseWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New(roomy)
+		store := mem.New(roomy)
 		w := newWorldOn(t, store, &stuck{Store: store, most: time.Minute})
 		p := w.join(hello("w1"))
 		id := w.create()
@@ -247,6 +249,33 @@ func TestForgottenSessionIsLostAtOnce(t *testing.T) {
 	})
 }
 
+// A hello that named a thousand sessions of strangers, and left one of its worker's out,
+// was never taken in: it waited for room for an answer that it did not give.
+func TestHelloOfManyStrangersAndAForgottenSession(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		p := w.join(hello("w1"))
+		id := w.create()
+		w.say(id, "m1")
+		synctest.Wait()
+		p.conn.close()
+		var strangers []protocol.HelloSession
+		for i := range 1001 {
+			strangers = append(strangers, protocol.HelloSession{SessionID: fmt.Sprint("s_", i), Assignment: 1})
+		}
+		p = w.join(hello("w1", strangers...))
+		at(time.Second)
+		if n, c := w.completes(id, "m1"); n != 1 || c.Error == nil || c.Error.Code != protocol.TurnWorkerLost {
+			t.Errorf("%d completes of the forgotten session, the last %+v", n, c)
+		}
+		if p.ended() {
+			t.Error("the link has ended")
+		}
+		p.take()
+		w.say(id, "m2") // for which a worker that is taken in is needed
+		p.want("assign(2 after 1 resume=true) message(2 m2)")
+	})
+}
+
 func TestDrainingNodeAssignsNothing(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
@@ -254,7 +283,7 @@ func TestDrainingNodeAssignsNothing(t *testing.T) {
 		w.hub.BeginDrain()
 		p := w.join(hello("w1"))
 		p.want("welcome")
-		if _, err := w.hub.Message(w.ctx, id, "u1", protocol.MessageRequest{Content: []byte(`"x"`)}); err == nil {
+		if _, err := w.hub.Message(w.ctx, id, "u1", protocol.MessageRequest{Content: []byte(`"x"`)}, hub.Admission{}); err == nil {
 			t.Error("a message was accepted")
 		}
 	}, func(c *hub.Config) {})

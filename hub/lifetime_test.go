@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"sessionhub/hub"
+	"sessionhub/hub/session"
+	"sessionhub/hub/store"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -30,7 +33,7 @@ func TestApprovalTimesOut(t *testing.T) {
 			t.Errorf("the log is %s", got)
 		}
 		_, err := w.hub.Approve(w.ctx, id, "u1", protocol.ApproveRequest{InteractionID: "i1", OptionID: "y"})
-		if !errors.Is(err, hub.ErrApprovalExpired) {
+		if !errors.Is(err, session.ErrApprovalExpired) {
 			t.Errorf("an answer that comes late: %v", err)
 		}
 	})
@@ -41,13 +44,13 @@ func TestFirstAnswerWins(t *testing.T) {
 	p := w.join(hello("w1"))
 	id := w.create()
 	w.say(id, "m1")
-	eventually(t, "the assignment", func() bool { return w.status(id) == protocol.StatusStarting })
+	judge.Within(t, 20*time.Second, "the assignment", func() bool { return w.status(id) == protocol.StatusStarting })
 	p.ask(id, 1, 1, "i1")
-	eventually(t, "the question", func() bool { return w.status(id) == protocol.StatusRequiresAction })
+	judge.Within(t, 20*time.Second, "the question", func() bool { return w.status(id) == protocol.StatusRequiresAction })
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var won []string
-	var refused []*hub.ResolvedError
+	var refused []*session.ResolvedError
 	for i := range 16 {
 		wg.Go(func() {
 			r, err := w.hub.Approve(w.ctx, id, "u1", protocol.ApproveRequest{InteractionID: "i1", OptionID: []string{"y", "n"}[i%2]})
@@ -57,7 +60,7 @@ func TestFirstAnswerWins(t *testing.T) {
 				won = append(won, r.OptionID)
 				return
 			}
-			if e, ok := errors.AsType[*hub.ResolvedError](err); ok {
+			if e, ok := errors.AsType[*session.ResolvedError](err); ok {
 				refused = append(refused, e)
 				return
 			}
@@ -73,17 +76,8 @@ func TestFirstAnswerWins(t *testing.T) {
 			t.Errorf("refused with %+v, %s won", e, won[0])
 		}
 	}
-	if _, err := w.hub.Approve(w.ctx, id, "u1", protocol.ApproveRequest{InteractionID: "nope", OptionID: "y"}); !errors.Is(err, hub.ErrNotFound) {
+	if _, err := w.hub.Approve(w.ctx, id, "u1", protocol.ApproveRequest{InteractionID: "nope", OptionID: "y"}); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("an unknown interaction: %v", err)
-	}
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not come", what)
-		}
 	}
 }
 
@@ -109,12 +103,12 @@ func TestMessageIsAcceptedOnce(t *testing.T) {
 		t.Errorf("%d answers say that theirs was the first", first)
 	}
 	again := protocol.MessageRequest{Content: []byte(`"other"`), MessageID: "m1"}
-	if _, err := w.hub.Message(w.ctx, id, "u1", again); !errors.Is(err, hub.ErrIdempotency) {
+	if _, err := w.hub.Message(w.ctx, id, "u1", again, hub.Admission{}); !errors.Is(err, hub.ErrIdempotency) {
 		t.Errorf("another body: %v", err)
 	}
 	// The same one, written in another way; also when the session has ended.
 	again.Content = []byte(` "h\u0069"`)
-	if r, err := w.hub.Message(w.ctx, id, "u1", again); err != nil || !r.Duplicate || r.Seq != 2 {
+	if r, err := w.hub.Message(w.ctx, id, "u1", again, hub.Admission{}); err != nil || !r.Duplicate || r.Seq != 2 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
@@ -125,7 +119,7 @@ func TestQueueFull(t *testing.T) {
 	for i := range 32 {
 		w.say(id, fmt.Sprint("m", i))
 	}
-	if _, err := w.hub.Message(w.ctx, id, "u1", protocol.MessageRequest{Content: []byte(`"x"`)}); !errors.Is(err, hub.ErrQueueFull) {
+	if _, err := w.hub.Message(w.ctx, id, "u1", protocol.MessageRequest{Content: []byte(`"x"`)}, hub.Admission{}); !errors.Is(err, session.ErrQueueFull) {
 		t.Errorf("message 33: %v", err)
 	}
 	if r := w.say(id, "m5"); !r.Duplicate { // a repeat takes no place
@@ -135,7 +129,7 @@ func TestQueueFull(t *testing.T) {
 		t.Error(err)
 	}
 	w.say(id, "again")
-	if err := w.hub.Cancel(w.ctx, id, protocol.CancelRequest{MessageID: "nope"}); !errors.Is(err, hub.ErrNotFound) {
+	if err := w.hub.Cancel(w.ctx, id, protocol.CancelRequest{MessageID: "nope"}); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("cancel of an unknown message: %v", err)
 	}
 }
@@ -143,7 +137,7 @@ func TestQueueFull(t *testing.T) {
 func TestIdleSessionExpires(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
-		s := w.open(id, "", hub.WebSocket)
+		s := w.open(id, "", protocol.WebSocket)
 		at(23 * time.Hour)
 		w.append(id, "a sign of life")
 		at(23 * time.Hour)
@@ -156,17 +150,17 @@ func TestIdleSessionExpires(t *testing.T) {
 			t.Errorf("the log is %s, the stream ended with %d", got, s.end())
 		}
 		// It stays readable for a day, and takes no writes.
-		if _, err := w.hub.Message(w.ctx, id, "u1", protocol.MessageRequest{Content: []byte(`"x"`)}); !errors.Is(err, hub.ErrSessionEnded) {
+		if _, err := w.hub.Message(w.ctx, id, "u1", protocol.MessageRequest{Content: []byte(`"x"`)}, hub.Admission{}); !errors.Is(err, session.ErrSessionEnded) {
 			t.Errorf("a message: %v", err)
 		}
 		at(23 * time.Hour)
-		again := w.open(id, "2", hub.SSE)
+		again := w.open(id, "2", protocol.SSE)
 		w.wantScript(again, "connected 3 4 caught_up=4")
 		if again.end() != protocol.CloseEnded {
 			t.Errorf("its stream ended with %d", again.end())
 		}
 		at(2 * time.Hour)
-		if _, err := w.hub.Load(w.ctx, id); !errors.Is(err, hub.ErrNotFound) {
+		if _, err := w.hub.Load(w.ctx, id); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("after a day: %v", err)
 		}
 	})
@@ -202,15 +196,15 @@ func TestBusySessionDoesNotExpire(t *testing.T) {
 }
 
 // pretend accepts a message as another node would.
-func pretend(t *testing.T, w *world, id string) hub.Batch {
+func pretend(t *testing.T, w *world, id string) store.Batch {
 	t.Helper()
 	snap := w.load(id)
-	in := hub.InMessage{Data: protocol.MessageData{MessageID: "m1", Content: []byte(`"x"`)}}
-	c, err := hub.Step(snap.State, in, hub.Policy{MaxQueuedMessages: 9}, time.Now())
+	in := session.InMessage{Data: protocol.MessageData{MessageID: "m1", Content: []byte(`"x"`)}}
+	c, err := session.Step(snap.State, in, session.Policy{MaxQueuedMessages: 9}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return hub.Batch{State: c.State, Expect: snap.Version, Events: c.Events, Commands: c.Commands, Notes: c.Notes}
+	return store.Batch{State: c.State, Expect: snap.Version, Events: c.Events, Commands: c.Commands, Notes: c.Notes}
 }
 
 func TestDelete(t *testing.T) {
@@ -221,7 +215,7 @@ func TestDelete(t *testing.T) {
 		for _, enc := range encodings {
 			sinks = append(sinks, w.open(id, "", enc))
 		}
-		lagging := w.open(id, "", hub.WebSocket)
+		lagging := w.open(id, "", protocol.WebSocket)
 		synctest.Wait()
 		release := lagging.stall()
 		w.append(id, strings.Repeat("x", 200_000))
@@ -232,19 +226,19 @@ func TestDelete(t *testing.T) {
 		}
 		synctest.Wait()
 		// Gone for everyone who asks now; open streams read to the end.
-		if _, err := w.hub.Load(w.ctx, id); !errors.Is(err, hub.ErrNotFound) {
+		if _, err := w.hub.Load(w.ctx, id); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("load: %v", err)
 		}
-		_, message := w.hub.Message(w.ctx, id, "u1", protocol.MessageRequest{Content: []byte(`"x"`)})
+		_, message := w.hub.Message(w.ctx, id, "u1", protocol.MessageRequest{Content: []byte(`"x"`)}, hub.Admission{})
 		_, approve := w.hub.Approve(w.ctx, id, "u1", protocol.ApproveRequest{InteractionID: "i", OptionID: "y"})
 		_, history := w.hub.History(w.ctx, id, protocol.Cursor{}, 0)
-		_, open := w.hub.Open(w.ctx, id, protocol.Cursor{}, hub.SSE)
+		_, open := w.hub.Open(w.ctx, id, protocol.Cursor{}, protocol.SSE)
 		_, approvals := w.hub.Approvals(w.ctx, id)
 		for name, err := range map[string]error{
 			"message": message, "approve": approve, "history": history, "open": open, "approvals": approvals,
 			"cancel": w.hub.Cancel(w.ctx, id, protocol.CancelRequest{}), "delete": w.hub.Delete(w.ctx, id),
 		} {
-			if !errors.Is(err, hub.ErrNotFound) {
+			if !errors.Is(err, session.ErrNotFound) {
 				t.Errorf("%s: %v, want ErrNotFound", name, err)
 			}
 		}
@@ -258,7 +252,7 @@ func TestDelete(t *testing.T) {
 			}
 		}
 		at(2 * time.Minute)
-		if _, err := w.store.Load(w.ctx, id); !errors.Is(err, hub.ErrNotFound) {
+		if _, err := w.store.Load(w.ctx, id); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("it is still stored: %v", err)
 		}
 	})
@@ -271,12 +265,12 @@ func TestStreamAtClosed(t *testing.T) {
 		at(25 * time.Hour)
 		last := w.load(id).Last
 		c := protocol.Cursor{Epoch: w.load(id).Epoch(), Seq: last}
-		stream, err := w.hub.Open(w.ctx, id, c, hub.SSE)
+		stream, err := w.hub.Open(w.ctx, id, c, protocol.SSE)
 		if err != nil || !stream.Ended {
 			t.Fatalf("ended: %v, %v", stream != nil && stream.Ended, err)
 		}
 		stream.Release()
-		s := w.open(id, c.String(), hub.WebSocket)
+		s := w.open(id, c.String(), protocol.WebSocket)
 		w.wantScript(s, "connected")
 		if s.end() != protocol.CloseEnded {
 			t.Errorf("ended with %d", s.end())
@@ -285,7 +279,7 @@ func TestStreamAtClosed(t *testing.T) {
 		if err := w.hub.Delete(w.ctx, id); err != nil {
 			t.Error(err)
 		}
-		if _, err := w.hub.Load(w.ctx, id); !errors.Is(err, hub.ErrNotFound) {
+		if _, err := w.hub.Load(w.ctx, id); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("after delete: %v", err)
 		}
 	})

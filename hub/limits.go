@@ -3,24 +3,20 @@ package hub
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
+	"sessionhub/hub/store"
 	"sessionhub/metrics"
 )
 
-// Rate is a token bucket: it holds at most Burst tokens and gains PerSecond of
-// them each second. The zero Rate lets everything through.
-type Rate struct {
-	PerSecond float64
-	Burst     int
-}
-
-// Limits are what one user may have and do, in all sessions together.
+// Limits bound the requests, sessions and streams of one user, over all sessions
+// together.
 type Limits struct {
-	SessionsPerUser    int // open ones; 0: no limit
+	SessionsPerUser    int // open ones that count (see store.Writer); 0: no limit
 	ConnectionsPerUser int // open streams; 0: no limit
-	Messages           Rate
-	Sessions           Rate // made
+	Messages           store.Rate
+	Sessions           store.Rate // created sessions
 }
 
 // RateError says when a refused call may come again.
@@ -31,43 +27,113 @@ func (e *RateError) Error() string {
 }
 
 // allow takes a token from a user's bucket, or refuses with a RateError.
-func (h *Hub) allow(ctx context.Context, what metrics.Limit, user string, r Rate) error {
+func (cmd *Commands) allow(ctx context.Context, what metrics.Limit, user string, r store.Rate) error {
 	if r.PerSecond <= 0 {
 		return nil
 	}
-	wait, err := h.store.TakeToken(ctx, string(what)+":"+user, r)
+	wait, err := cmd.store.TakeToken(ctx, string(what)+":"+user, r)
 	if err != nil {
 		return err
 	}
 	if wait > 0 {
-		h.cfg.Metrics.LimitRejected(what)
+		cmd.cfg.Metrics.LimitRejected(what)
 		return &RateError{Wait: wait}
 	}
 	return nil
 }
 
-// Bucket is the state of one token bucket, for stores.
-type Bucket struct {
-	Tokens float64
-	At     time.Time
+// claim is a token taken from a user's bucket before it is known whether the request
+// needs it. So the rate limit costs the request no wait of its own. A claim belongs to
+// one call, which must end it.
+type claim struct {
+	what  metrics.Limit
+	user  string // the owner of the token; empty: none was taken
+	rate  store.Rate
+	asked sync.WaitGroup
+	wait  time.Duration
+	err   error
+	spent bool // the token is not given back
 }
 
-// Take gives the bucket after a token was taken from it at now, or how long to
-// wait for one. A bucket that was never used is full.
-func (b Bucket) Take(now time.Time, r Rate) (Bucket, time.Duration) {
-	tokens := float64(r.Burst)
-	if !b.At.IsZero() {
-		// A clock that was set back gives nothing, and takes nothing.
-		tokens = min(tokens, b.Tokens+max(0, now.Sub(b.At).Seconds())*r.PerSecond)
+// claim begins to take a token of a user. Without a user it takes none.
+func (cmd *Commands) claim(ctx context.Context, what metrics.Limit, user string, r store.Rate) *claim {
+	c := &claim{what: what, rate: r}
+	if user != "" && r.PerSecond > 0 {
+		c.take(ctx, cmd, user)
 	}
-	if tokens < 1 {
-		wait := time.Duration((1 - tokens) / r.PerSecond * float64(time.Second))
-		return Bucket{Tokens: tokens, At: now}, max(wait, time.Millisecond)
-	}
-	return Bucket{Tokens: tokens - 1, At: now}, 0
+	return c
 }
 
-// Full reports whether the bucket can be forgotten: a new one would be the same.
-func (b Bucket) Full(now time.Time, r Rate) bool {
-	return b.Tokens+now.Sub(b.At).Seconds()*r.PerSecond >= float64(r.Burst)
+func (c *claim) take(ctx context.Context, cmd *Commands, user string) {
+	c.user = user
+	c.asked.Go(func() {
+		c.err = cmd.env.Guard("the rate of a user", func() (err error) {
+			c.wait, err = cmd.store.TakeToken(ctx, c.bucket(), c.rate)
+			return err
+		})
+	})
+}
+
+func (c *claim) bucket() string { return string(c.what) + ":" + c.user }
+
+// use waits for the user's token. It refuses with a RateError if there is none.
+func (c *claim) use(ctx context.Context, cmd *Commands, user string) error {
+	if c.rate.PerSecond <= 0 {
+		return nil
+	}
+	if c.user != user { // the owner was not known, or is another one
+		c.end(cmd)
+		c.take(ctx, cmd, user)
+	}
+	c.asked.Wait()
+	if c.err != nil {
+		return c.err
+	}
+	if c.wait > 0 {
+		cmd.cfg.Metrics.LimitRejected(c.what)
+		return &RateError{Wait: c.wait}
+	}
+	return nil
+}
+
+// spend keeps the token: end does not give it back.
+func (c *claim) spend() { c.spent = true }
+
+// end gives the token back if it was not spent. If the store does not take it, the token
+// is lost; the bucket refills by itself.
+func (c *claim) end(cmd *Commands) {
+	c.asked.Wait()
+	if c.user == "" || c.spent || c.err != nil || c.wait > 0 {
+		return
+	}
+	ctx, cancel := cmd.env.StoreCall()
+	defer cancel()
+	if err := cmd.store.GiveToken(ctx, c.bucket(), c.rate); err != nil {
+		cmd.cfg.Log.Debug("give a token back", "limit", c.what, "error", err)
+	}
+}
+
+// maxOwners bounds the owners that a node remembers.
+const maxOwners = 10_000
+
+// owners remembers which user owns each session that this node was asked for lately. The
+// owner of an id never changes. The owner of a forgotten id is read from the store again.
+type owners struct {
+	mu sync.Mutex
+	by map[string]string
+}
+
+func (o *owners) of(id string) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.by[id]
+}
+
+func (o *owners) remember(id, user string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.by == nil || len(o.by) >= maxOwners {
+		o.by = make(map[string]string)
+	}
+	o.by[id] = user
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sessionhub/hub"
+	"sessionhub/hub/fleet"
 	"sessionhub/protocol"
 )
 
@@ -112,7 +113,9 @@ func TestForbiddenIsAcknowledgedAndNotStored(t *testing.T) {
 			{protocol.EventApprovalResolved, protocol.ApprovalResolvedData{InteractionID: "i"}, "forbidden"},
 			{protocol.EventClosed, protocol.ClosedData{Reason: "deleted"}, "forbidden"},
 			{"shutdown", protocol.Empty{}, "forbidden"},
-			{protocol.EventStatus, protocol.StatusData{Status: protocol.StatusIdle}, "forbidden"},
+			{protocol.EventStatus, protocol.StatusData{Status: protocol.StatusIdle, MessageID: "m1"}, "forbidden"},
+			{protocol.EventStatus, protocol.StatusData{Status: protocol.StatusRunning, MessageID: "m1"}, "forbidden"},
+			{protocol.EventStatus, protocol.StatusData{Status: protocol.StatusRequiresAction}, "forbidden"},
 			{protocol.EventStatus, protocol.StatusData{Status: protocol.StatusEnded}, "forbidden"},
 			{protocol.EventStatus, protocol.WorkerStatusData{StatusData: starting, AgentSession: strings.Repeat("a", 257)}, "invalid"},
 			{protocol.EventStatus, protocol.WorkerStatusData{StatusData: starting, AgentSession: "a\n"}, "invalid"},
@@ -124,7 +127,7 @@ func TestForbiddenIsAcknowledgedAndNotStored(t *testing.T) {
 		} {
 			n++
 			p.event(id, 1, n, c.t, c.data)
-			if got := p.script(); !strings.HasPrefix(got, "error("+c.code) || !strings.Contains(got, "ack(") {
+			if got := p.script(); !strings.Contains(got, "error("+c.code) || !strings.Contains(got, "ack(") {
 				t.Errorf("%s: %s", c.t, got)
 			}
 		}
@@ -149,7 +152,9 @@ func TestGarbageFrames(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		p := w.join(hello("w1"))
 		p.want("welcome")
-		for _, f := range []string{"", "{", "[]", `"x"`, `{"type":"dance"}`, `{"type":"event","data":5}`, `{"type":"done","data":[]}`, `{"type":"event"}`, "\xff"} {
+		for _, f := range []string{"", "{", "[]", `"x"`, `{"type":"dance"}`, `{"type":"event","data":5}`, `{"type":"done","data":[]}`, `{"type":"event"}`, "\xff",
+			`{"type":"done","data":{"assignment":1}}`, `{"type":"release","data":{"sessionId":"a\n"}}`,
+			`{"type":"event","data":{"sessionId":"` + strings.Repeat("s", 257) + `","assignment":1,"n":1,"type":"output","data":{}}}`} {
 			p.raw([]byte(f))
 			if got := p.script(); got != "error(invalid)" {
 				t.Errorf("%q: %q", f, got)
@@ -173,7 +178,7 @@ func TestHelloIsChecked(t *testing.T) {
 			}
 		}
 		mine, theirs := newPipe()
-		w.wg.Go(func() { _ = w.hub.ServeWorker(w.ctx, theirs, hub.WorkerKey{}) })
+		w.wg.Go(func() { _ = w.hub.ServeWorker(w.ctx, theirs, fleet.WorkerKey{}) })
 		_ = mine.WriteFrame(w.ctx, protocol.NewFrame(protocol.FramePong, protocol.Empty{}))
 		if why, err := mine.ReadFrame(w.ctx); err != nil || !strings.Contains(string(why), `"invalid"`) {
 			t.Errorf("a first frame that is no hello: %s, %v", why, err)
@@ -189,7 +194,7 @@ func TestHelloIsChecked(t *testing.T) {
 
 func TestStaleOrForeignIsRevoked(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
-		p, q := w.join(hello("w1")), w.join(protocol.Hello{Worker: "w2", Workspace: "other", Providers: []string{"x"}})
+		p, q := w.join(hello("w1")), w.join(protocol.Hello{Worker: "w2", Workspace: "other", Capacity: 1, Providers: []string{"x"}})
 		id := w.create()
 		w.say(id, "m1")
 		synctest.Wait()
@@ -226,7 +231,7 @@ func TestNothingIsLoggedBehindClosed(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		p := w.join(hello("w1"))
 		id := w.create()
-		s := w.open(id, "", hub.WebSocket)
+		s := w.open(id, "", protocol.WebSocket)
 		w.say(id, "m1")
 		synctest.Wait()
 		p.output(id, 1, 1)

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sessionhub/hub"
+	"sessionhub/hub/store"
 	"sessionhub/protocol"
 )
 
@@ -59,7 +59,7 @@ func TestWorkerComesBackWithEventsToSend(t *testing.T) {
 func TestFirstEventOfAMessageThatTheStoreHasLost(t *testing.T) {
 	for name, onItsWay := range map[string]bool{"lost before": false, "lost while it is on its way": true} {
 		t.Run(name, func(t *testing.T) {
-			twoNodes(t, func(a, b *world, _, store *shared) {
+			twoNodes(t, func(a, b *world, _, common *shared) {
 				p := b.join(hello("w1"))
 				id := a.create()
 				a.say(id, "m1")
@@ -70,16 +70,16 @@ func TestFirstEventOfAMessageThatTheStoreHasLost(t *testing.T) {
 				before := a.load(id).State
 				a.say(id, "m2")
 				p.want("welcome assign(1 after 0 resume=false) message(1 m1) message(2 m2) ack(1)")
-				store.noEvents.Store(onItsWay)
+				common.noEvents.Store(onItsWay)
 				if onItsWay {
 					p.output(id, 1, 2)
 					at(time.Second)
 				}
-				lost := hub.Batch{State: before, Expect: a.load(id).Version, Drop: []uint64{2}}
-				if _, err := store.Store.Append(a.ctx, id, lost); err != nil {
+				lost := store.Batch{State: before, Expect: a.load(id).Version, Drop: []uint64{2}}
+				if _, err := common.Store.Append(a.ctx, id, lost); err != nil {
 					t.Fatal(err)
 				}
-				store.noEvents.Store(false)
+				common.noEvents.Store(false)
 				if !onItsWay {
 					p.output(id, 1, 2)
 				}

@@ -12,14 +12,18 @@ import (
 	"time"
 
 	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/engine"
+	"sessionhub/hub/fleet"
+	"sessionhub/hub/session"
+	"sessionhub/hub/store"
+	"sessionhub/hub/store/mem"
 	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
 
 // faultyStore panics in the calls that a test names, for one session or worker.
 type faultyStore struct {
-	hub.Store
+	store.Store
 	call   atomic.Pointer[string] // the method; nil: none
 	of     atomic.Pointer[string] // the session or the worker; nil: any
 	panics atomic.Int64
@@ -46,7 +50,7 @@ func (s *faultyStore) at(call, of string) {
 	}
 }
 
-func (s *faultyStore) Append(ctx context.Context, id string, b hub.Batch) (hub.Appended, error) {
+func (s *faultyStore) Append(ctx context.Context, id string, b store.Batch) (store.Appended, error) {
 	if g := s.gate.Load(); g != nil && g.of == id {
 		<-g.open
 	}
@@ -56,42 +60,42 @@ func (s *faultyStore) Append(ctx context.Context, id string, b hub.Batch) (hub.A
 	return done, err
 }
 
-func (s *faultyStore) Load(ctx context.Context, id string) (hub.Snapshot, error) {
+func (s *faultyStore) Load(ctx context.Context, id string) (store.Snapshot, error) {
 	s.at("Load", id)
 	return s.Store.Load(ctx, id)
 }
 
-func (s *faultyStore) Commands(ctx context.Context, id string, after uint64) ([]hub.Command, error) {
+func (s *faultyStore) Commands(ctx context.Context, id string, after uint64) ([]session.Command, error) {
 	s.at("Commands", id)
 	return s.Store.Commands(ctx, id, after)
 }
 
-func (s *faultyStore) Held(ctx context.Context, worker string) ([]string, error) {
+func (s *faultyStore) Held(ctx context.Context, worker string) ([]store.Holding, error) {
 	s.at("Held", worker)
 	return s.Store.Held(ctx, worker)
 }
 
-func (s *faultyStore) RenewWorker(ctx context.Context, w hub.WorkerInfo, lease time.Duration) error {
+func (s *faultyStore) RenewWorker(ctx context.Context, w store.WorkerInfo, lease time.Duration) error {
 	s.at("RenewWorker", w.Name)
 	return s.Store.RenewWorker(ctx, w, lease)
 }
 
-func (s *faultyStore) Unhold(ctx context.Context, worker, id string) error {
-	s.at("Unhold", id)
-	return s.Store.Unhold(ctx, worker, id)
+func (s *faultyStore) Unhold(ctx context.Context, worker string, h store.Holding) error {
+	s.at("Unhold", h.Session)
+	return s.Store.Unhold(ctx, worker, h)
 }
 
-func (s *faultyStore) Hold(ctx context.Context, worker, id string) error {
-	s.at("Hold", id)
-	return s.Store.Hold(ctx, worker, id)
+func (s *faultyStore) Hold(ctx context.Context, worker string, h store.Holding) error {
+	s.at("Hold", h.Session)
+	return s.Store.Hold(ctx, worker, h)
 }
 
-func (s *faultyStore) Queued(ctx context.Context, provider, workspace string, most int) ([]hub.Waiting, error) {
+func (s *faultyStore) Queued(ctx context.Context, provider, workspace string, most int) ([]store.Waiting, error) {
 	s.at("Queued", "")
 	return s.Store.Queued(ctx, provider, workspace, most)
 }
 
-func (s *faultyStore) TakeDue(ctx context.Context, most int, hide time.Duration) ([]hub.Due, time.Duration, error) {
+func (s *faultyStore) TakeDue(ctx context.Context, most int, hide time.Duration) ([]store.Due, time.Duration, error) {
 	s.at("TakeDue", "")
 	return s.Store.TakeDue(ctx, most, hide)
 }
@@ -117,11 +121,11 @@ const idleTTL = 5 * time.Minute
 func inFaulty(t *testing.T, run func(*faulty)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New(roomy)
+		store := mem.New(roomy)
 		f := &faulty{bad: &faultyStore{Store: store}}
 		f.world = newWorldOn(t, store, f.bad, func(c *hub.Config) {
 			c.Log = slog.New(slog.NewTextHandler(f, nil))
-			c.Timers.SessionIdleTTL = idleTTL
+			c.Policy.SessionIdleTTL = idleTTL
 		})
 		run(f)
 		f.stop() // which waits for everything: nothing was left by a panic
@@ -179,7 +183,7 @@ func (f *faulty) joinFaulty(h protocol.Hello) (*peer, *faultyConn) {
 	mine, theirs := newPipe()
 	conn := &faultyConn{pipe: theirs}
 	p := &peer{w: f.world, conn: mine, done: make(chan error, 1), thaw: make(chan struct{})}
-	f.wg.Go(func() { p.done <- f.hub.ServeWorker(f.ctx, conn, hub.WorkerKey{}) })
+	f.wg.Go(func() { p.done <- f.hub.ServeWorker(f.ctx, conn, fleet.WorkerKey{}) })
 	f.wg.Go(p.read)
 	p.send(protocol.FrameHello, h)
 	return p, conn
@@ -280,7 +284,7 @@ func TestPanicSideBySideEndsTheLink(t *testing.T) {
 			t.Errorf("ServeWorker returned %v", err)
 		}
 		f.wantLogged("a fault in Append")
-		f.wantLogged("(*link).takeAll.func") // in a goroutine of its own
+		f.wantLogged("receiver.takeAll.func") // in a goroutine of its own
 	})
 }
 
@@ -311,7 +315,7 @@ func TestPanicBehindACloseEndsTheLink(t *testing.T) {
 		}
 		synctest.Wait()
 		f.bad.fault("Unhold", id)
-		at(hub.DefaultTimers.CloseGrace + time.Second)
+		at(engine.DefaultTimers.CloseGrace + time.Second)
 		if !p.ended() {
 			t.Fatal("the link has not ended")
 		}
@@ -399,17 +403,17 @@ func TestPanicInALoopOfTheHub(t *testing.T) {
 	t.Run("sweeper", func(t *testing.T) {
 		inFaulty(t, func(f *faulty) {
 			one, two := f.create(), f.create()
-			good := f.open(two, "", hub.WebSocket)
-			bad := &stalledPanic{sink: newSink(hub.WebSocket)}
-			stream, err := f.hub.Open(f.ctx, one, protocol.Cursor{}, hub.WebSocket)
+			good := f.open(two, "", protocol.WebSocket)
+			bad := &stalledPanic{sink: newSink(protocol.WebSocket)}
+			stream, err := f.hub.Open(f.ctx, one, protocol.Cursor{}, protocol.WebSocket)
 			if err != nil {
 				t.Fatal(err)
 			}
-			sub, err := stream.Start(f.ctx, bad, hub.Grant{})
+			sub, err := stream.Start(f.ctx, bad, session.Grant{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			beside := f.open(one, "", hub.WebSocket)
+			beside := f.open(one, "", protocol.WebSocket)
 			at(3 * time.Second)
 			if code, cause := sub.Ended(); bad.end() != -1 || code != protocol.CloseInternal || cause != metrics.CloseInternal {
 				t.Errorf("end %d, %d %s", bad.end(), code, cause)
@@ -423,7 +427,7 @@ func TestPanicInALoopOfTheHub(t *testing.T) {
 			if good.end() != 0 || good.heartbeats() != 4 {
 				t.Errorf("the other session's stream: end %d, %d pings", good.end(), good.heartbeats())
 			}
-			f.wantScript(f.open(one, "", hub.WebSocket), "connected 1 caught_up=1")
+			f.wantScript(f.open(one, "", protocol.WebSocket), "connected 1 caught_up=1")
 		})
 	})
 	t.Run("checks of tokens", func(t *testing.T) {
@@ -431,13 +435,13 @@ func TestPanicInALoopOfTheHub(t *testing.T) {
 			var ids []string
 			var sinks []*sink
 			for range 4 {
-				id, s := f.create(), newSink(hub.WebSocket)
-				f.startAs(id, "", s, hub.Grant{TokenID: "t1"})
+				id, s := f.create(), newSink(protocol.WebSocket)
+				f.startAs(id, "", s, session.Grant{TokenID: "t1"})
 				ids, sinks = append(ids, id), append(sinks, s)
 			}
 			synctest.Wait()
 			for _, id := range ids {
-				if err := f.hub.Revoke(f.ctx, id, hub.Grant{TokenID: "t1", Expires: time.Now().Add(time.Hour)}); err != nil {
+				if err := f.hub.Revoke(f.ctx, id, session.Grant{TokenID: "t1", Expires: time.Now().Add(time.Hour)}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"sync"
 	"testing/synctest"
+	"time"
 
-	"sessionhub/hub"
+	"sessionhub/hub/fleet"
 	"sessionhub/protocol"
 )
 
@@ -65,26 +66,27 @@ type peer struct {
 
 	mu     sync.Mutex
 	frames []protocol.Frame // pings left out
+	heard  time.Time        // when the hub last sent something
 	frozen bool             // it reads nothing and answers nothing
 	thaw   chan struct{}
 }
 
 func hello(worker string, sessions ...protocol.HelloSession) protocol.Hello {
-	return protocol.Hello{Worker: worker, Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"demo"}, Sessions: sessions}
+	return protocol.Hello{Worker: worker, Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"demo"}, Sessions: sessions, Commands: []protocol.WorkerCommandType{protocol.WorkerSetOption}}
 }
 
 // join connects a worker.
 func (w *world) join(h protocol.Hello) *peer {
 	w.t.Helper()
-	return w.joinWith(hub.WorkerKey{}, h)
+	return w.joinWith(fleet.WorkerKey{}, h)
 }
 
 // joinWith is join with a key.
-func (w *world) joinWith(key hub.WorkerKey, h protocol.Hello) *peer {
+func (w *world) joinWith(key fleet.WorkerKey, h protocol.Hello) *peer {
 	w.t.Helper()
 	mine, theirs := newPipe()
 	theirs.fault = make(chan error)
-	p := &peer{w: w, conn: mine, done: make(chan error, 1), fail: theirs.fault, thaw: make(chan struct{})}
+	p := &peer{heard: time.Now(), w: w, conn: mine, done: make(chan error, 1), fail: theirs.fault, thaw: make(chan struct{})}
 	w.wg.Go(func() { p.done <- w.hub.ServeWorker(w.ctx, theirs, key) })
 	w.wg.Go(p.read)
 	p.send(protocol.FrameHello, h)
@@ -107,6 +109,9 @@ func (p *peer) read() {
 		if err != nil {
 			return
 		}
+		p.mu.Lock()
+		p.heard = time.Now()
+		p.mu.Unlock()
 		var f protocol.Frame
 		if err := protocol.Decode(raw, &f); err != nil {
 			panic(err)
@@ -211,6 +216,13 @@ func (p *peer) want(script string) {
 	if got := p.script(); got != script {
 		p.w.t.Errorf("the worker was told %q\nwant %q", got, script)
 	}
+}
+
+// silence is for how long the hub has sent nothing.
+func (p *peer) silence() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.heard)
 }
 
 // ended reports whether the hub has ended the link.

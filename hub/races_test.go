@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sessionhub/hub"
+	"sessionhub/hub/session"
 	"sessionhub/protocol"
 )
 
@@ -54,12 +55,12 @@ func (w *world) record(id string) (words []string) {
 	}
 	s := snap.State
 	for m, n := range completes {
-		if open := slices.ContainsFunc(s.Messages, func(o hub.OpenMessage) bool { return o.ID == m }); (n == 1) == open || n > 1 {
+		if open := slices.ContainsFunc(s.Messages, func(o session.OpenMessage) bool { return o.ID == m }); (n == 1) == open || n > 1 {
 			w.t.Errorf("%s has %d completes, open: %v", m, n, open)
 		}
 	}
 	for a, n := range answers {
-		if pending := slices.ContainsFunc(s.Approvals, func(p hub.PendingApproval) bool { return p.Data.InteractionID == a }); (n == 1) == pending || n > 1 {
+		if pending := slices.ContainsFunc(s.Approvals, func(p session.PendingApproval) bool { return p.Data.InteractionID == a }); (n == 1) == pending || n > 1 {
 			w.t.Errorf("%s has %d answers, pending: %v", a, n, pending)
 		}
 	}
@@ -114,7 +115,7 @@ func race(t *testing.T, test func(c *contest)) {
 func (c *contest) delete() error { return c.hub.Delete(c.ctx, c.id) }
 
 func (c *contest) message() error {
-	_, err := c.hub.Message(c.ctx, c.id, "u1", protocol.MessageRequest{Content: []byte(`"hi"`), MessageID: "m2"})
+	_, err := c.hub.Message(c.ctx, c.id, "u1", protocol.MessageRequest{Content: []byte(`"hi"`), MessageID: "m2"}, hub.Admission{})
 	return err
 }
 
@@ -141,6 +142,11 @@ func (c *contest) complete(n uint64) {
 	c.w1.finish(c.id, 1, 1)
 }
 
+// withdraw takes i1 back as its worker, whose next event is n.
+func (c *contest) withdraw(n uint64) {
+	c.w1.event(c.id, 1, n, protocol.EventApprovalResolved, protocol.ApprovalResolvedData{InteractionID: "i1", Outcome: protocol.OutcomeCancelled})
+}
+
 func (c *contest) release() {
 	c.w1.send(protocol.FrameRelease, protocol.Release{SessionID: c.id, Assignment: 1, Reason: protocol.ReleaseIdle, Retry: true})
 }
@@ -161,10 +167,10 @@ func TestDeleteAgainstMessage(t *testing.T) {
 	})
 	race(t, func(c *contest) {
 		c.is("delete", c.delete(), nil)
-		c.is("message", c.message(), hub.ErrNotFound)
+		c.is("message", c.message(), session.ErrNotFound)
 		// So is the repeat of one that was accepted. It got its first answer once.
-		_, err := c.hub.Message(c.ctx, c.id, "u1", protocol.MessageRequest{Content: []byte(`"hi"`), MessageID: "m1"})
-		c.is("the repeat of a message", err, hub.ErrNotFound)
+		_, err := c.hub.Message(c.ctx, c.id, "u1", protocol.MessageRequest{Content: []byte(`"hi"`), MessageID: "m1"}, hub.Admission{})
+		c.is("the repeat of a message", err, session.ErrNotFound)
 		c.wantEnd(c.id, "message status.queued status.starting complete.cancelled status.ended closed.deleted")
 	})
 }
@@ -173,7 +179,7 @@ func TestTwoDeletes(t *testing.T) {
 	race(t, func(c *contest) {
 		c.is("the first", c.delete(), nil)
 		last := c.load(c.id).Last
-		c.is("the second", c.delete(), hub.ErrNotFound)
+		c.is("the second", c.delete(), session.ErrNotFound)
 		if got := c.load(c.id).Last; got != last {
 			t.Errorf("the second logged %d events", got-last)
 		}
@@ -208,8 +214,31 @@ func TestApproveAgainstExpire(t *testing.T) {
 	race(t, func(c *contest) {
 		c.w1.ask(c.id, 1, 1, "i1")
 		at(time.Minute + time.Second)
-		c.is("approve", c.approve(), hub.ErrApprovalExpired)
+		c.is("approve", c.approve(), session.ErrApprovalExpired)
 		c.wantEnd(c.id, "approval_resolved.expired status.running")
+	})
+}
+
+func TestApproveAgainstWithdraw(t *testing.T) {
+	race(t, func(c *contest) {
+		c.w1.ask(c.id, 1, 1, "i1")
+		synctest.Wait()
+		c.is("approve", c.approve(), nil)
+		c.withdraw(2)
+		synctest.Wait()
+		c.w1.want("welcome assign(1 after 0 resume=false) message(1 m1) approval(2 m1 i1 selected y) ack(2)")
+		c.wantEnd(c.id, "approval_resolved.selected status.running")
+	})
+	race(t, func(c *contest) {
+		c.w1.ask(c.id, 1, 1, "i1")
+		c.withdraw(2)
+		synctest.Wait()
+		var late *session.ResolvedError
+		if err := c.approve(); !errors.As(err, &late) || late.Outcome != protocol.OutcomeCancelled || late.OptionID != "" {
+			t.Errorf("a late answer: %v", err)
+		}
+		c.w1.want("welcome assign(1 after 0 resume=false) message(1 m1) approval(2 m1 i1 cancelled) ack(2)")
+		c.wantEnd(c.id, "approval_resolved.cancelled status.running")
 	})
 }
 
@@ -248,7 +277,7 @@ func TestReleaseAgainstMessage(t *testing.T) {
 		c.w1.take() // not read when the release was sent
 		c.release()
 		c.obey(c.w1, c.w2)
-		c.wantEnd(c.id, "status.idle message status.running status.queued status.starting complete.end_turn status.idle")
+		c.wantEnd(c.id, "status.idle message status.queued status.running status.queued status.starting complete.end_turn status.idle")
 	})
 }
 
@@ -284,7 +313,7 @@ func TestRacesAtOnce(t *testing.T) {
 		}
 	}
 	conflict := func(err error) bool {
-		_, resolved := errors.AsType[*hub.ResolvedError](err)
+		_, resolved := errors.AsType[*session.ResolvedError](err)
 		return err == nil || resolved
 	}
 	send := func(f func(*contest)) func(*contest) error { return func(c *contest) error { f(c); return nil } }
@@ -293,13 +322,13 @@ func TestRacesAtOnce(t *testing.T) {
 		sides  []func(*contest) error
 		may    []func(error) bool // what each side may be answered
 	}{
-		"delete, message": {nil, []func(*contest) error{(*contest).delete, (*contest).message}, []func(error) bool{errs(), errs(hub.ErrNotFound)}},
-		"two deletes":     {nil, []func(*contest) error{(*contest).delete, (*contest).delete}, []func(error) bool{errs(hub.ErrNotFound), errs(hub.ErrNotFound)}},
+		"delete, message": {nil, []func(*contest) error{(*contest).delete, (*contest).message}, []func(error) bool{errs(), errs(session.ErrNotFound)}},
+		"two deletes":     {nil, []func(*contest) error{(*contest).delete, (*contest).delete}, []func(error) bool{errs(session.ErrNotFound), errs(session.ErrNotFound)}},
 		"delete, create":  {nil, []func(*contest) error{(*contest).delete, (*contest).create}, []func(error) bool{errs(), errs(hub.ErrIdempotency)}},
 		"approve, expire": {
 			func(c *contest) { c.w1.ask(c.id, 1, 1, "i1"); synctest.Wait() },
 			[]func(*contest) error{func(c *contest) error { time.Sleep(time.Minute); return c.approve() }},
-			[]func(error) bool{errs(hub.ErrApprovalExpired)},
+			[]func(error) bool{errs(session.ErrApprovalExpired)},
 		},
 		"approve, cancel": {
 			func(c *contest) { c.w1.ask(c.id, 1, 1, "i1"); synctest.Wait() },
@@ -356,7 +385,7 @@ func (c *contest) afterwards() {
 	c.t.Helper()
 	if c.load(c.id).State.Closed != "" {
 		last := c.load(c.id).Last
-		c.is("message after the end", c.message(), hub.ErrNotFound)
+		c.is("message after the end", c.message(), session.ErrNotFound)
 		c.is("create after the end", c.create(), hub.ErrIdempotency)
 		c.w1.output(c.id, 1, c.load(c.id).N+1)
 		c.obey(c.w1, c.w2)
@@ -375,35 +404,51 @@ func (c *contest) afterwards() {
 	}
 }
 
-// A message that comes while its session's worker is away is that worker's. Back
-// in time, it runs it. Else nobody can tell whether it has: its link can have
-// broken behind the send, on any node. So it completes with worker_lost, which
-// says that it may be sent again, and what waits behind it runs elsewhere.
+// A message that comes while its session's worker is away waits, and the status
+// says so. The worker runs it when it is back in time, else another one does. It
+// once completed with worker_lost, though no worker had ever received it.
 func TestMessageWhileTheWorkerIsAway(t *testing.T) {
-	away := func(test func(c *contest)) {
-		race(t, func(c *contest) {
-			c.complete(1)
-			synctest.Wait()
-			_ = c.w1.conn.Close()
+	leaves := map[string]func(*contest){
+		"its link is down": func(c *contest) { _ = c.w1.conn.Close() },
+		"it sleeps":        func(c *contest) { c.w1.freeze() },
+	}
+	for how, leave := range leaves {
+		away := func(test func(c *contest)) {
+			race(t, func(c *contest) {
+				c.complete(1)
+				synctest.Wait()
+				c.w1.take()
+				leave(c)
+				c.is("message", c.message(), nil)
+				at(time.Second)
+				if got := c.status(c.id); got != protocol.StatusQueued {
+					t.Errorf("%s: the status is %s", how, got)
+				}
+				test(c)
+			})
+		}
+		away(func(c *contest) {
+			at(9 * time.Second)
+			back := c.join(hello("w1", protocol.HelloSession{SessionID: c.id, Assignment: 1, Message: 1, Event: 1}))
+			at(2 * time.Second) // the last word to the old link may wait
+			back.want("welcome message(2 m2) ack(1)")
+			c.w2.want("welcome")
+			c.wantEnd(c.id, "complete.end_turn status.idle message status.queued status.running")
+		})
+		away(func(c *contest) {
+			c.say(c.id, "m3")
+			at(20 * time.Second)
+			c.obey(c.w2)
 			at(time.Second)
-			c.is("message", c.message(), nil)
-			test(c)
+			c.obey(c.w2)
+			c.wantEnd(c.id, "status.starting complete.end_turn status.queued status.running complete.end_turn status.idle")
+			c.record(c.id)
+		})
+		// It was taken back meanwhile, by nobody's leave: it never runs.
+		away(func(c *contest) {
+			c.is("cancel", c.hub.Cancel(c.ctx, c.id, protocol.CancelRequest{MessageID: "m2"}), nil)
+			at(20 * time.Second)
+			c.wantEnd(c.id, "message status.queued complete.cancelled status.idle")
 		})
 	}
-	away(func(c *contest) {
-		at(10 * time.Second)
-		back := c.join(hello("w1", protocol.HelloSession{SessionID: c.id, Assignment: 1, Message: 1, Event: 1}))
-		back.want("welcome message(2 m2) ack(1)")
-		c.w2.want("welcome")
-		c.wantEnd(c.id, "complete.end_turn status.idle message status.running")
-	})
-	away(func(c *contest) {
-		c.say(c.id, "m3")
-		at(20 * time.Second)
-		if n, end := c.completes(c.id, "m2"); n != 1 || end.Error == nil || end.Error.Code != protocol.TurnWorkerLost || !end.Error.Retryable {
-			t.Errorf("%d completes, %+v", n, end)
-		}
-		c.w2.want("welcome assign(2 after 2 resume=true) message(3 m3)")
-		c.record(c.id)
-	})
 }

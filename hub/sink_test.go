@@ -11,16 +11,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sessionhub/hub"
+	"sessionhub/hub/stream"
 	"sessionhub/protocol"
 )
 
 // sink is a connection whose peer keeps what it reads. It reads frames with code
 // of its own.
 type sink struct {
-	enc  hub.Encoding
-	sub  *hub.Subscriber // set by start
-	over chan struct{}   // closed when the stream has ended
+	enc  protocol.Encoding
+	sub  *stream.Subscriber // set by start
+	over chan struct{}      // closed when the stream has ended
 
 	since, heard atomic.Int64  // of the last progress of a write that waits; of the peer
 	more         chan struct{} // a hint that frames came
@@ -38,12 +38,13 @@ type sink struct {
 
 // frame is an event or a control frame as the peer got it.
 type frame struct {
-	raw string // its JSON
-	seq uint64 // 0: a control frame
-	id  string // SSE only
+	raw  string // its JSON
+	seq  uint64 // 0: a control frame
+	from string // of a compacted event
+	id   string // SSE only
 }
 
-func newSink(enc hub.Encoding) *sink {
+func newSink(enc protocol.Encoding) *sink {
 	return &sink{enc: enc, over: make(chan struct{}), more: make(chan struct{}, 1)}
 }
 
@@ -125,7 +126,7 @@ func (s *sink) stall() (release func()) {
 
 // take reads whole frames: a write holds no part of one. Called with mu held.
 func (s *sink) take(p []byte) {
-	if s.enc == hub.SSE {
+	if s.enc == protocol.SSE {
 		s.takeSSE(string(p))
 		return
 	}
@@ -181,7 +182,12 @@ func (s *sink) takeSSE(p string) {
 
 func (s *sink) keep(raw, id string) {
 	f := frame{raw: raw, id: id}
-	if rest, ok := strings.CutPrefix(raw, `{"seq":`); ok {
+	own := raw
+	if rest, ok := strings.CutPrefix(raw, `{"from":`); ok {
+		from, after, _ := strings.Cut(rest, ",")
+		f.from, own = from, "{"+after
+	}
+	if rest, ok := strings.CutPrefix(own, `{"seq":`); ok {
 		digits, _, _ := strings.Cut(rest, ",")
 		seq, err := strconv.ParseUint(digits, 10, 64)
 		if err != nil {
@@ -238,7 +244,11 @@ func (s *sink) script() string {
 	for _, f := range s.got() {
 		switch kind := f.kind(); {
 		case f.seq != 0:
-			out = append(out, strconv.FormatUint(f.seq, 10))
+			at := strconv.FormatUint(f.seq, 10)
+			if f.from != "" {
+				at = f.from + "-" + at
+			}
+			out = append(out, at)
 		case kind == "caught_up":
 			var c protocol.CaughtUp
 			f.data(&c)

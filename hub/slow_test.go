@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/session"
+	"sessionhub/hub/store"
 	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
@@ -22,7 +22,7 @@ func at(d time.Duration) {
 func TestStalledSubscriberIsCutAndOthersSeeNoDelay(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
-		slow, fast := w.open(id, "", hub.WebSocket), w.open(id, "", hub.SSE)
+		slow, fast := w.open(id, "", protocol.WebSocket), w.open(id, "", protocol.SSE)
 		synctest.Wait()
 		release := slow.stall()
 		defer release()
@@ -51,7 +51,7 @@ func TestStalledSubscriberIsCutAndOthersSeeNoDelay(t *testing.T) {
 			t.Errorf("ended with %d %s", code, cause)
 		}
 		// It lost nothing: it goes on at its cursor.
-		again := w.open(id, "1", hub.WebSocket)
+		again := w.open(id, "1", protocol.WebSocket)
 		w.wantScript(again, "connected 2 3 4 5 6 7 8 9 10 11 caught_up=11")
 	})
 }
@@ -59,7 +59,7 @@ func TestStalledSubscriberIsCutAndOthersSeeNoDelay(t *testing.T) {
 func TestSlowButProgressingSubscriberStays(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
-		s := w.open(id, "", hub.WebSocket)
+		s := w.open(id, "", protocol.WebSocket)
 		synctest.Wait()
 		s.mu.Lock()
 		s.drip = 8 * time.Second // 40 s for a write, but something goes every 8
@@ -77,7 +77,7 @@ func TestSlowButProgressingSubscriberStays(t *testing.T) {
 func TestHeartbeats(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
-		a, b := w.open(id, "", hub.WebSocket), w.open(id, "", hub.SSE)
+		a, b := w.open(id, "", protocol.WebSocket), w.open(id, "", protocol.SSE)
 		at(14 * time.Second)
 		if a.heartbeats()+b.heartbeats() != 0 {
 			t.Error("a heartbeat before its time")
@@ -93,7 +93,7 @@ func TestHeartbeats(t *testing.T) {
 func TestPeerThatAnswersNoPingIsDropped(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
-		dead, live := w.open(id, "", hub.WebSocket), w.open(id, "", hub.WebSocket)
+		dead, live := w.open(id, "", protocol.WebSocket), w.open(id, "", protocol.WebSocket)
 		dead.heard.Store(time.Now().UnixNano())
 		for range 44 {
 			live.heard.Store(time.Now().UnixNano())
@@ -119,7 +119,7 @@ func TestTokenExpires(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
 		expires := time.Now().Add(5 * time.Minute)
-		s, renewed := newSink(hub.SSE), newSink(hub.WebSocket)
+		s, renewed := newSink(protocol.SSE), newSink(protocol.WebSocket)
 		w.start(id, "", s, expires)
 		w.start(id, "", renewed, expires)
 		at(4*time.Minute - time.Second)
@@ -132,7 +132,7 @@ func TestTokenExpires(t *testing.T) {
 		if !e.ExpiresAt.Equal(expires) {
 			t.Errorf("expires at %s, want %s", e.ExpiresAt, expires)
 		}
-		renewed.sub.SetGrant(hub.Grant{Expires: expires.Add(10 * time.Minute)})
+		renewed.sub.SetGrant(session.Grant{Expires: expires.Add(10 * time.Minute)})
 		at(58 * time.Second)
 		if s.end() != 0 {
 			t.Error("it ended before the token")
@@ -158,7 +158,7 @@ func TestDrainSpreadsTheStreams(t *testing.T) {
 		id := w.create()
 		var sinks []*sink
 		for i := range 40 {
-			sinks = append(sinks, w.open(id, "", hub.Encoding(i%2)))
+			sinks = append(sinks, w.open(id, "", protocol.Encoding(i%2)))
 		}
 		synctest.Wait()
 		w.hub.BeginDrain()
@@ -194,10 +194,68 @@ func TestDrainSpreadsTheStreams(t *testing.T) {
 	})
 }
 
+// The log of a store in memory ends with its node. A drain ended a stream whose reader was
+// a moment behind before it had the end of a turn, and nobody could tell it later.
+func TestDrainLetsAStreamHaveTheEndOfItsLog(t *testing.T) {
+	for name, enc := range encodings {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, roomy, func(w *world) {
+				id := w.create()
+				s := w.open(id, "", enc)
+				synctest.Wait()
+				release := s.stall()
+				w.append(id, "a") // a write that waits
+				synctest.Wait()
+				w.append(id, "b")
+				w.hub.BeginDrain()
+				ended := make(chan error, 1)
+				w.wg.Go(func() { ended <- w.hub.DrainStreams(w.ctx, 10*time.Millisecond) })
+				at(500 * time.Millisecond)
+				release()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				w.wantScript(s, "connected 1 caught_up=1 2 draining 3")
+				if s.end() != protocol.CloseGoingAway {
+					t.Errorf("the stream ended with %d", s.end())
+				}
+			})
+		})
+	}
+}
+
+// A log that never rests does not hold the drain up, nor does a reader that takes its time.
+func TestDrainEndsStreamsOfABusyLog(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		id := w.create()
+		fast, slow := w.open(id, "", protocol.WebSocket), w.open(id, "", protocol.SSE)
+		synctest.Wait()
+		slow.mu.Lock()
+		slow.drip = 60 * time.Millisecond // 300 ms for a write
+		slow.mu.Unlock()
+		more := time.AfterFunc(0, func() {
+			for w.ctx.Err() == nil && (fast.end() == 0 || slow.end() == 0) {
+				w.append(id, strings.Repeat("x", 10_000))
+				time.Sleep(10 * time.Millisecond) // far more than the slow one takes
+			}
+		})
+		defer more.Stop()
+		at(10 * time.Millisecond)
+		w.hub.BeginDrain()
+		began := time.Now()
+		if err := w.hub.DrainStreams(w.ctx, 10*time.Millisecond); err != nil || time.Since(began) > 2*time.Second {
+			t.Errorf("drained in %s: %v", time.Since(began), err)
+		}
+		if fast.end() != protocol.CloseGoingAway || slow.end() != protocol.CloseGoingAway {
+			t.Errorf("the streams ended with %d and %d", fast.end(), slow.end())
+		}
+	})
+}
+
 func TestDrainCutsWhoDoesNotGo(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
-		s := w.open(id, "", hub.WebSocket)
+		s := w.open(id, "", protocol.WebSocket)
 		synctest.Wait()
 		defer s.stall()()
 		w.append(id, "x") // a write that waits
@@ -214,7 +272,7 @@ func TestDrainCutsWhoDoesNotGo(t *testing.T) {
 func TestReaderBehindAClearedTail(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		id := w.create()
-		s := w.open(id, "", hub.WebSocket)
+		s := w.open(id, "", protocol.WebSocket)
 		synctest.Wait()
 		release := s.stall()
 		w.append(id, "a")
@@ -231,7 +289,7 @@ func TestReaderBehindAClearedTail(t *testing.T) {
 func TestReaderBehindATrimmedLogIsToldTheGap(t *testing.T) {
 	for name, enc := range encodings {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, memstore.Retention{MaxEvents: 3, MaxBytes: 1 << 30}, func(w *world) {
+			inBubble(t, store.Retention{MaxEvents: 3, MaxBytes: 1 << 30}, func(w *world) {
 				id := w.create()
 				s := w.open(id, "", enc)
 				synctest.Wait()
@@ -245,4 +303,43 @@ func TestReaderBehindATrimmedLogIsToldTheGap(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The hub ends with all that it has started: Run cuts the streams that are left, and
+// waits for their writes. Nobody waited for those.
+func TestRunWaitsForWhatIsBeingWritten(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		id := w.create()
+		// Nobody else cuts these, as a handler does whose connection has ended.
+		open := func(enc protocol.Encoding) *sink {
+			stream, err := w.hub.Open(w.ctx, id, protocol.Cursor{}, enc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newSink(enc)
+			if s.sub, err = stream.Start(w.ctx, s, session.Grant{}); err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		idle, busy := open(protocol.SSE), open(protocol.WebSocket)
+		defer idle.sub.Stop(1000, "the client left", metrics.CloseClient)
+		defer busy.sub.Stop(1000, "the client left", metrics.CloseClient)
+		synctest.Wait()
+		defer busy.stall()()
+		w.append(id, "a")
+		synctest.Wait()
+		if busy.since.Load() == 0 {
+			t.Fatal("nothing is being written")
+		}
+		w.stop()
+		if busy.since.Load() != 0 {
+			t.Error("Run has returned, and a write waits")
+		}
+		for _, s := range []*sink{idle, busy} {
+			if s.end() != -1 {
+				t.Errorf("Run has returned, and a stream is open: end %d", s.end())
+			}
+		}
+	})
 }

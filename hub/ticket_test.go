@@ -8,7 +8,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/engine"
+	"sessionhub/hub/session"
+	"sessionhub/hub/store/mem"
 	"sessionhub/metrics"
 )
 
@@ -22,21 +24,21 @@ func FuzzTicket(f *testing.F) {
 	f.Add("\x00", 12, byte(0xff), true)
 	set := metrics.New(prometheus.NewRegistry(), metrics.Build{}, []string{"demo"})
 	f.Fuzz(func(t *testing.T, text string, at int, with byte, revoke bool) {
-		w := &world{t: t, ctx: t.Context(), store: memstore.New(roomy)}
-		w.hub = hub.New(hub.Config{Node: "n1", Timers: hub.DefaultTimers, MaxEventBytes: 1 << 20, DefaultProvider: "demo", Providers: []string{"demo"}, Metrics: set}, w.store)
+		w := &world{t: t, ctx: t.Context(), store: mem.New(roomy)}
+		w.hub = hub.New(hub.Config{Node: "n1", Policy: session.DefaultPolicy, Timers: engine.DefaultTimers, MaxEventBytes: 1 << 20, DefaultProvider: "demo", Providers: []string{"demo"}, Metrics: set}, w.store)
 		id, other := w.create(), w.create()
-		grant := hub.Grant{User: "u1", Scope: 1, TokenID: "t1", Expires: time.Now().Add(time.Hour)}
+		grant := session.Grant{User: "u1", Scope: 1, TokenID: "t1", Expires: time.Now().Add(time.Hour)}
 		ticket, _, err := w.hub.NewTicket(w.ctx, id, grant)
 		if err != nil {
 			t.Fatal(err)
 		}
-		opens := func(session, text string) bool {
+		opens := func(id, text string) bool {
 			t.Helper()
-			got, err := w.hub.Redeem(w.ctx, session, text)
+			got, err := w.hub.Redeem(w.ctx, id, text)
 			switch {
 			case err == nil && (got.User != grant.User || got.Scope != grant.Scope || got.TokenID != grant.TokenID):
 				t.Errorf("it has the grant %+v", got)
-			case err != nil && !errors.Is(err, hub.ErrTicket):
+			case err != nil && !errors.Is(err, session.ErrTicket):
 				t.Errorf("redeem %q: %v", text, err)
 			}
 			return err == nil

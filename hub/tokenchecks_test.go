@@ -7,24 +7,25 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/session"
+	"sessionhub/hub/store"
+	"sessionhub/hub/store/mem"
 	"sessionhub/protocol"
 )
 
 // deafStore does not answer a Load in time while it is deaf.
 type deafStore struct {
-	hub.Store
+	store.Store
 	deaf atomic.Bool
 }
 
-func (s *deafStore) Load(ctx context.Context, id string) (hub.Snapshot, error) {
+func (s *deafStore) Load(ctx context.Context, id string) (store.Snapshot, error) {
 	if s.deaf.Load() {
 		select {
 		case <-time.After(2 * time.Second):
-			return hub.Snapshot{}, hub.ErrUnavailable
+			return store.Snapshot{}, store.ErrUnavailable
 		case <-ctx.Done():
-			return hub.Snapshot{}, ctx.Err()
+			return store.Snapshot{}, ctx.Err()
 		}
 	}
 	return s.Store.Load(ctx, id)
@@ -34,14 +35,14 @@ func (s *deafStore) Load(ctx context.Context, id string) (hub.Snapshot, error) {
 // store that has just become deaf.
 func deafWorld(t *testing.T, sessions int, f func(w *world, store *deafStore, ids []string, sinks []*sink)) {
 	synctest.Test(t, func(t *testing.T) {
-		mem := memstore.New(roomy)
+		mem := mem.New(roomy)
 		store := &deafStore{Store: mem}
 		w := newWorldOn(t, mem, store)
 		defer w.stop()
 		ids, sinks := make([]string, sessions), make([]*sink, sessions)
 		for i := range sessions {
-			ids[i], sinks[i] = w.create(), newSink(hub.WebSocket)
-			w.startAs(ids[i], "", sinks[i], hub.Grant{TokenID: "t1", Expires: time.Now().Add(time.Hour)})
+			ids[i], sinks[i] = w.create(), newSink(protocol.WebSocket)
+			w.startAs(ids[i], "", sinks[i], session.Grant{TokenID: "t1", Expires: time.Now().Add(time.Hour)})
 		}
 		synctest.Wait()
 		for i, id := range ids {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sessionhub/hub"
+	"sessionhub/hub/fleet"
 	"sessionhub/protocol"
 )
 
@@ -19,7 +20,7 @@ func (w *world) createFor(user, messageID string) string {
 		w.t.Fatal(err)
 	}
 	id := s.State.Info.SessionID
-	if _, err := w.hub.Message(w.ctx, id, user, protocol.MessageRequest{Content: []byte(`"hi"`), MessageID: messageID}); err != nil {
+	if _, err := w.hub.Message(w.ctx, id, user, protocol.MessageRequest{Content: []byte(`"hi"`), MessageID: messageID}, hub.Admission{}); err != nil {
 		w.t.Fatal(err)
 	}
 	synctest.Wait()
@@ -30,7 +31,7 @@ func (w *world) createFor(user, messageID string) string {
 // others wait for one that may have them.
 func TestKeyOfOneUserServesThatUser(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
-		alice := w.joinWith(hub.WorkerKey{Name: "k", User: "alice"}, hello("w1"))
+		alice := w.joinWith(fleet.WorkerKey{Name: "k", User: "alice"}, hello("w1"))
 		bobs := w.createFor("bob", "m1")
 		alice.want("welcome")
 		if s := w.status(bobs); s != protocol.StatusQueued {
@@ -38,7 +39,7 @@ func TestKeyOfOneUserServesThatUser(t *testing.T) {
 		}
 		w.createFor("alice", "m2")
 		alice.want("assign(1 after 0 resume=false) message(1 m2)")
-		everybody := w.joinWith(hub.WorkerKey{Name: "s", User: "*"}, hello("w2"))
+		everybody := w.joinWith(fleet.WorkerKey{Name: "s", User: "*"}, hello("w2"))
 		everybody.want("welcome assign(1 after 0 resume=false) message(1 m1)")
 		alice.want("")
 	})
@@ -50,7 +51,7 @@ func TestNobodyIsEvictedForAForeignSession(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		h := hello("w1")
 		h.Capacity = 1
-		alice := w.joinWith(hub.WorkerKey{User: "alice"}, h)
+		alice := w.joinWith(fleet.WorkerKey{User: "alice"}, h)
 		id := w.createFor("alice", "m1")
 		alice.complete(id, 1, 1, "m1")
 		alice.finish(id, 1, 1)
@@ -64,16 +65,16 @@ func TestNobodyIsEvictedForAForeignSession(t *testing.T) {
 // sessions with it, neither those that run nor those of a worker that is away.
 func TestForeignKeyTakesNoSessionByName(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
-		alice := w.joinWith(hub.WorkerKey{User: "alice"}, hello("w1"))
+		alice := w.joinWith(fleet.WorkerKey{User: "alice"}, hello("w1"))
 		id := w.createFor("alice", "m1")
-		thief := w.joinWith(hub.WorkerKey{User: "bob"}, hello("w1", protocol.HelloSession{SessionID: id, Assignment: 1}))
+		thief := w.joinWith(fleet.WorkerKey{User: "bob"}, hello("w1", protocol.HelloSession{SessionID: id, Assignment: 1}))
 		thief.want("welcome revoke(1)")
 		if alice.ended() {
 			t.Fatal("alice's worker lost its link to bob's")
 		}
 		_ = alice.conn.Close()
 		synctest.Wait()
-		again := w.joinWith(hub.WorkerKey{User: "bob"}, hello("w1", protocol.HelloSession{SessionID: id, Assignment: 1}))
+		again := w.joinWith(fleet.WorkerKey{User: "bob"}, hello("w1", protocol.HelloSession{SessionID: id, Assignment: 1}))
 		again.want("welcome revoke(1)")
 		thief.output(id, 1, 1)
 		again.output(id, 1, 1)
@@ -81,7 +82,7 @@ func TestForeignKeyTakesNoSessionByName(t *testing.T) {
 		if n := w.load(id).N; n != 0 {
 			t.Errorf("%d foreign events are stored", n)
 		}
-		back := w.joinWith(hub.WorkerKey{User: "alice"}, hello("w1", protocol.HelloSession{SessionID: id, Assignment: 1}))
+		back := w.joinWith(fleet.WorkerKey{User: "alice"}, hello("w1", protocol.HelloSession{SessionID: id, Assignment: 1}))
 		back.want("welcome message(1 m1)")
 		if n, _ := w.completes(id, "m1"); n != 0 {
 			t.Error("the message was given up")
@@ -122,7 +123,7 @@ func TestEndOfALinkIsTold(t *testing.T) {
 		mine, theirs := newPipe()
 		p := &peer{w: w, conn: mine, done: make(chan error, 1), thaw: make(chan struct{})}
 		ctx, end := context.WithCancelCause(w.ctx)
-		w.wg.Go(func() { p.done <- w.hub.ServeWorker(ctx, theirs, hub.WorkerKey{}) })
+		w.wg.Go(func() { p.done <- w.hub.ServeWorker(ctx, theirs, fleet.WorkerKey{}) })
 		w.wg.Go(p.read)
 		p.send(protocol.FrameHello, hello("w1"))
 		p.want("welcome")
@@ -140,7 +141,7 @@ func TestNoHelloEndsTheLink(t *testing.T) {
 	inBubble(t, roomy, func(w *world) {
 		mine, theirs := newPipe()
 		done := make(chan error, 1)
-		w.wg.Go(func() { done <- w.hub.ServeWorker(w.ctx, theirs, hub.WorkerKey{}) })
+		w.wg.Go(func() { done <- w.hub.ServeWorker(w.ctx, theirs, fleet.WorkerKey{}) })
 		at(20 * time.Second)
 		select {
 		case err := <-done:

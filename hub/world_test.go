@@ -11,36 +11,39 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sessionhub/hub"
-	"sessionhub/hub/memstore"
+	"sessionhub/hub/engine"
+	"sessionhub/hub/session"
+	"sessionhub/hub/store"
+	"sessionhub/hub/store/mem"
 	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
 
-// world is a hub on a memstore, running. It ends with the test, or before by
+// world is a hub on a store in memory, running. It ends with the test, or before by
 // stop; everything that it started has ended then.
 type world struct {
 	t     testing.TB
 	ctx   context.Context
 	hub   *hub.Hub
-	store *memstore.Store
+	store *mem.Store
 	wg    sync.WaitGroup
 	end   context.CancelFunc
 }
 
 // roomy keeps all that a test appends.
-var roomy = memstore.Retention{MaxEvents: 1 << 30, MaxBytes: 1 << 40}
+var roomy = store.Retention{MaxEvents: 1 << 30, MaxBytes: 1 << 40}
 
-func newWorld(t testing.TB, r memstore.Retention, change ...func(*hub.Config)) *world {
+func newWorld(t testing.TB, r store.Retention, change ...func(*hub.Config)) *world {
 	t.Helper()
-	store := memstore.New(r)
+	store := mem.New(r)
 	return newWorldOn(t, store, store, change...)
 }
 
-// newWorldOn has the hub see the memstore through another store.
-func newWorldOn(t testing.TB, store *memstore.Store, seen hub.Store, change ...func(*hub.Config)) *world {
+// newWorldOn has the hub see the store in memory through another store.
+func newWorldOn(t testing.TB, store *mem.Store, seen store.Store, change ...func(*hub.Config)) *world {
 	t.Helper()
 	cfg := hub.Config{
-		Node: "n1", Policy: hub.Policy{MaxQueuedMessages: 32, ApprovalTimeout: time.Hour}, Timers: hub.DefaultTimers,
+		Node: "n1", Policy: session.DefaultPolicy, Timers: engine.DefaultTimers,
 		MaxEventBytes: 1 << 20, MaxConnectionsPerSession: 10_000, DefaultProvider: "demo", Providers: []string{"demo"},
 		Metrics: metrics.New(prometheus.NewRegistry(), metrics.Build{}, []string{"demo"}), Log: slog.New(slog.DiscardHandler),
 	}
@@ -52,6 +55,18 @@ func newWorldOn(t testing.TB, store *memstore.Store, seen hub.Store, change ...f
 	w.wg.Go(func() { w.hub.Run(w.ctx) })
 	t.Cleanup(w.stop)
 	return w
+}
+
+// later is time.After, and at once without a timer. In a bubble of synctest, a timer that
+// is over when it is made runs beside the bubble's own timers in their race detector
+// context, and the race detector crashes.
+func later(d time.Duration) <-chan time.Time {
+	if d <= 0 {
+		now := make(chan time.Time, 1)
+		now <- time.Now()
+		return now
+	}
+	return time.After(d)
 }
 
 // stop ends the hub and all links and streams, and waits for them.
@@ -71,7 +86,7 @@ func (w *world) create() string {
 
 func (w *world) say(id, messageID string) protocol.MessageResponse {
 	w.t.Helper()
-	r, err := w.hub.Message(w.ctx, id, "u1", protocol.MessageRequest{Content: json.RawMessage(`"hi"`), MessageID: messageID})
+	r, err := w.hub.Message(w.ctx, id, "u1", protocol.MessageRequest{Content: json.RawMessage(`"hi"`), MessageID: messageID}, hub.Admission{})
 	if err != nil {
 		w.t.Fatalf("message %s: %v", messageID, err)
 	}
@@ -81,9 +96,9 @@ func (w *world) say(id, messageID string) protocol.MessageResponse {
 // append puts outputs into the log as a worker's would be.
 func (w *world) append(id string, texts ...string) uint64 {
 	w.t.Helper()
-	var b hub.Batch
+	var b store.Batch
 	for _, s := range texts {
-		b.Events = append(b.Events, hub.NewEvent{Type: protocol.EventOutput, Data: protocol.Marshal(protocol.OutputData{MessageID: "m1", Text: s, Kind: "text"})})
+		b.Events = append(b.Events, session.NewEvent{Type: protocol.EventOutput, Data: protocol.Marshal(protocol.OutputData{MessageID: "m1", Text: s, Kind: "text"})})
 	}
 	done, err := w.store.Append(w.ctx, id, b)
 	if err != nil {
@@ -92,7 +107,7 @@ func (w *world) append(id string, texts ...string) uint64 {
 	return done.Last
 }
 
-func (w *world) load(id string) hub.Snapshot {
+func (w *world) load(id string) store.Snapshot {
 	w.t.Helper()
 	s, err := w.store.Load(w.ctx, id)
 	if err != nil {
@@ -141,7 +156,7 @@ func (w *world) status(id string) protocol.Status {
 }
 
 // open starts a stream to a new sink.
-func (w *world) open(id, cursor string, enc hub.Encoding) *sink {
+func (w *world) open(id, cursor string, enc protocol.Encoding) *sink {
 	w.t.Helper()
 	s := newSink(enc)
 	w.start(id, cursor, s, time.Time{})
@@ -152,11 +167,11 @@ func (w *world) open(id, cursor string, enc hub.Encoding) *sink {
 // off, as handlers do.
 func (w *world) start(id, cursor string, s *sink, expires time.Time) {
 	w.t.Helper()
-	w.startAs(id, cursor, s, hub.Grant{Expires: expires})
+	w.startAs(id, cursor, s, session.Grant{Expires: expires})
 }
 
 // startAs is start with what the stream lives by.
-func (w *world) startAs(id, cursor string, s *sink, grant hub.Grant) {
+func (w *world) startAs(id, cursor string, s *sink, grant session.Grant) {
 	w.t.Helper()
 	c, err := protocol.ParseCursor(cursor)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"sessionhub/protocol"
 )
 
-// Gauges is what is the case at one moment, as its owner knows it. What is not
-// named is zero.
+// Gauges holds the present values, as their owner knows them. A provider without an entry
+// has zeros.
 type Gauges struct {
 	Sessions         map[protocol.Status]int
 	ApprovalsPending int
@@ -15,18 +15,17 @@ type Gauges struct {
 	Queue            map[string]int          // sessions that wait for a worker, by provider
 }
 
-// WorkerGauges tells of the workers that offer one provider. A worker's
-// capacity is shared by its providers and counts for each of them.
+// WorkerGauges counts the workers that offer one provider. The capacity of a worker with
+// several providers counts for each of them.
 type WorkerGauges struct {
 	Workers  int // live
 	Capacity int // most running agents at once
 	Sessions int // assigned
 }
 
-// RegisterGauges reports what read returns, asked once for each scrape. read
-// may be called concurrently and must answer from memory: a scrape waits for
-// it. providers is the list given to New. It panics when reg holds one of the
-// names already.
+// RegisterGauges reports what read returns, with one call for each scrape. read may be
+// called concurrently, and must answer from memory: a scrape waits for it. providers is the
+// list that New got. RegisterGauges panics if reg already holds one of the names.
 func RegisterGauges(reg prometheus.Registerer, providers []string, read func() Gauges) {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
@@ -35,7 +34,7 @@ func RegisterGauges(reg prometheus.Registerer, providers []string, read func() G
 		providers: withOther(providers),
 		read:      read,
 		sessions:  desc("sessions", "Sessions that can be read, by status.", "status"),
-		approvals: desc("approvals_pending", "Questions for approval without an answer."),
+		approvals: desc("approvals_pending", "Questions of agents without an answer."),
 		workers:   desc("workers", "Live workers that offer the provider.", "provider"),
 		capacity:  desc("worker_capacity", "Most running agents of the workers that offer the provider; shared by a worker's providers.", "provider"),
 		assigned:  desc("worker_sessions", "Sessions assigned to a worker.", "provider"),

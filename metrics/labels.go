@@ -2,12 +2,11 @@ package metrics
 
 import "sessionhub/protocol"
 
-// Every label value is in one of the closed sets of this file (or of package
-// protocol), so that each series can exist at zero from the start and none is
-// ever made from what a client sent.
+// Every label value belongs to a closed set of this file or of package protocol. So each
+// series exists at zero from the start, and no series is made from a client's text.
 
-// Transport says how a connection reaches this node. It indexes the counters
-// of the hot path.
+// Transport says how a connection reaches this node. The counters of the hot path are
+// indexed by it.
 type Transport uint8
 
 const (
@@ -32,7 +31,7 @@ func (t Transport) String() string {
 	return "unknown"
 }
 
-// CloseReason says why an open connection ended: the first cause counts.
+// CloseReason says why an open connection ended. The first cause counts.
 type CloseReason string
 
 const (
@@ -40,28 +39,29 @@ const (
 	CloseVanished      CloseReason = "vanished"          // the peer answered no ping
 	CloseSlow          CloseReason = "slow"              // the peer took nothing for --write-timeout
 	CloseWriteError    CloseReason = "write_error"       // a write failed: the connection was gone
-	CloseToken         CloseReason = "token"             // the token expired or was revoked
+	CloseToken         CloseReason = "token"             // the token expired or was revoked, or the API key was taken away
 	CloseSessionEnded  CloseReason = "session_ended"     // the log was read to its end, or the session is gone
 	CloseDraining      CloseReason = "draining"          // this node stops
-	CloseBadFrame      CloseReason = "bad_frame"         // no valid command, binary, or against RFC 6455
+	CloseMaxAge        CloseReason = "max_age"           // an event stream reached --sse-max-age
+	CloseBadFrame      CloseReason = "bad_frame"         // no valid command, binary, against RFC 6455, or bytes from the client on an event stream
 	CloseTooBig        CloseReason = "too_big"           // a message over --max-message-bytes
 	CloseTooMany       CloseReason = "too_many_commands" // commands over the limit over and over
 	CloseUnavailable   CloseReason = "unavailable"       // the store is unreachable
-	CloseWorkerInvalid CloseReason = "worker_invalid"    // a worker's frame that cannot be read, or a hole in its events
-	CloseReplaced      CloseReason = "replaced"          // the same worker connected anew
+	CloseWorkerInvalid CloseReason = "worker_invalid"    // a worker's frame that cannot be read, or a missing event
+	CloseReplaced      CloseReason = "replaced"          // the same worker has connected again
 	CloseInternal      CloseReason = "internal"          // a fault of this node: see its log
 )
 
 // CloseReasons lists every close reason.
 var CloseReasons = []CloseReason{
-	CloseClient, CloseVanished, CloseSlow, CloseWriteError, CloseToken, CloseSessionEnded, CloseDraining,
+	CloseClient, CloseVanished, CloseSlow, CloseWriteError, CloseToken, CloseSessionEnded, CloseDraining, CloseMaxAge,
 	CloseBadFrame, CloseTooBig, CloseTooMany, CloseUnavailable, CloseWorkerInvalid, CloseReplaced, CloseInternal,
 }
 
-// RejectReasons lists the codes with which a stream or a worker link can be
-// refused before it opens.
+// RejectReasons lists the codes with which a stream or a worker link can be refused before
+// it opens.
 var RejectReasons = []protocol.Code{
-	protocol.CodeInvalidRequest,  // garbage as cursor, or a handshake that is none
+	protocol.CodeInvalidRequest,  // a cursor that cannot be read, or a handshake that is none
 	protocol.CodeUpgradeRequired, // a WebSocket's address without a handshake
 	protocol.CodeUnauthorized,
 	protocol.CodeTokenExpired,
@@ -78,19 +78,20 @@ var RejectReasons = []protocol.Code{
 	protocol.CodeUnavailable, // the store is unreachable, or the node drains
 }
 
-// CommandResult says what became of a client's command.
+// CommandResult says how a client's command ended.
 type CommandResult string
 
 const (
 	CommandOK      CommandResult = "ok"      // carried out, or a repeat that got its first answer again
 	CommandRefused CommandResult = "refused" // the client's to mend: bad data, scope, limit, conflict
-	CommandFailed  CommandResult = "failed"  // ours: internal or unavailable
+	CommandFailed  CommandResult = "failed"  // the node's fault: internal or unavailable
 )
 
 // CommandResults lists every result.
 var CommandResults = []CommandResult{CommandOK, CommandRefused, CommandFailed}
 
-// ResultOf tells the result from the error code of the answer; empty is none.
+// ResultOf returns the result for the error code of the answer. An empty code means no
+// error.
 func ResultOf(code protocol.Code) CommandResult {
 	switch code {
 	case "":
@@ -101,7 +102,7 @@ func ResultOf(code protocol.Code) CommandResult {
 	return CommandRefused
 }
 
-// Limit names a limit that refused something; the flag is --max-<limit>.
+// Limit names a limit that refused something. Its flag, if it has one, is --max-<limit>.
 type Limit string
 
 const (
@@ -113,14 +114,16 @@ const (
 	LimitSessionRate           Limit = "rate_sessions"           // made by one user
 	LimitQueuedMessages        Limit = "queued_messages"         // of one session
 	LimitMessageBytes          Limit = "message_bytes"           // a body or a WebSocket message
+	LimitOpenApprovals         Limit = "open_approvals"          // of one session, or a question that cannot be asked: docs/WORKERS.md
+	LimitApprovalBytes         Limit = "approval_bytes"          // a question that cannot be shown whole
 )
 
 // Limits lists every limit.
 var Limits = []Limit{LimitConnections, LimitConnectionsPerSession, LimitConnectionsPerUser, LimitSessionsPerUser,
-	LimitMessageRate, LimitSessionRate, LimitQueuedMessages, LimitMessageBytes}
+	LimitMessageRate, LimitSessionRate, LimitQueuedMessages, LimitMessageBytes, LimitOpenApprovals, LimitApprovalBytes}
 
-// AuthFailure says why a request or a frame was refused for its credential or
-// for where it came from.
+// AuthFailure says why a request or a frame was refused because of its credential or its
+// origin.
 type AuthFailure string
 
 const (
@@ -130,7 +133,7 @@ const (
 	AuthWorkerKey    AuthFailure = "worker_key"    // no such worker key
 	AuthTokenInvalid AuthFailure = "token_invalid" // not signed by this hub
 	AuthTokenExpired AuthFailure = "token_expired" // signed by this hub, but over
-	AuthTokenRevoked AuthFailure = "token_revoked" // taken back before its end
+	AuthTokenRevoked AuthFailure = "token_revoked" // taken back before its end, or the API key that it came from was
 	AuthTicket       AuthFailure = "ticket"        // unknown, used or expired
 	AuthCookie       AuthFailure = "cookie"        // unknown or expired
 	AuthScope        AuthFailure = "scope"         // the token's scope is too narrow
@@ -145,13 +148,13 @@ var AuthFailures = []AuthFailure{
 	AuthTicket, AuthCookie, AuthScope, AuthForeign, AuthOrigin, AuthHost,
 }
 
-// StoreOps lists the calls of a store that can fail. It is held to the names that
-// the store gives by a test where both are known.
+// StoreOps lists the calls of a store that can fail. A test compares it with the names that
+// the store gives.
 var StoreOps = []string{
-	"create", "load", "append", "read", "commands", "note", "list", "delete", "take_token",
+	"create", "load", "append", "read", "compact", "commands", "note", "part", "list", "delete", "take_token",
 	"arm", "take_due", "settle", "enqueue", "dequeue", "queued", "census",
 	"renew_worker", "forget_worker", "worker_lease", "workers", "hold", "unhold", "held",
-	"take_slot", "connections",
+	"take_slot", "connections", "confirm",
 }
 
 // EndReasons lists the reasons why a session ended.
@@ -160,9 +163,9 @@ var EndReasons = []string{protocol.ClosedDeleted, protocol.ClosedExpired, protoc
 // The results of a resume.
 const (
 	resumeComplete = "complete" // the stream goes on after the cursor
-	resumeGap      = "gap"      // something after the cursor could not be given
+	resumeGap      = "gap"      // some events after the cursor could not be given
 )
 
-// ProviderOther stands for every provider that is not in the list given to
-// New: a remote worker may announce any name.
+// ProviderOther stands for every provider that is not in the list that New got: a remote
+// worker may announce any name.
 const ProviderOther = "other"

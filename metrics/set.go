@@ -1,8 +1,8 @@
-// Package metrics holds what sessionhub counts for its operators (Prometheus,
-// prefix sessionhub_). A Set counts what happens; RegisterGauges reports what
-// is, asked from its owner at each scrape. All names, labels and label values
-// are fixed here and every series exists at zero from the start, so that an
-// alert on a rate works for the first event too.
+// Package metrics holds what sessionhub counts for its operators (Prometheus, prefix
+// sessionhub_). A Set counts what happens. RegisterGauges reports present values, which
+// their owner gives at each scrape. All names, labels and label values are fixed here.
+// Every series exists at zero from the start, so an alert on a rate works for the first
+// event too.
 package metrics
 
 import (
@@ -18,8 +18,8 @@ import (
 
 const namespace = "sessionhub"
 
-// Buckets in seconds. A delivery takes tens of microseconds; one that takes
-// seconds waited for a slow reader.
+// Buckets in seconds. A delivery takes tens of microseconds. One that takes seconds has
+// waited for a slow reader.
 var (
 	fastBuckets  = [...]float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 	turnBuckets  = []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
@@ -32,15 +32,15 @@ type Build struct {
 	Version string
 }
 
-// Set counts. All methods and fields may be used concurrently; nothing here
-// blocks, and what runs for each event looks up no map. A value outside a
-// closed set is not counted (a provider: counted as "other"), since it must
-// never become a label.
+// Set counts what happens on a node. All methods and fields may be used concurrently.
+// Nothing here blocks, and the methods that run for each event look up no map. A value
+// outside a closed set is not counted, since it must never become a label. An unknown
+// provider counts as "other".
 type Set struct {
 	AppendSeconds prometheus.Observer // time that the store took for an append
 	RelaySeconds  prometheus.Observer // from an append to its arrival on another node; a store within one process has none
 	ApprovalWait  prometheus.Observer // seconds from the question to its end
-	SlowClosed    prometheus.Counter  // subscribers cut for taking nothing
+	SlowClosed    prometheus.Counter  // subscribers cut because they took nothing
 	WorkerLost    prometheus.Counter  // workers whose lease ran out
 	StoreUp       prometheus.Gauge    // 1 while the store answers
 	Draining      prometheus.Gauge    // 1 while this node drains
@@ -58,14 +58,16 @@ type Set struct {
 	turnSeconds map[string]prometheus.Observer
 	ended       map[string]prometheus.Counter
 	appended    map[protocol.EventType]prometheus.Counter
+	compacted   prometheus.Counter
 	gaps        map[string]prometheus.Counter
 	commands    map[protocol.CommandType]map[CommandResult]prometheus.Counter
 	limits      map[Limit]prometheus.Counter
 	auth        map[AuthFailure]prometheus.Counter
 	storeErrors map[string]prometheus.Counter
+	usage       usage
 }
 
-// stream is what is counted for one transport.
+// stream holds the counters of one transport.
 type stream struct {
 	open     prometheus.Gauge
 	opened   prometheus.Counter
@@ -76,9 +78,8 @@ type stream struct {
 	rejected map[protocol.Code]prometheus.Counter
 }
 
-// New registers everything on reg and returns what counts. providers are the
-// names that get series of their own. It panics when reg holds one of the
-// names already.
+// New registers everything on reg and returns the Set. providers are the names that get
+// series of their own. New panics if reg already holds one of the names.
 func New(reg prometheus.Registerer, build Build, providers []string) *Set {
 	f := factory{promauto.With(reg)}
 	s := &Set{
@@ -86,7 +87,7 @@ func New(reg prometheus.Registerer, build Build, providers []string) *Set {
 
 		AppendSeconds: f.histogram("append_seconds", "Time the store took to append a batch.", fastBuckets[:]).WithLabelValues(),
 		RelaySeconds:  f.histogram("relay_seconds", "Time from an event's append to its arrival on another node that has a subscriber.", fastBuckets[:]).WithLabelValues(),
-		ApprovalWait:  f.histogram("approval_wait_seconds", "Time from a question for approval to its answer, cancellation or expiry.", humanBuckets).WithLabelValues(),
+		ApprovalWait:  f.histogram("approval_wait_seconds", "Time from a question of an agent to its answer, cancellation or expiry.", humanBuckets).WithLabelValues(),
 		SlowClosed:    f.counter("slow_subscribers_closed_total", "Subscribers that were closed because they took nothing for too long.").WithLabelValues(),
 		WorkerLost:    f.counter("worker_lost_total", "Workers that were gone for longer than their lease.").WithLabelValues(),
 		StoreUp:       f.gauge("store_up", "1 while the store answers this node.").WithLabelValues(),
@@ -100,6 +101,7 @@ func New(reg prometheus.Registerer, build Build, providers []string) *Set {
 
 		ended:       resolve(f.counter("sessions_ended_total", "Sessions that ended.", "reason"), EndReasons),
 		appended:    resolve(f.counter("events_appended_total", "Events appended to logs.", "type"), protocol.EventTypes),
+		compacted:   f.counter("events_compacted_total", "Events that went into a compacted one.").WithLabelValues(),
 		gaps:        resolve(f.counter("gaps_total", "Gap frames sent to subscribers.", "reason"), protocol.GapReasons),
 		limits:      resolve(f.counter("limit_rejections_total", "Requests, connections and messages refused by a limit.", "limit"), Limits),
 		auth:        resolve(f.counter("auth_failures_total", "Requests refused for their credential, Origin or Host.", "reason"), AuthFailures),
@@ -107,6 +109,7 @@ func New(reg prometheus.Registerer, build Build, providers []string) *Set {
 	}
 	s.newStreams(f)
 	s.newProviders(f, providers)
+	s.usage = newUsage(f, withOther(providers))
 
 	resumes := resolve(f.counter("resumes_total", "Streams that began at a cursor, and whether all after it could be given.", "result"),
 		[]string{resumeComplete, resumeGap})
@@ -155,15 +158,15 @@ func (s *Set) newProviders(f factory, providers []string) {
 	}
 }
 
-// withOther gives the provider label's closed set.
+// withOther returns the closed set of the provider label.
 func withOther(providers []string) []string {
 	all := append(slices.Clone(providers), ProviderOther)
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// StreamOpened counts a connection. resumed: it began at a cursor behind an
-// event; gap: not all after the cursor could be given.
+// StreamOpened counts a connection. resumed says that it began at a cursor behind an event.
+// gap says that some events after the cursor could not be given.
 func (s *Set) StreamOpened(t Transport, resumed, gap bool) {
 	s.streams[t].open.Inc()
 	s.streams[t].opened.Inc()
@@ -177,7 +180,7 @@ func (s *Set) StreamOpened(t Transport, resumed, gap bool) {
 
 // StreamClosed counts the end of a connection that StreamOpened counted.
 func (s *Set) StreamClosed(t Transport, reason CloseReason, open time.Duration) {
-	// The gauge last: who sees that it is closed finds it counted.
+	// The gauge comes last: a reader that sees it fall finds the end counted.
 	inc(s.streams[t].closed, reason)
 	s.streams[t].seconds.Observe(open.Seconds())
 	s.streams[t].open.Dec()
@@ -188,9 +191,9 @@ func (s *Set) StreamRejected(t Transport, code protocol.Code) {
 	inc(s.streams[t].rejected, code)
 }
 
-// Delivered counts one write to a subscriber: how many events and bytes it
-// held, and when the first of the events arrived on this node (Unix time in
-// nanoseconds; 0: a replay, whose delay says nothing).
+// Delivered counts one write to a subscriber, with its number of events and bytes. arrived
+// is when the first of the events arrived on this node, in Unix nanoseconds. It is 0 for a
+// replay, whose delay says nothing.
 func (s *Set) Delivered(t Transport, events uint64, bytes int, arrived int64) {
 	s.streams[t].bytes.Add(float64(bytes))
 	if events == 0 {
@@ -198,7 +201,7 @@ func (s *Set) Delivered(t Transport, events uint64, bytes int, arrived int64) {
 	}
 	s.streams[t].events.Add(float64(events))
 	if arrived != 0 {
-		// The clock can be set back: a delay is never less than nothing.
+		// The clock can be set back: a delay is never negative.
 		seconds := max(0, time.Duration(time.Now().UnixNano()-arrived)).Seconds()
 		s.delivery.Observe(seconds)
 		s.deliveries.observe(seconds)
@@ -207,6 +210,9 @@ func (s *Set) Delivered(t Transport, events uint64, bytes int, arrived int64) {
 
 // EventAppended counts an event of a log.
 func (s *Set) EventAppended(t protocol.EventType) { inc(s.appended, t) }
+
+// Compacted counts events of a log that were replaced by compacted ones.
+func (s *Set) Compacted(events int) { s.compacted.Add(float64(events)) }
 
 // SessionCreated counts a session.
 func (s *Set) SessionCreated(provider string) { s.created[known(s.created, provider)].Inc() }
@@ -227,19 +233,19 @@ func (s *Set) TurnSeconds(provider string, d time.Duration) {
 // Gap counts a gap frame.
 func (s *Set) Gap(reason string) { inc(s.gaps, reason) }
 
-// Command counts a client's command by the code of its answer ("": none).
+// Command counts a client's command by the code of its answer ("": no error).
 func (s *Set) Command(t protocol.CommandType, code protocol.Code) {
 	inc(s.commands[t], ResultOf(code))
 }
 
-// LimitRejected counts what a limit refused.
+// LimitRejected counts a refusal by a limit.
 func (s *Set) LimitRejected(l Limit) { inc(s.limits, l) }
 
 // AuthFailed counts a refused credential.
 func (s *Set) AuthFailed(reason AuthFailure) { inc(s.auth, reason) }
 
-// StoreFailed counts a call of the store that failed. Answers such as "not
-// found" or "conflict" are no failures.
+// StoreFailed counts a failed call of the store. Answers such as "not found" or "conflict"
+// are no failures.
 func (s *Set) StoreFailed(op string) { inc(s.storeErrors, op) }
 
 func inc[K comparable](m map[K]prometheus.Counter, key K) {
@@ -248,7 +254,7 @@ func inc[K comparable](m map[K]prometheus.Counter, key K) {
 	}
 }
 
-// known gives the provider as a label value.
+// known returns the label value for a provider.
 func known[V any](m map[string]V, name string) string {
 	if _, ok := m[name]; ok {
 		return name
@@ -256,7 +262,7 @@ func known[V any](m map[string]V, name string) string {
 	return ProviderOther
 }
 
-// resolve makes the series of a counter's last free label.
+// resolve makes the series for each value of a counter's last label.
 func resolve[K ~string](v *prometheus.CounterVec, values []K) map[K]prometheus.Counter {
 	m := make(map[K]prometheus.Counter, len(values))
 	for _, k := range values {

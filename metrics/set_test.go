@@ -95,9 +95,11 @@ func TestNames(t *testing.T) {
 		connections_opened_total{transport}:COUNTER
 		connections_rejected_total{reason,transport}:COUNTER
 		connections{transport}:GAUGE
+		cost_total{currency,provider}:COUNTER
 		delivery_seconds:HISTOGRAM
 		draining:GAUGE
 		events_appended_total{type}:COUNTER
+		events_compacted_total:COUNTER
 		events_delivered_total{transport}:COUNTER
 		gaps_total{reason}:COUNTER
 		limit_rejections_total{limit}:COUNTER
@@ -110,6 +112,7 @@ func TestNames(t *testing.T) {
 		slow_subscribers_closed_total:COUNTER
 		store_errors_total{op}:COUNTER
 		store_up:GAUGE
+		tokens_total{kind,provider}:COUNTER
 		turn_seconds{provider}:HISTOGRAM
 		turns_total{provider,stop_reason}:COUNTER
 		worker_capacity{provider}:GAUGE
@@ -182,6 +185,8 @@ func TestEverySeriesExistsAtZero(t *testing.T) {
 		"sessionhub_commands_total":             len(protocol.CommandTypes) * len(CommandResults),
 		"sessionhub_turns_total":                3 * len(protocol.StopReasons), // demo, codex, other
 		"sessionhub_turn_seconds":               3,
+		"sessionhub_tokens_total":               3 * len(TokenKinds),
+		"sessionhub_cost_total":                 3 * len(Currencies),
 		"sessionhub_queue_depth":                3,
 		"sessionhub_sessions":                   len(protocol.Statuses),
 		"sessionhub_events_appended_total":      len(protocol.EventTypes),
@@ -222,6 +227,7 @@ func TestEachMethodCountsItsSeries(t *testing.T) {
 			`events_delivered_total{transport="sse"}`: 2, `bytes_delivered_total{transport="sse"}`: 400}},
 		{"heartbeat", func() { s.Delivered(TransportSSE, 0, 14, 0) }, map[string]float64{
 			`bytes_delivered_total{transport="sse"}`: 14}},
+		{"events compacted", func() { s.Compacted(3) }, map[string]float64{"events_compacted_total": 3}},
 		{"event appended", func() { s.EventAppended(protocol.EventOutput) }, map[string]float64{
 			`events_appended_total{type="output"}`: 1}},
 		{"session created", func() { s.SessionCreated("codex") }, map[string]float64{
@@ -234,6 +240,17 @@ func TestEachMethodCountsItsSeries(t *testing.T) {
 			`turns_total{provider="demo",stop_reason="end_turn"}`: 1}},
 		{"turn of an unknown provider", func() { s.TurnEnded("else", protocol.StopError); s.TurnSeconds("else", time.Second) }, map[string]float64{
 			`turns_total{provider="other",stop_reason="error"}`: 1, `turn_seconds{provider="other"}`: 1}},
+		{"tokens", func() {
+			s.Tokens("demo", protocol.Tokens{Input: 1, Output: 2, CachedRead: 3, CachedWrite: 4, Thought: 5, Total: 15})
+		}, map[string]float64{
+			`tokens_total{kind="input",provider="demo"}`: 1, `tokens_total{kind="output",provider="demo"}`: 2, `tokens_total{kind="cached_read",provider="demo"}`: 3,
+			`tokens_total{kind="cached_write",provider="demo"}`: 4, `tokens_total{kind="thought",provider="demo"}`: 5}},
+		{"cost", func() {
+			s.Cost("else", protocol.Cost{Amount: .5, Currency: "USD"})
+			s.Cost("demo", protocol.Cost{Amount: 2, Currency: "XAU"})
+			s.Cost("demo", protocol.Cost{Amount: -2, Currency: "USD"})
+		}, map[string]float64{
+			`cost_total{currency="usd",provider="other"}`: .5, `cost_total{currency="other",provider="demo"}`: 2}},
 		{"gap", func() { s.Gap(protocol.GapTrimmed) }, map[string]float64{`gaps_total{reason="trimmed"}`: 1}},
 		{"command", func() { s.Command(protocol.CommandApprove, "") }, map[string]float64{
 			`commands_total{result="ok",type="approve"}`: 1}},

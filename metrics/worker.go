@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// WorkerStats is what a worker process does at one moment.
+// WorkerStats is the state of a worker process at one moment.
 type WorkerStats struct {
 	Linked        bool
 	Draining      bool
@@ -17,8 +17,8 @@ type WorkerStats struct {
 	BufferedBytes int64
 }
 
-// RegisterWorker registers what a worker process of its own tells; stats is asked
-// for each scrape. What its sessions do is counted by the hub.
+// RegisterWorker registers the metrics of a separate worker process. stats is called for
+// each scrape. The hub counts what the worker's sessions do.
 func RegisterWorker(reg prometheus.Registerer, build Build, stats func() WorkerStats) {
 	f := factory{promauto.With(reg)}
 	f.gauge("build_info", "1, labelled with this program's version.", "version", "goversion").

@@ -2,13 +2,16 @@ package protocol
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
-// AgentOptions reach the agent when it starts.
+// AgentOptions reach the agent when it starts. Config has values of other options by their
+// ids, at most MaxChosenOptions.
 type AgentOptions struct {
-	Model string `json:"model,omitempty"`
-	Mode  string `json:"mode,omitempty"`
+	Model  string                 `json:"model,omitempty"`
+	Mode   string                 `json:"mode,omitempty"`
+	Config map[string]OptionValue `json:"config,omitempty"`
 }
 
 // CreateRequest is the body of POST /api/sessions.
@@ -46,6 +49,13 @@ type Session struct {
 	Epoch            string          `json:"epoch"`
 	Connections      Connections     `json:"connections"`
 	PendingApprovals int             `json:"pendingApprovals"`
+	Usage            *SessionUsage   `json:"usage,omitempty"` // absent while nothing is known
+
+	// Mode is the agent's mode as it was last told. Asking says whether the agent asks in
+	// it before it acts. Both are absent until an agent with modes has started.
+	Mode                string `json:"mode,omitempty"`
+	Asking              *bool  `json:"asking,omitempty"`
+	PendingElicitations int    `json:"pendingElicitations,omitempty"` // absent: none
 }
 
 // CreateResponse answers POST /api/sessions. ExpiresAt is the token's.
@@ -66,8 +76,8 @@ type SessionList struct {
 	NextCursor string    `json:"nextCursor,omitempty"`
 }
 
-// History answers GET /api/sessions/:id/history. First and Last are the log's
-// ends; NextAfter is there when more can be read.
+// History answers GET /api/sessions/:id/history. First and Last are the log's ends.
+// NextAfter is set when more can be read.
 type History struct {
 	Events    []json.RawMessage `json:"events"`
 	First     uint64            `json:"first"`
@@ -81,41 +91,81 @@ type History struct {
 type MessageRequest struct {
 	Content   json.RawMessage `json:"content"`
 	MessageID string          `json:"messageId,omitempty"`
+	Delivery  string          `json:"delivery,omitempty"` // DeliverQueue if empty
 }
 
-// MessageResponse is the answer to it. Seq is that of the message event.
+// MessageResponse answers a MessageRequest. Seq is the seq of the message event. Delivery is
+// how the message was taken: DeliverSteer says that it is on its way to the running turn,
+// and a steered event will say what became of it. It is empty if the request named no
+// delivery, and in the answer to a duplicate.
 type MessageResponse struct {
 	MessageID string `json:"messageId"`
 	Seq       uint64 `json:"seq"`
 	Duplicate bool   `json:"duplicate"`
+	Delivery  string `json:"delivery,omitempty"`
 }
 
-// ApproveRequest is the body of POST approve and the data of an approve
-// command: OptionID, or Decision (the kind of an option).
+// ApproveRequest is the body of POST approve and the data of an approve command. It has an
+// OptionID, or a Decision (the kind of an option). With ReasonAsMessage, the Reason becomes
+// the next message if the agent takes no reasons.
 type ApproveRequest struct {
 	InteractionID string `json:"interactionId"`
 	OptionID      string `json:"optionId,omitempty"`
 	Decision      string `json:"decision,omitempty"`
 	Reason        string `json:"reason,omitempty"`
+
+	ReasonAsMessage bool `json:"reasonAsMessage,omitempty"`
 }
 
-// ApproveResponse is the answer to it.
+// ApproveResponse answers an ApproveRequest. MessageID is that of the reason, if the reason
+// became a message.
 type ApproveResponse struct {
 	InteractionID string `json:"interactionId"`
 	OptionID      string `json:"optionId"`
+	MessageID     string `json:"messageId,omitempty"`
 }
 
-// Approvals answers GET approvals: those that are pending, oldest first.
+// Approvals answers GET approvals: the pending questions, oldest first.
 type Approvals struct {
 	Approvals []ToolApprovalData `json:"approvals"`
 }
 
-// CancelRequest is the body of POST cancel and the data of a cancel command.
-type CancelRequest struct {
-	MessageID string `json:"messageId,omitempty"`
+// ApprovalContent answers GET approvals/{interactionId}/content with everything that a
+// question asks. FullBytes is the length of the answer, in bytes.
+type ApprovalContent struct {
+	InteractionID string            `json:"interactionId"`
+	ToolCallID    string            `json:"toolCallId"`
+	Title         string            `json:"title"`
+	Kind          string            `json:"kind"`
+	Input         json.RawMessage   `json:"input"`
+	Content       []json.RawMessage `json:"content"`
+	Options       []ApprovalOption  `json:"options"`
+	FullBytes     int               `json:"fullBytes"`
 }
 
-// Empty is an answer with nothing to say: {}.
+// Encode returns the document with FullBytes set.
+func (c ApprovalContent) Encode() json.RawMessage {
+	if c.Content == nil {
+		c.Content = []json.RawMessage{}
+	}
+	c.FullBytes = 0
+	raw := Marshal(c)
+	head := raw[:len(raw)-len("0}")]
+	size := len(raw)
+	for size != len(head)+len(strconv.Itoa(size))+1 {
+		size = len(head) + len(strconv.Itoa(size)) + 1
+	}
+	return append(strconv.AppendInt(head, int64(size), 10), '}')
+}
+
+// CancelRequest is the body of POST cancel and the data of a cancel command. With Hold,
+// what waits does not run afterwards, until somebody sends it (QueueRelease).
+type CancelRequest struct {
+	MessageID string `json:"messageId,omitempty"`
+	Hold      bool   `json:"hold,omitempty"`
+}
+
+// Empty is an answer without data: {}.
 type Empty struct{}
 
 // TokenRequest is the body of POST token.
@@ -125,7 +175,7 @@ type TokenRequest struct {
 	RevokeOthers bool   `json:"revokeOthers,omitempty"`
 }
 
-// TokenResponse is the answer to it.
+// TokenResponse answers a TokenRequest.
 type TokenResponse struct {
 	Token     string    `json:"token"`
 	ExpiresAt time.Time `json:"expiresAt"`
@@ -150,25 +200,26 @@ type Providers struct {
 	Providers []Provider `json:"providers"`
 }
 
-// Stats answers GET /api/stats: what one node has counted since it started. The
-// counts only grow, so two answers of one node (same node, same startedAt) tell
-// what happened between them.
+// Stats answers GET /api/stats with the counts of one node since its start. The counts only
+// grow. The difference of two answers of one node (same node, same startedAt) tells what
+// happened between them.
 type Stats struct {
 	Node      string           `json:"node"`
 	StartedAt time.Time        `json:"startedAt"`
 	Delivery  []DeliveryBucket `json:"delivery"`
 }
 
-// DeliveryBucket counts writes of events to live subscribers that came longer
-// after the events' arrival on the node than the bucket before says, and at most
+// DeliveryBucket counts writes of events to live subscribers, by the time since the events
+// arrived on the node. That time is longer than the bucket before says, and at most
 // UpToMicros. The last bucket has no bound.
 type DeliveryBucket struct {
 	UpToMicros uint64 `json:"upToMicros,omitempty"`
 	Count      uint64 `json:"count"`
 }
 
-// Problem is an error answer (RFC 9457, application/problem+json). Outcome and
-// OptionID tell who won when Code is CodeApprovalResolved.
+// Problem is an error answer (RFC 9457, application/problem+json). When Code is
+// CodeApprovalResolved or CodeQuestionResolved, Outcome and OptionID tell how the question
+// was answered. When it is CodeInvalidAnswer, Field is the field of the form, if one is wrong.
 type Problem struct {
 	Type     string `json:"type"`
 	Title    string `json:"title"`
@@ -177,4 +228,5 @@ type Problem struct {
 	Code     Code   `json:"code"`
 	Outcome  string `json:"outcome,omitempty"`
 	OptionID string `json:"optionId,omitempty"`
+	Field    string `json:"field,omitempty"`
 }

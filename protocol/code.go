@@ -17,12 +17,18 @@ const (
 	CodeScope            Code = "insufficient_scope"
 	CodeOriginRefused    Code = "origin_refused"
 	CodeWorkingDirectory Code = "working_directory_not_allowed"
+	CodeModeNotAllowed   Code = "mode_not_allowed" // 403: the providers file does not allow the mode by name
 	CodeNotFound         Code = "not_found"
 	CodeMethodNotAllowed Code = "method_not_allowed"
 	CodeApprovalResolved Code = "approval_resolved"
+	CodeContentUnread    Code = "content_unread"  // 409: an answer that allows what was not read whole
+	CodeMessageRunning   Code = "message_running" // 409: a worker has the message, so it cannot be changed any more
 	CodeIdempotency      Code = "idempotency_conflict"
 	CodeSessionEnded     Code = "session_ended"
 	CodeApprovalExpired  Code = "approval_expired"
+	CodeInvalidAnswer    Code = "invalid_answer"       // 400: what the form does not take
+	CodeQuestionResolved Code = "elicitation_resolved" // 409
+	CodeQuestionExpired  Code = "elicitation_expired"  // 410
 	CodePayloadTooLarge  Code = "payload_too_large"
 	CodeUnsupportedMedia Code = "unsupported_media_type"
 	CodeQueueFull        Code = "queue_full"
@@ -33,15 +39,17 @@ const (
 	CodeUnavailable      Code = "unavailable"
 	CodeRequestTimeout   Code = "request_timeout"  // 408: the request did not come in time
 	CodeUpgradeRequired  Code = "upgrade_required" // 426: a GET of /ws that is no WebSocket handshake
+	CodeHeaderTooLarge   Code = "request_header_fields_too_large"
+	CodeNotImplemented   Code = "not_implemented"            // 501: a method that HTTP does not have
+	CodeHTTPVersion      Code = "http_version_not_supported" // 505: neither HTTP/1.0 nor HTTP/1.1
 )
 
-// WebSocket close codes (RFC 6455, section 7.4; 4000 to 4999 are ours). A
-// client that reads CloseFix or CloseGone stops; after any other it comes back
-// with its cursor.
+// WebSocket close codes (RFC 6455, section 7.4; 4000 to 4999 are ours). docs/PROTOCOL.md
+// says what a client does after each: it stops, or it comes back with its cursor.
 const (
 	CloseGoingAway   = 1001 // the node drains
 	CloseTooBig      = 1009 // a message over --max-message-bytes
-	CloseInternal    = 1011 // a fault of this node
+	CloseInternal    = 1011 // a fault of this node; its log says more
 	CloseBadFrame    = 4400 // no valid command, or binary
 	CloseToken       = 4401 // token expired or revoked
 	CloseNotFound    = 4404 // no such session

@@ -9,18 +9,23 @@ import (
 type CommandType string
 
 const (
-	CommandMessage CommandType = "message"
-	CommandApprove CommandType = "approve"
-	CommandCancel  CommandType = "cancel"
-	CommandAuth    CommandType = "auth"
-	CommandPing    CommandType = "ping"
+	CommandMessage   CommandType = "message"
+	CommandApprove   CommandType = "approve"
+	CommandAnswer    CommandType = "answer"
+	CommandCancel    CommandType = "cancel"
+	CommandSetOption CommandType = "set_option"
+	CommandQueue     CommandType = "queue"
+	CommandAuth      CommandType = "auth"
+	CommandPing      CommandType = "ping"
 )
 
 // CommandTypes lists every command: the closed set of the metrics label.
-var CommandTypes = []CommandType{CommandMessage, CommandApprove, CommandCancel, CommandAuth, CommandPing}
+var CommandTypes = []CommandType{
+	CommandMessage, CommandApprove, CommandCancel, CommandAuth, CommandPing,
+	CommandRename, CommandSetOption, CommandQueue, CommandAnswer,
+}
 
-// Command is a frame from a client. ID is the client's own and comes back in
-// the answer.
+// Command is a frame from a client. ID is the client's own; the answer repeats it.
 type Command struct {
 	Type CommandType     `json:"type"`
 	ID   string          `json:"id"`
@@ -41,14 +46,16 @@ type CommandError struct {
 	Error CommandErrorBody `json:"error"`
 }
 
-// CommandErrorBody says why. RetryAfter is in seconds. Outcome and OptionID
-// tell who won when Code is CodeApprovalResolved.
+// CommandErrorBody says why a command was refused. RetryAfter is in seconds. When Code is
+// CodeApprovalResolved or CodeQuestionResolved, Outcome and OptionID tell how the question
+// was answered. When it is CodeInvalidAnswer, Field is the field of the form, if one is wrong.
 type CommandErrorBody struct {
 	Code       Code   `json:"code"`
 	Detail     string `json:"detail"`
 	RetryAfter int    `json:"retryAfter,omitempty"`
 	Outcome    string `json:"outcome,omitempty"`
 	OptionID   string `json:"optionId,omitempty"`
+	Field      string `json:"field,omitempty"`
 }
 
 // NewAck returns the JSON of an ack with one of this package's answers as data.
@@ -61,7 +68,7 @@ func NewCommandError(id string, body CommandErrorBody) []byte {
 	return Marshal(CommandError{Type: "error", ID: id, Error: body})
 }
 
-// AuthResponse is the data of its ack.
+// AuthResponse is the data of the ack of an auth command.
 type AuthResponse struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 	Scope     string    `json:"scope"`

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ControlType names a control frame: it has no seq and is never logged.
+// ControlType names a control frame. A control frame has no seq and is never logged.
 type ControlType string
 
 const (
@@ -20,7 +20,7 @@ const (
 type Connected struct {
 	SessionID        string `json:"sessionId"`
 	Epoch            string `json:"epoch"`
-	FirstSeq         uint64 `json:"firstSeq"` // first seq that is kept
+	FirstSeq         uint64 `json:"firstSeq"` // seq of the first event that the log still has
 	LastSeq          uint64 `json:"lastSeq"`
 	Status           Status `json:"status"`
 	Node             string `json:"node"`
@@ -41,9 +41,9 @@ const (
 // GapReasons lists every reason of a gap: the closed set of the metrics label.
 var GapReasons = []string{GapTrimmed, GapEpochChanged}
 
-// Gap names events that cannot be delivered, both ends inclusive. With
-// GapTrimmed they are no longer kept. With GapEpochChanged what the client has
-// of them is void: the log goes on at FromSeq with other events.
+// Gap names events that the hub cannot deliver, both ends inclusive. With GapTrimmed the
+// log no longer has them. With GapEpochChanged the client must discard those of them that
+// it has: the log goes on at FromSeq with other events.
 type Gap struct {
 	Epoch   string `json:"epoch"`
 	FromSeq uint64 `json:"fromSeq"`
@@ -56,14 +56,18 @@ type Expiring struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
-// Draining says that the node stops; the client comes back after the delay,
-// to any node.
+// Draining says that the stream ends soon, because the node stops or for the Reason. The
+// client comes back after the delay, to any node.
 type Draining struct {
-	ReconnectAfterMs int64 `json:"reconnectAfterMs"`
+	ReconnectAfterMs int64  `json:"reconnectAfterMs"`
+	Reason           string `json:"reason,omitempty"` // empty: the node stops
 }
 
-// AppendControl appends the JSON of a control frame. It is the only encoder of
-// control frames. data must be one of the structs above.
+// DrainMaxAge is the reason when an event stream has reached its greatest age.
+const DrainMaxAge = "max_age"
+
+// AppendControl appends the JSON of a control frame. No other function encodes control
+// frames. data must be one of the structs above.
 func AppendControl(b []byte, t ControlType, now time.Time, data any) []byte {
 	b = append(b, `{"type":"`...)
 	b = append(b, t...)

@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// Cursor is a place in an event log: after the event with this Seq, as
-// numbered in this Epoch. An empty Epoch is a bare number, taken in the log's
-// present epoch. Latest means "from now on" and stands alone.
+// Cursor is a place in an event log: after the event with this Seq, as numbered in this
+// Epoch. Without an Epoch, Seq counts in the log's present epoch. Latest means "from now
+// on"; the other fields are empty then.
 type Cursor struct {
 	Epoch  string
 	Seq    uint64
 	Latest bool
 }
 
-// ErrCursor is the answer to a cursor that cannot be read.
+// ErrCursor says that a cursor cannot be read.
 var ErrCursor = errors.New(`not a cursor: want "<epoch>-<seq>", a seq, or "latest"`)
 
 // maxEpochLen bounds what a client may send as an epoch; ours have 12.
 const maxEpochLen = 64
 
-// ParseCursor reads "<epoch>-<seq>", "<seq>", "latest" or "" (the beginning).
-// Any string without "-" in front of the seq is taken as an epoch, known or not.
+// ParseCursor reads "<epoch>-<seq>", "<seq>", "latest" or "" (the beginning). It takes any
+// text before "-" and the seq as an epoch, known or not.
 func ParseCursor(s string) (Cursor, error) {
 	switch s {
 	case "":
@@ -36,8 +36,7 @@ func ParseCursor(s string) (Cursor, error) {
 	} else if epoch == "" || len(epoch) > maxEpochLen || !isToken(epoch) {
 		return Cursor{}, ErrCursor
 	}
-	// A seq is written without sign, spaces or leading zeros, so that each
-	// place has one spelling.
+	// A seq has no sign, spaces or leading zeros, so that each place has one spelling.
 	if num == "" || num[0] < '0' || num[0] > '9' || (len(num) > 1 && num[0] == '0') {
 		return Cursor{}, ErrCursor
 	}
@@ -48,7 +47,7 @@ func ParseCursor(s string) (Cursor, error) {
 	return Cursor{Epoch: epoch, Seq: seq}, nil
 }
 
-// MaxSeq is the largest seq: what a JavaScript number holds exactly.
+// MaxSeq is the largest seq: a JavaScript number holds all integers up to it exactly.
 const MaxSeq = 1<<53 - 1
 
 func isToken(s string) bool {
@@ -61,7 +60,7 @@ func isToken(s string) bool {
 	return true
 }
 
-// String writes the cursor as it stands in SSE's id field and in "after".
+// String writes the cursor for SSE's id field and for the parameter "after".
 func (c Cursor) String() string {
 	if c.Latest {
 		return "latest"

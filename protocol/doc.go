@@ -1,11 +1,13 @@
-// Package protocol holds every word that sessionhub says over a wire: the
-// events of a session's log, the control frames around them, the commands of
-// clients, the frames of the worker link, the bodies of the HTTP API, the error
-// codes and the close codes. It knows how they are written, and nothing about
-// who sends them: it imports the standard library only, so that any program in
-// Go can speak sessionhub by importing it.
+// Package protocol holds everything that sessionhub sends over a wire:
 //
-// Every message has a golden file in testdata. Unknown fields are ignored and
-// unknown event types are passed on, so that older readers live with newer
-// writers.
+//   - the events of a session's log and the control frames around them,
+//   - the commands of clients,
+//   - the frames of the worker link,
+//   - the bodies of the HTTP API, the error codes and the close codes.
+//
+// The package knows how messages are written, and nothing about their senders. It imports
+// the standard library only, so any Go program can speak sessionhub by importing it.
+//
+// Every message has a golden file in testdata. Readers ignore unknown fields and pass on
+// unknown event types, so that older readers understand newer writers.
 package protocol

@@ -11,10 +11,10 @@ func AppendTime(b []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
 }
 
-// AppendEventTail appends the part of an event's JSON that does not depend on
-// its place in the log: everything from `,"type"` on. A store keeps these
-// bytes; AppendEvent puts the seq in front when they are read. data must be
-// compact JSON (no line breaks: it ends up in an SSE line).
+// AppendEventTail appends the part of an event's JSON that does not depend on its place in
+// the log: everything from `,"type"` on. A store keeps these bytes; Entry.AppendJSON puts
+// the seq in front when they are read. data must be compact JSON without line breaks, since
+// it ends up in an SSE line.
 func AppendEventTail(b []byte, t EventType, now time.Time, data []byte) []byte {
 	b = append(b, `,"type":"`...)
 	b = append(b, t...)
@@ -25,8 +25,7 @@ func AppendEventTail(b []byte, t EventType, now time.Time, data []byte) []byte {
 	return append(b, '}')
 }
 
-// Entry is an event as a store keeps it: its place and the bytes from
-// AppendEventTail.
+// Entry is an event as a store keeps it: its place, and the bytes from AppendEventTail.
 type Entry struct {
 	Seq  uint64
 	From uint64 // 0 unless compacted: the first seq that it stands for
@@ -60,8 +59,7 @@ func (e Entry) JSONLen() int {
 	return n
 }
 
-// AppendJSON appends the event's JSON: the same bytes on every transport and
-// node.
+// AppendJSON appends the event's JSON. The bytes are the same on every transport and node.
 func (e Entry) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
 	if e.From != 0 {
@@ -81,8 +79,8 @@ const (
 	fin    = 0x80
 )
 
-// AppendFrameHeader appends the header of an unmasked, unfragmented text frame
-// with n bytes of payload (RFC 6455, section 5.2: what a server sends).
+// AppendFrameHeader appends the header of a text frame with n bytes of payload. The frame
+// is unmasked and unfragmented, as a server sends it (RFC 6455, section 5.2).
 func AppendFrameHeader(b []byte, n int) []byte {
 	switch {
 	case n < 126:
@@ -107,8 +105,8 @@ func AppendEventFrame(b []byte, e Entry) []byte {
 	return e.AppendJSON(AppendFrameHeader(b, e.JSONLen()))
 }
 
-// AppendEventSSE appends an event as a server-sent event (WHATWG HTML, section
-// 9.2) with the cursor behind it as its id.
+// AppendEventSSE appends an event as a server-sent event (WHATWG HTML, section 9.2). Its id
+// is the cursor after the event.
 func AppendEventSSE(b []byte, epoch string, e Entry) []byte {
 	b = append(b, "id: "...)
 	b = append(b, epoch...)
@@ -121,8 +119,8 @@ func AppendEventSSE(b []byte, epoch string, e Entry) []byte {
 	return append(b, "\n\n"...)
 }
 
-// AppendControlSSE appends a control frame as a server-sent event. It has no
-// id: a reader's Last-Event-ID stays at the last logged event.
+// AppendControlSSE appends a control frame as a server-sent event. It has no id, so a
+// reader's Last-Event-ID stays at the last logged event.
 func AppendControlSSE(b []byte, t ControlType, frame []byte) []byte {
 	b = append(b, "event: "...)
 	b = append(b, t...)
@@ -131,25 +129,24 @@ func AppendControlSSE(b []byte, t ControlType, frame []byte) []byte {
 	return append(b, "\n\n"...)
 }
 
-// SSEComment is the heartbeat of an SSE stream: a comment line, which readers
-// ignore. Do not change it.
+// SSEComment is the heartbeat of an SSE stream: a comment line, which readers ignore. Do
+// not change it.
 var SSEComment = []byte(": heartbeat\n\n")
 
-// AppendSSERetry appends the line that tells a reader how long to wait before
-// it comes back.
+// AppendSSERetry appends the line that tells a reader how long to wait before it
+// reconnects.
 func AppendSSERetry(b []byte, wait time.Duration) []byte {
 	b = append(b, "retry: "...)
 	b = strconv.AppendInt(b, wait.Milliseconds(), 10)
 	return append(b, "\n\n"...)
 }
 
-// Marshal encodes one of this package's structs. HTML characters stay as they
-// are (the readers are JSON parsers), and the result holds no line break.
+// Marshal encodes one of this package's structs. It leaves HTML characters as they are,
+// since the readers are JSON parsers. The result has no line break.
 func Marshal(v any) json.RawMessage {
 	b, err := marshal(v)
 	if err != nil {
-		// Only a RawMessage that is no JSON can get here; those are checked
-		// where they enter.
+		// Only a RawMessage that is no JSON can fail, and each is checked where it enters.
 		panic("protocol: marshal: " + err.Error())
 	}
 	return b

@@ -8,8 +8,8 @@ import (
 // EventType names a logged event.
 type EventType string
 
-// The logged events. A worker may send those that WorkerMaySend reports; the
-// hub makes the others in the step of their cause.
+// The logged events. A worker may send the types for which WorkerMaySend is true. The hub
+// makes the others in the same step as their cause.
 const (
 	EventStatus           EventType = "status"
 	EventMessage          EventType = "message"
@@ -19,6 +19,11 @@ const (
 	EventToolApproval     EventType = "tool_approval"
 	EventApprovalResolved EventType = "approval_resolved"
 	EventAgentUpdate      EventType = "agent_update"
+	EventConfigOptions    EventType = "config_options"
+	EventAgentStarted     EventType = "agent_started"
+	EventQueue            EventType = "queue"
+	EventMessageEdited    EventType = "message_edited"
+	EventSteered          EventType = "steered"
 	EventComplete         EventType = "complete"
 	EventClosed           EventType = "closed"
 )
@@ -27,29 +32,42 @@ const (
 var EventTypes = []EventType{
 	EventStatus, EventMessage, EventOutput, EventToolCall, EventPlan,
 	EventToolApproval, EventApprovalResolved, EventAgentUpdate, EventComplete, EventClosed,
+	EventNotice, EventCommands, EventUsage, EventSessionInfo, EventConfigOptions,
+	EventAgentStarted, EventQueue, EventMessageEdited, EventSteered,
+	EventElicitation, EventElicitationResolved,
 }
 
 // WorkerMaySend reports whether a worker may publish events of this type.
 func (t EventType) WorkerMaySend() bool {
 	switch t {
-	case EventOutput, EventToolCall, EventPlan, EventToolApproval, EventAgentUpdate, EventComplete, EventStatus:
+	case EventOutput, EventToolCall, EventPlan, EventToolApproval, EventAgentUpdate, EventComplete, EventStatus, EventApprovalContent, EventConfigOptions:
+		return true
+	case EventNotice, EventCommands, EventUsage, EventSessionInfo:
+		return true
+	case EventApprovalResolved: // with OutcomeCancelled only: the agent withdraws its question
+		return true
+	case EventAgentStarted, EventSteered, EventElicitation:
+		return true
+	case EventElicitationResolved: // with OutcomeCancelled, or with OutcomeAccepted for a url
 		return true
 	}
 	return false
 }
 
-// ChangesState reports whether an event of this type belongs to a step of the
-// session's state. The others pass on the worker's fence alone.
+// ChangesState reports whether an event of this type belongs to a step of the session's
+// state. The store appends other events by the worker's fence alone.
 func (t EventType) ChangesState() bool {
 	switch t {
 	case EventOutput, EventToolCall, EventPlan, EventAgentUpdate:
+		return false
+	case EventNotice, EventCommands:
 		return false
 	}
 	return true
 }
 
-// Event is one entry of a session's event log as a reader decodes it. The hub
-// itself never encodes this struct: it keeps the bytes (see AppendEventTail).
+// Event is one entry of a session's event log as a reader decodes it. The hub itself never
+// encodes this struct: it keeps the bytes (see AppendEventTail).
 type Event struct {
 	Seq  uint64          `json:"seq"`
 	From uint64          `json:"from,omitempty"` // first seq that a compacted event stands for
@@ -74,7 +92,7 @@ const (
 	StatusQueued         Status = "queued"          // a message waits for a worker
 	StatusStarting       Status = "starting"        // the agent starts
 	StatusRunning        Status = "running"         // a turn runs
-	StatusRequiresAction Status = "requires_action" // an approval is pending
+	StatusRequiresAction Status = "requires_action" // a question is open: an approval or an elicitation
 	StatusEnded          Status = "ended"
 	StatusFailed         Status = "failed" // its directory, provider or mode was refused
 )
@@ -91,13 +109,14 @@ type StatusData struct {
 	Detail    string `json:"detail,omitempty"`
 }
 
-// MessageData is the data of a message event and of a message command to a
-// worker. Content is a JSON string or an array of content blocks, as the user
-// sent it.
+// MessageData is the data of a message event, and of a message command to a worker. Content
+// is a JSON string or an array of content blocks, as the user sent it. Delivery is
+// DeliverSteer or DeliverNow in the event of a message that did not go behind the others.
 type MessageData struct {
 	MessageID string          `json:"messageId"`
 	Content   json.RawMessage `json:"content"`
 	UserID    string          `json:"userId"`
+	Delivery  string          `json:"delivery,omitempty"`
 }
 
 // The kinds of output.
@@ -106,17 +125,19 @@ const (
 	OutputThought = "thought"
 )
 
-// OutputData is a piece of the answer, to be appended to those before it.
+// OutputData is a piece of the agent's answer. A reader appends it to the pieces before it.
+// Without a MessageID the agent has said it in the background: see WorkerStatusData.
 type OutputData struct {
-	MessageID string `json:"messageId"`
+	MessageID string `json:"messageId,omitempty"`
 	Text      string `json:"text"`
 	Kind      string `json:"kind"`
 }
 
-// ToolCallData describes a tool call or a change to one: readers merge by
-// ToolCallID, a field that is present replaces the one before.
+// ToolCallData describes a tool call or a change to one. Readers merge by ToolCallID: a
+// field that is present replaces the earlier one. Without a MessageID the tool runs in the
+// background.
 type ToolCallData struct {
-	MessageID  string            `json:"messageId"`
+	MessageID  string            `json:"messageId,omitempty"`
 	ToolCallID string            `json:"toolCallId"`
 	Title      string            `json:"title,omitempty"`
 	Kind       string            `json:"kind,omitempty"`
@@ -134,9 +155,9 @@ type PlanEntry struct {
 	Status   string `json:"status"`
 }
 
-// PlanData replaces the plan before it.
+// PlanData replaces the earlier plan. Without a MessageID it is of the background.
 type PlanData struct {
-	MessageID string      `json:"messageId"`
+	MessageID string      `json:"messageId,omitempty"`
 	Entries   []PlanEntry `json:"entries"`
 }
 
@@ -155,10 +176,37 @@ type ApprovalOption struct {
 	Kind     string `json:"kind"`
 }
 
-// ToolApprovalData asks the users whether a tool may run. ExpiresAt is set by
-// the hub.
+// ContentDiff is the type of a tool call's content that is a diff.
+const ContentDiff = "diff"
+
+// DiffContent is a diff whose texts were too long for an event, as hunks. Its type is
+// ContentDiff (see PROTOCOL.md, "What does not fit"). A short diff has oldText and newText
+// instead. Truncated says that changed lines are missing.
+type DiffContent struct {
+	Type      string `json:"type"`
+	Path      string `json:"path"`
+	Hunks     []Hunk `json:"hunks"`
+	SHA256    string `json:"sha256"` // of the content as the agent sent it
+	Truncated bool   `json:"truncated,omitempty"`
+}
+
+// Hunk is a piece of a unified diff (POSIX, "diff -u"). Lines count from 1. If a hunk has
+// no lines of a text, its start for that text is the line before it. Each of Lines begins
+// with a space, a minus or a plus, or is `\ No newline at end of file`.
+type Hunk struct {
+	OldStart int      `json:"oldStart"`
+	OldLines int      `json:"oldLines"`
+	NewStart int      `json:"newStart"`
+	NewLines int      `json:"newLines"`
+	Lines    []string `json:"lines"`
+}
+
+// ToolApprovalData asks the users whether a tool may run. The hub sets ExpiresAt. Truncated
+// says that a part of the question is not in here. FullBytes is then the length of the
+// ApprovalContent, which has all of it. Users must read that before an answer that allows.
+// Without a MessageID the agent asks in the background.
 type ToolApprovalData struct {
-	MessageID     string            `json:"messageId"`
+	MessageID     string            `json:"messageId,omitempty"`
 	InteractionID string            `json:"interactionId"`
 	ToolCallID    string            `json:"toolCallId"`
 	Title         string            `json:"title"`
@@ -167,6 +215,8 @@ type ToolApprovalData struct {
 	Content       []json.RawMessage `json:"content,omitempty"`
 	Options       []ApprovalOption  `json:"options"`
 	ExpiresAt     *time.Time        `json:"expiresAt,omitempty"`
+	Truncated     bool              `json:"truncated,omitempty"`
+	FullBytes     int               `json:"fullBytes,omitempty"`
 }
 
 // The outcomes of an approval.
@@ -176,20 +226,24 @@ const (
 	OutcomeExpired   = "expired"
 )
 
-// ByRule is the "by" of an approval that an earlier "always" answered.
-const ByRule = "rule"
+// By names one of these if no user has answered.
+const (
+	ByRule  = "rule"  // an earlier "always"
+	ByLimit = "limit" // the hub: what was asked is too large to be shown to anybody
+)
 
-// ApprovalResolvedData says how an approval ended. By is the user who answered,
-// or ByRule.
+// ApprovalResolvedData says how an approval ended. By is the user who answered, ByRule or
+// ByLimit. Detail says what was too large.
 type ApprovalResolvedData struct {
 	InteractionID string `json:"interactionId"`
 	Outcome       string `json:"outcome"`
 	OptionID      string `json:"optionId,omitempty"`
 	Kind          string `json:"kind,omitempty"`
 	By            string `json:"by,omitempty"`
+	Detail        string `json:"detail,omitempty"`
 }
 
-// AgentUpdateData carries what an agent sent and the hub has no name for.
+// AgentUpdateData carries an update of the agent for which the hub has no type.
 type AgentUpdateData struct {
 	Kind string          `json:"kind"`
 	Raw  json.RawMessage `json:"raw"`
@@ -210,15 +264,16 @@ var StopReasons = []string{StopEndTurn, StopCancelled, StopRefusal, StopMaxToken
 
 // The codes of a turn's error.
 const (
-	TurnWorkerLost     = "worker_lost"     // the worker's lease ran out
-	TurnWorkerReleased = "worker_released" // the worker gave the session back
-	TurnDraining       = "draining"        // the worker's node was stopped
-	TurnAgentFailed    = "agent_failed"    // the agent answered the prompt with an error
-	TurnAgentCrashed   = "agent_crashed"   // the agent's process ended in the turn
-	TurnAgentStart     = "agent_start"     // the agent could not be started
-	TurnAgentProtocol  = "agent_protocol"  // the agent did not speak ACP
-	TurnSessionFailed  = "session_failed"  // the session was refused: see its status
-	TurnTimedOut       = "turn_timeout"    // the agent showed no sign of life for --turn-timeout
+	TurnWorkerLost     = "worker_lost"      // the worker's lease ran out
+	TurnWorkerReleased = "worker_released"  // the worker gave the session back
+	TurnDraining       = "draining"         // the worker's node was stopped
+	TurnAgentFailed    = "agent_failed"     // the agent answered the prompt with an error
+	TurnAgentCrashed   = "agent_crashed"    // the agent's process ended in the turn
+	TurnAgentStart     = "agent_start"      // the agent could not be started
+	TurnAgentProtocol  = "agent_protocol"   // the agent did not speak ACP
+	TurnSessionFailed  = "session_failed"   // the session was refused: see its status
+	TurnTimedOut       = "turn_timeout"     // the agent showed no sign of life for --turn-timeout
+	TurnModeRefused    = "mode_not_allowed" // the agent went into a mode that is not allowed, and stayed there
 )
 
 // TurnError says why a turn ended with StopError.
@@ -228,12 +283,14 @@ type TurnError struct {
 	Retryable bool   `json:"retryable"`
 }
 
-// CompleteData ends a message: there is exactly one for each.
+// CompleteData ends a message. Each message has exactly one. Usage is what the agent tells
+// of the turn: see Tokens. Cost is what the turn has cost, if the agent tells costs.
 type CompleteData struct {
 	MessageID  string          `json:"messageId"`
 	StopReason string          `json:"stopReason"`
 	Error      *TurnError      `json:"error,omitempty"`
 	Usage      json.RawMessage `json:"usage,omitempty"`
+	Cost       *Cost           `json:"cost,omitempty"`
 }
 
 // The reasons why a session closed.

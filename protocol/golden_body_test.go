@@ -14,17 +14,37 @@ func goldenFrames() []golden {
 		return golden{name: name, wire: NewFrame(FrameCommand, c), value: Frame{Type: FrameCommand, Data: Marshal(c)}}
 	}
 	options := AgentOptions{Model: "m", Mode: "plan"}
+	config := AgentOptions{Mode: "plan", Config: map[string]OptionValue{"effort": TextValue("high"), "fast": BoolValue(true)}}
+	withdrawal := WorkerEvent{
+		SessionID: "s1", Assignment: 2, N: 6, Type: EventApprovalResolved,
+		Data: Marshal(ApprovalResolvedData{InteractionID: "i1", Outcome: OutcomeCancelled}),
+	}
+	background := WorkerEvent{SessionID: "s1", Assignment: 2, N: 7, Type: EventStatus, Data: Marshal(WorkerStatusData{StatusData: StatusData{Status: StatusRunning}})}
 	return []golden{
+		{name: "worker_event_background", wire: NewFrame(FrameEvent, background), value: Frame{Type: FrameEvent, Data: Marshal(background)}},
+		command("worker_command_approval_background", WorkerApproval, ApprovalCommand{InteractionID: "i2", Outcome: OutcomeSelected, OptionID: "o1"}),
+		command("worker_command_cancel_background", WorkerCancel, CancelCommand{}),
 		frame(FrameHello, Hello{
 			Worker: "w1", Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"demo"},
 			Sessions: []HelloSession{{SessionID: "s1", Assignment: 2, Message: 3, Event: 4, Acked: 2}},
 		}),
+		{name: "worker_hello_commands", value: Hello{
+			Worker: "w1", Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"demo"}, Sessions: []HelloSession{{SessionID: "s1", Assignment: 2}}, Commands: []WorkerCommandType{WorkerSetOption},
+		}},
+		{name: "worker_assign_config", value: Assign{
+			SessionID: "s1", Assignment: 2, Provider: "demo", WorkingDirectory: "/w", AgentOptions: config, UserID: "u1", Message: 3, Resume: true, AgentSession: "a1",
+		}},
+		{name: "worker_event_config_options", value: WorkerOptionsData{ConfigOptionsData: goldenOptions(), Command: 7}},
+		command("worker_command_set_option", WorkerSetOption, SetOptionCommand{ConfigID: "mode", Value: TextValue("plan"), By: "u1"}),
 		frame(FrameEvent, WorkerEvent{SessionID: "s1", Assignment: 2, N: 5, Type: EventOutput, Data: raw(`{"text":"hi"}`)}),
 		{name: "worker_event_status", value: WorkerStatusData{StatusData: StatusData{Status: StatusStarting, MessageID: "m1"}, AgentSession: "a1"}},
+		{name: "worker_event_approval_content", value: ApprovalContentData{InteractionID: "i1", Index: 1, Data: []byte("a part")}},
+		{name: "worker_event_withdrawal", wire: NewFrame(FrameEvent, withdrawal), value: Frame{Type: FrameEvent, Data: Marshal(withdrawal)}},
 		frame(FrameDone, Done{SessionID: "s1", Assignment: 2, Message: 3}),
 		frame(FrameRelease, Release{SessionID: "s1", Assignment: 2, Reason: ReleaseIdle, Retry: true}),
 		frame(FramePong, Empty{}),
 		frame(FrameWelcome, Welcome{Node: "n1", HeartbeatSeconds: 5}),
+		{name: "worker_welcome_events", value: Welcome{Node: "n1", HeartbeatSeconds: 5, Events: []EventType{EventOutput, EventNotice}}},
 		frame(FrameAssign, Assign{
 			SessionID: "s1", Assignment: 2, Provider: "demo", WorkingDirectory: "/w", AgentOptions: options, UserID: "u1", Message: 3, Resume: true,
 			AgentSession: "a1",
@@ -43,6 +63,7 @@ func goldenFrames() []golden {
 func goldenBodies() []golden {
 	at := moment.UTC().Truncate(time.Millisecond)
 	options := AgentOptions{Model: "m", Mode: "plan"}
+	config := AgentOptions{Mode: "plan", Config: map[string]OptionValue{"effort": TextValue("high"), "fast": BoolValue(true)}}
 	session := Session{
 		SessionID: "s1", UserID: "u1", SpaceID: "sp1", Provider: "demo", WorkingDirectory: "/w", Title: "t",
 		Metadata: raw(`{"a":1}`), AgentOptions: options, Status: StatusIdle, CreatedAt: at, LastActivityAt: at.Add(time.Second),
@@ -52,7 +73,32 @@ func goldenBodies() []golden {
 		MessageID: "m1", InteractionID: "i1", ToolCallID: "t1", Title: "run", Kind: "execute", Input: raw(`{}`),
 		Options: []ApprovalOption{{OptionID: "o1", Name: "Yes", Kind: AllowOnce}}, ExpiresAt: &at,
 	}
+	whole := ApprovalContent{
+		InteractionID: "i1", ToolCallID: "t1", Title: "write", Kind: "edit", Input: raw(`{"text":"all of it"}`), Content: []json.RawMessage{raw(`{"type":"content"}`)},
+		Options: []ApprovalOption{{OptionID: "o1", Name: "Yes", Kind: AllowOnce}},
+	}
+	whole.FullBytes = len(whole.Encode())
+	used := session
+	used.Usage = &SessionUsage{
+		Used: new(uint64(53_000)), Size: new(uint64(200_000)), Cost: &Cost{Amount: 0.42, Currency: "USD"},
+		InputTokens: 1, OutputTokens: 2, CachedReadTokens: 3, CachedWriteTokens: 4, ThoughtTokens: 5, TotalTokens: 15,
+	}
+	asks := true
+	inMode := session
+	inMode.Mode, inMode.Asking, inMode.AgentOptions = "plan", &asks, config
+	list := goldenOptions()
 	return []golden{
+		{name: "api_session_with_usage", value: used},
+		{name: "api_rename_request", value: RenameRequest{Title: new("")}},
+		{name: "api_session_with_mode", value: inMode},
+		{name: "api_create_request_with_config", value: CreateRequest{AgentOptions: config}},
+		{name: "api_agent_options", value: AgentOptions{Model: "m", Mode: "plan", Config: config.Config}},
+		{name: "api_session_options", value: SessionOptions{
+			ConfigOptions: list.ConfigOptions, Mode: list.Mode, Asking: list.Asking, Truncated: true, Chosen: map[string]OptionValue{"fast": BoolValue(false)},
+		}},
+		{name: "api_session_options_least", value: SessionOptions{ConfigOptions: []ConfigOption{}}},
+		{name: "api_set_option_request", value: SetOptionRequest{ConfigID: "mode", Value: TextValue("plan")}},
+		{name: "api_set_option_response", value: SetOptionResponse{ConfigID: "mode", Value: TextValue("plan")}},
 		{name: "api_create_request", value: CreateRequest{
 			Provider: "demo", WorkingDirectory: "/w", UserID: "u1", SpaceID: "sp1", Title: "t", Metadata: raw(`{"a":1}`), AgentOptions: options,
 		}},
@@ -70,9 +116,18 @@ func goldenBodies() []golden {
 		}},
 		{name: "api_history_least", value: History{Events: []json.RawMessage{}}},
 		{name: "api_message_request", value: MessageRequest{Content: raw(`"hi"`), MessageID: "m1"}},
+		{name: "api_message_request_with_steer", value: MessageRequest{Content: raw(`"hi"`), MessageID: "m1", Delivery: DeliverSteer}},
+		{name: "api_message_response_with_steer", value: MessageResponse{MessageID: "m1", Seq: 2, Delivery: DeliverSteer}},
+		{name: "api_approve_request_with_reason", value: ApproveRequest{InteractionID: "i1", Decision: RejectOnce, Reason: "why", ReasonAsMessage: true}},
+		{name: "api_approve_response_with_reason", value: ApproveResponse{InteractionID: "i1", OptionID: "o2", MessageID: "m2"}},
+		{name: "api_cancel_request_with_hold", value: CancelRequest{MessageID: "m1", Hold: true}},
+		{name: "api_queue_request", value: QueueRequest{Action: QueueEdit, MessageID: "m1", Content: raw(`"better"`), MessageIDs: []string{"m1"}}},
+		{name: "api_queue", value: Queue{Messages: []QueuedMessage{{MessageID: "m1", Content: raw(`"hi"`), UserID: "u1", Held: true, Steering: true}}}},
+		{name: "api_queue_least", value: Queue{Messages: []QueuedMessage{}}},
 		{name: "api_message_response", value: MessageResponse{MessageID: "m1", Seq: 2, Duplicate: true}},
 		{name: "api_approve_request", value: ApproveRequest{InteractionID: "i1", OptionID: "o1", Decision: AllowOnce, Reason: "ok"}},
 		{name: "api_approve_response", value: ApproveResponse{InteractionID: "i1", OptionID: "o1"}},
+		{name: "api_approval_content", wire: whole.Encode(), value: whole},
 		{name: "api_approvals", value: Approvals{Approvals: []ToolApprovalData{approval}}},
 		{name: "api_cancel_request", value: CancelRequest{MessageID: "m1"}},
 		{name: "api_cancel_request_least", value: CancelRequest{}},

@@ -21,8 +21,22 @@ func logged(name string, seq, from uint64, t EventType, data any) golden {
 	}
 }
 
+// goldenOptions is a list with an option of each type.
+func goldenOptions() ConfigOptionsData {
+	yes, no := true, false
+	return ConfigOptionsData{
+		ConfigOptions: []ConfigOption{
+			{ID: "mode", Name: "Mode", Description: "How it works", Category: ConfigMode, Type: ConfigSelect, CurrentValue: TextValue("plan"), Options: []ConfigValue{
+				{Value: "plan", Name: "Plan", Description: "Plans only", Group: "Careful", Asks: &yes, Allowed: &yes}, {Value: "yolo", Name: "All", Asks: &no, Allowed: &no},
+			}},
+			{ID: "fast", Name: "Fast", Type: ConfigBoolean, CurrentValue: BoolValue(true)},
+		},
+		Mode: "plan", Asking: &yes, Changed: []string{"mode"}, By: "u1", Truncated: true,
+	}
+}
+
 func goldenEvents() []golden {
-	expires := moment.UTC()
+	expires, tokens := moment.UTC(), uint64(53_000)
 	event := func(seq uint64, t EventType, data any) golden {
 		return logged("event_"+string(t), seq, 0, t, data)
 	}
@@ -45,16 +59,76 @@ func goldenEvents() []golden {
 			MessageID: "m1", StopReason: StopError, Error: &TurnError{Code: TurnWorkerLost, Message: "lost", Retryable: true}, Usage: raw(`{"tokens":1}`),
 		}),
 		event(10, EventClosed, ClosedData{Reason: ClosedDeleted}),
+		logged("event_tool_approval_truncated", 11, 0, EventToolApproval, ToolApprovalData{
+			MessageID: "m1", InteractionID: "i1", ToolCallID: "t1", Title: "write", Kind: "edit", Input: raw(`{"text":"a\n… 1,234,567 bytes left out …\nz"}`),
+			Options: []ApprovalOption{{OptionID: "o1", Name: "Yes", Kind: AllowOnce}}, ExpiresAt: &expires, Truncated: true, FullBytes: 1_234_999,
+		}),
+		logged("event_approval_resolved_limit", 12, 0, EventApprovalResolved, ApprovalResolvedData{
+			InteractionID: "i1", Outcome: OutcomeSelected, OptionID: "o2", Kind: RejectOnce, By: ByLimit, Detail: "what is asked has 9000000 bytes",
+		}),
+		event(13, EventNotice, NoticeData{
+			Kind: NoticeProcessesEnded, Severity: SeverityInfo, Title: "What the agent had started was ended with it", Description: "node (4211)",
+			Data: raw(`{"reason":"idle"}`),
+		}),
+		event(14, EventCommands, CommandsData{
+			AvailableCommands: []AgentCommand{{Name: "compact", Description: "Compact the context"}, {Name: "review", Description: "Review changes", Input: &AgentCommandInput{Hint: "what to review"}}},
+			Truncated:         true,
+		}),
+		event(15, EventUsage, UsageData{MessageID: "m1", Used: &tokens, Size: &tokens, Cost: &Cost{Amount: 0.42, Currency: "USD"}}),
+		event(16, EventSessionInfo, SessionInfoData{Title: "Fix the login bug", By: "u1"}),
+		logged("event_complete_cost", 17, 0, EventComplete, CompleteData{
+			MessageID: "m1", StopReason: StopEndTurn, Usage: Marshal(Tokens{Input: 1, Output: 2, CachedRead: 3, CachedWrite: 4, Thought: 5, Total: 15}), Cost: &Cost{Amount: 0.02, Currency: "USD"},
+		}),
+		event(18, EventConfigOptions, goldenOptions()),
+		event(14, EventAgentStarted, AgentStartedData{
+			AgentInfo: raw(`{"name":"demo","version":"1"}`), AgentCapabilities: raw(`{"loadSession":true}`), History: HistoryResumed, Steering: true, Reasons: true,
+		}),
+		event(15, EventQueue, QueueData{MessageIDs: []string{"m2"}, Held: []string{"m3"}}),
+		event(16, EventMessageEdited, MessageEditedData{MessageID: "m2", Content: raw(`"better"`), UserID: "u1"}),
+		event(17, EventSteered, SteeredData{MessageID: "m2", Into: "m1", Outcome: SteerQueued, Detail: "the agent was not at work"}),
+		logged("event_message_steer", 18, 0, EventMessage, MessageData{MessageID: "m2", Content: raw(`"left"`), UserID: "u1", Delivery: DeliverSteer}),
 		logged("event_compacted", 57, 12, EventOutput, OutputData{MessageID: "m1", Text: "long", Kind: OutputThought}),
 	}
+	all = append(all, goldenBackground(expires)...)
+	all = append(all, golden{name: "content_diff", value: DiffContent{
+		Type: ContentDiff, Path: "/w/a.txt", SHA256: "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef", Truncated: true,
+		Hunks: []Hunk{{OldStart: 7, OldLines: 3, NewStart: 7, NewLines: 3, Lines: []string{" same", "-old", "+new", " end", `\ No newline at end of file`}}},
+	}})
 	// The data alone, with what is optional left out.
 	return append(all,
+		golden{name: "usage_least", value: UsageData{}},
+		golden{name: "notice_least", value: NoticeData{Kind: NoticeAgent, Severity: SeverityError, Title: "out of credit"}},
+		golden{name: "config_options_least", value: ConfigOptionsData{ConfigOptions: []ConfigOption{}}},
+		golden{name: "agent_started_least", value: AgentStartedData{History: HistoryNew}},
+		golden{name: "steered_least", value: SteeredData{MessageID: "m2", Into: "m1", Outcome: SteerInjected}},
+		golden{name: "queue_least", value: QueueData{MessageIDs: []string{}, Held: []string{}}},
 		golden{name: "status_least", value: StatusData{Status: StatusIdle}},
 		golden{name: "tool_call_least", value: ToolCallData{MessageID: "m1", ToolCallID: "t1"}},
-		golden{name: "tool_approval_least", value: ToolApprovalData{Input: raw("{}"), Options: []ApprovalOption{}}},
+		// As hubs wrote it that knew no questions outside of a turn: an empty id is as good as none.
+		golden{
+			name: "tool_approval_least", value: ToolApprovalData{Input: raw("{}"), Options: []ApprovalOption{}},
+			wire: raw(`{"messageId":"","interactionId":"","toolCallId":"","title":"","kind":"","input":{},"options":[]}`),
+		},
 		golden{name: "approval_resolved_least", value: ApprovalResolvedData{InteractionID: "i1", Outcome: OutcomeExpired}},
 		golden{name: "complete_least", value: CompleteData{MessageID: "m1", StopReason: StopEndTurn}},
 	)
+}
+
+// goldenBackground is what an agent says, does and asks outside of a turn.
+func goldenBackground(expires time.Time) []golden {
+	event := func(seq uint64, t EventType, data any) golden {
+		return logged("event_"+string(t)+"_background", seq, 0, t, data)
+	}
+	return []golden{
+		event(20, EventStatus, StatusData{Status: StatusRunning}),
+		event(21, EventOutput, OutputData{Text: "tests pass", Kind: OutputText}),
+		event(22, EventToolCall, ToolCallData{ToolCallID: "t2", Title: "go test", Status: "in_progress"}),
+		event(23, EventPlan, PlanData{Entries: []PlanEntry{{Content: "do", Priority: "high", Status: "pending"}}}),
+		event(24, EventToolApproval, ToolApprovalData{
+			InteractionID: "i2", ToolCallID: "t2", Title: "push", Kind: "execute", Input: raw(`{"command":"git push"}`),
+			Options: []ApprovalOption{{OptionID: "o1", Name: "Yes", Kind: AllowOnce}}, ExpiresAt: &expires,
+		}),
+	}
 }
 
 // controlFrame is how a client decodes any control frame.
@@ -89,6 +163,9 @@ func goldenCommands() []golden {
 		command(CommandMessage, MessageRequest{Content: raw(`"hi"`), MessageID: "m1"}),
 		command(CommandApprove, ApproveRequest{InteractionID: "i1", OptionID: "o1"}),
 		command(CommandCancel, CancelRequest{MessageID: "m1"}),
+		command(CommandRename, RenameRequest{Title: new("Login")}),
+		command(CommandSetOption, SetOptionRequest{ConfigID: "fast", Value: BoolValue(true)}),
+		command(CommandQueue, QueueRequest{Action: QueueOrder, MessageIDs: []string{"m2", "m1"}}),
 		command(CommandAuth, AuthRequest{Token: "t"}),
 		command(CommandPing, Empty{}),
 		{name: "ack", wire: NewAck("c1", MessageResponse{MessageID: "m1", Seq: 2}), value: Ack{Type: "ack", ID: "c1", Data: Marshal(MessageResponse{MessageID: "m1", Seq: 2})}},

@@ -27,9 +27,9 @@ var (
 	ErrTooDeep = fmt.Errorf("nested more than %d deep", MaxDepth)
 )
 
-// Compact checks that raw is one JSON value in valid UTF-8, nested at most
-// MaxDepth deep, and returns it without insignificant white space: no byte of
-// the result is a line break, so that it may stand in an SSE line.
+// Compact checks that raw is one JSON value in valid UTF-8, nested at most MaxDepth deep.
+// It returns the value without insignificant white space. The result has no line break, so
+// it may stand in an SSE line.
 func Compact(raw []byte) (json.RawMessage, error) {
 	if !utf8.Valid(raw) {
 		return nil, ErrNotUTF8
@@ -45,8 +45,8 @@ func Compact(raw []byte) (json.RawMessage, error) {
 	return buf.Bytes(), nil
 }
 
-// Decode reads one JSON value from outside into v with the checks of Compact.
-// Unknown fields are ignored, so that newer clients can talk to older hubs.
+// Decode reads one JSON value from outside into v, with the checks of Compact. It ignores
+// unknown fields, so that newer clients can talk to older hubs.
 func Decode(raw []byte, v any) error {
 	if !utf8.Valid(raw) {
 		return ErrNotUTF8
@@ -57,27 +57,27 @@ func Decode(raw []byte, v any) error {
 	return json.Unmarshal(raw, v)
 }
 
-// DecodePart is Decode for a value inside of one that Decode has accepted: what
-// was checked of the whole holds for its parts.
+// DecodePart is Decode for a value inside one that Decode has accepted. It repeats no
+// check: the checks of the whole hold for its parts.
 func DecodePart(raw []byte, v any) error { return json.Unmarshal(raw, v) }
 
 // eventHead is the beginning of an event's frame as NewFrame writes it.
 const eventHead = `{"type":"event","data":`
 
-// DecodeEvent is Decode of an event's frame for one as NewFrame writes it, which
-// reads its data once less. It reports whether the frame was one and could be
-// read; every other one is for Decode.
+// DecodeEvent decodes an event's frame that NewFrame has written. It reads the frame's data
+// once less than Decode. It returns false if NewFrame has not written the frame so, or if
+// the frame cannot be read. The caller then uses Decode.
 func DecodeEvent(frame []byte, ev *WorkerEvent) bool {
 	data, ok := bytes.CutPrefix(frame, []byte(eventHead))
 	if !ok || len(data) == 0 || data[len(data)-1] != '}' || !utf8.Valid(frame) || tooDeep(frame) {
 		return false
 	}
-	// Whatever else is in the frame makes this no single value.
+	// If the frame has any other field, these bytes are no single value.
 	return json.Unmarshal(data[:len(data)-1], ev) == nil
 }
 
-// CompactPart is Compact for a value inside of one that Decode has accepted. It
-// may return raw itself, or change it.
+// CompactPart is Compact for a value inside one that Decode has accepted. It may return raw
+// itself, or change it.
 func CompactPart(raw json.RawMessage) json.RawMessage {
 	inString := false
 	for i := 0; i < len(raw); i++ {
@@ -93,7 +93,7 @@ func CompactPart(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// squeeze drops the white space from the i-th byte on, which is the first.
+// squeeze drops the white space from the i-th byte on. That byte is the first white space.
 func squeeze(raw json.RawMessage, i int) json.RawMessage {
 	out, inString := raw[:i], false
 	for ; i < len(raw); i++ {
@@ -116,9 +116,15 @@ func squeeze(raw json.RawMessage, i int) json.RawMessage {
 // isSpace reports whether c is white space between tokens (RFC 8259, section 2).
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
-// tooDeep counts brackets outside of strings. It runs before any recursive
-// parser sees the bytes.
-func tooDeep(raw []byte) bool {
+// tooDeep counts brackets outside strings. It runs before any recursive parser reads the
+// bytes.
+func tooDeep(raw []byte) bool { return DeeperThan(raw, MaxDepth) }
+
+// DeeperThan reports whether valid JSON is nested more than most levels deep.
+func DeeperThan(raw []byte, most int) bool {
+	if len(raw) <= most { // each level begins with a bracket
+		return false
+	}
 	depth, inString := 0, false
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; {
@@ -128,7 +134,7 @@ func tooDeep(raw []byte) bool {
 			inString = !inString
 		case inString:
 		case c == '{' || c == '[':
-			if depth++; depth > MaxDepth {
+			if depth++; depth > most {
 				return true
 			}
 		case c == '}' || c == ']':

@@ -161,3 +161,15 @@ func FuzzDecodeEvent(f *testing.F) {
 		}
 	})
 }
+
+// The length that a document says it has is its own, also where a digit more makes
+// it longer.
+func TestApprovalContentKnowsItsLength(t *testing.T) {
+	for n := range 2000 {
+		raw := ApprovalContent{Title: strings.Repeat("x", n)}.Encode()
+		var back ApprovalContent
+		if err := Decode(raw, &back); err != nil || back.FullBytes != len(raw) || back.Content == nil {
+			t.Fatalf("%d bytes say %d: %v", len(raw), back.FullBytes, err)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package protocol
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // FrameType names a frame of the worker link.
 type FrameType string
@@ -28,10 +31,10 @@ type Frame struct {
 	Data json.RawMessage `json:"data,omitempty"`
 }
 
-// NewFrame returns the JSON of a frame whose data is one of the structs below. t
-// is one of the constants above.
+// NewFrame returns the JSON of a frame. data is one of the structs below, and t is one of
+// the constants above.
 func NewFrame(t FrameType, data any) []byte {
-	// By hand: an encoder would read through the data once more.
+	// By hand: an encoder would read the data once more.
 	d := Marshal(data)
 	b := make([]byte, 0, len(`{"type":"","data":}`)+len(t)+len(d))
 	b = append(b, `{"type":"`...)
@@ -41,9 +44,9 @@ func NewFrame(t FrameType, data any) []byte {
 	return append(b, '}')
 }
 
-// Hello opens the link. Workspace names the file system that the worker's
-// agents see; Capacity is the most agents it runs at once; Sessions are those
-// that it still runs after a reconnect.
+// Hello opens the link. Workspace names the file system that the worker's agents see.
+// Capacity is the most agents that it runs at once. Sessions are the sessions that it still
+// runs after a reconnect.
 type Hello struct {
 	Worker    string         `json:"worker"`
 	Version   string         `json:"version"`
@@ -51,12 +54,23 @@ type Hello struct {
 	Capacity  int            `json:"capacity"`
 	Providers []string       `json:"providers"`
 	Sessions  []HelloSession `json:"sessions,omitempty"`
+
+	// Commands are the commands that the worker takes beside message, approval, cancel and
+	// close. A worker that takes WorkerSetOption also judges modes: it lets an agent into
+	// those only that its providers file names.
+	Commands []WorkerCommandType `json:"commands,omitempty"`
 }
 
-// HelloSession is a session that a worker still runs: the last message that it
-// finished (a command's seq), the last event that it sent (its n) and the last one
-// that was acknowledged. The worker has forgotten what was acknowledged: a hub whose
-// store lacks some of it (a failover) ends the assignment. It may be left out.
+// Takes reports whether the worker that sent h takes a command beside the first four:
+// message, approval, cancel and close.
+func (h Hello) Takes(t WorkerCommandType) bool { return slices.Contains(h.Commands, t) }
+
+// HelloSession is a session that a worker still runs. Message is the last message that it
+// finished (a command's seq). Event is the last event that it sent (its n). Acked is the
+// last event that was acknowledged; it may be left out.
+//
+// The worker has forgotten acknowledged events. If the hub's store lacks one of them (after
+// a failover), the hub ends the assignment.
 type HelloSession struct {
 	SessionID  string `json:"sessionId"`
 	Assignment uint64 `json:"assignment"`
@@ -64,8 +78,8 @@ type HelloSession struct {
 	Event      uint64 `json:"event"`
 	Acked      uint64 `json:"acked,omitempty"`
 
-	// Turn is the last message that the worker has taken, finished or not. A store
-	// that has lost it may have given its number to another one.
+	// Turn is the last message that the worker has taken, finished or not. A store that has
+	// lost the message may have given its number to another one.
 	Turn *HelloTurn `json:"turn,omitempty"`
 }
 
@@ -75,9 +89,8 @@ type HelloTurn struct {
 	MessageID string `json:"messageId"`
 }
 
-// WorkerEvent publishes one event. N counts the worker's events in this
-// assignment from 1: a repeat is acknowledged and dropped, a hole closes the
-// link.
+// WorkerEvent publishes one event. N counts the worker's events in this assignment from 1.
+// The hub acknowledges and drops a repeat; a missing number closes the link.
 type WorkerEvent struct {
 	SessionID  string          `json:"sessionId"`
 	Assignment uint64          `json:"assignment"`
@@ -86,18 +99,42 @@ type WorkerEvent struct {
 	Data       json.RawMessage `json:"data"`
 }
 
-// WorkerStatusData is the data of a worker's status event. With AgentSession it
-// says that the agent has opened the session, under this id of its own: the hub
-// keeps the id, which is not logged, and gives it back with the session's next
-// assignments, so that any worker of the workspace can load the agent's history.
+// WorkerStatusData is the data of a worker's status event. With AgentSession it says that
+// the agent has opened the session, and under which id of its own. The hub keeps the id and
+// does not log it. It sends the id with the session's next assignments, so that any worker
+// of the workspace can load the agent's history.
+//
+// Without a MessageID the status is about the background, which is all that an agent does
+// outside of a turn. StatusRunning begins it: what the agent says, does and asks then comes
+// without a messageId. StatusIdle ends it. See Welcome.TakesBackground.
 type WorkerStatusData struct {
 	StatusData
 	AgentSession string `json:"agentSession,omitempty"`
 }
 
-// MaxAgentSessionBytes is the longest id that an agent may give its session. It
-// has no control characters.
-const MaxAgentSessionBytes = 256
+// EventApprovalContent carries the part of a question that does not fit into its
+// tool_approval. A worker sends it before the tool_approval. The event is numbered and
+// acknowledged as others are, and never logged. The hub keeps it until the question is
+// answered.
+const EventApprovalContent = EventType("approval_content")
+
+// Bounds of what a question may hold beside its tool_approval, in bytes of its
+// ApprovalContent. The hub declines a question that exceeds them, and tells people why.
+const (
+	MaxApprovalContent  = 8 << 20   // of one question
+	MaxApprovalContents = 16 << 20  // of a session's open ones together
+	MaxContentPart      = 512 << 10 // of one event
+)
+
+// ApprovalContentData is the data of an approval_content event: one part of a question's
+// ApprovalContent, in base64. The parts of a question come in order, Index from 0. Its
+// tool_approval follows the last part. A part of another question drops the parts of a
+// question that was not asked.
+type ApprovalContentData struct {
+	InteractionID string `json:"interactionId"`
+	Index         int    `json:"index"`
+	Data          []byte `json:"data"`
+}
 
 // Done says that the message with this command seq is finished.
 type Done struct {
@@ -114,29 +151,31 @@ type Release struct {
 	Retry      bool   `json:"retry"`
 }
 
-// The reasons of a release that the hub and its own worker know. Others are
-// passed on as they are.
+// Reasons of a release that the hub and its own worker know. The hub passes on other
+// reasons as they are.
 const (
 	ReleaseIdle             = "idle"   // the agent had nothing to do for --agent-idle
 	ReleaseClosed           = "closed" // the answer to a close command
 	ReleaseDraining         = "draining"
-	ReleaseDrained          = "drained"       // draining, and nothing was under way: a message that crossed it has not begun
+	ReleaseDrained          = "drained"       // draining, and no turn was under way: a message that crossed the release has not begun
 	ReleaseOverCapacity     = "over capacity" // there was no place: nothing has begun
-	ReleaseNotRun           = "not run here"  // the worker does not know the session: nothing has begun
+	ReleaseNotRun           = "not run here"  // the worker does not know the session: no turn has begun
 	ReleaseWorkingDirectory = string(CodeWorkingDirectory)
 	ReleaseUnknownProvider  = string(CodeUnknownProvider)
 )
 
-// Welcome answers hello.
+// Welcome answers hello. Events are all event types that the hub takes from a worker. A hub
+// without the list takes those of firstWorkerEvents.
 type Welcome struct {
-	Node             string `json:"node"`
-	HeartbeatSeconds int    `json:"heartbeatSeconds"`
+	Node             string      `json:"node"`
+	HeartbeatSeconds int         `json:"heartbeatSeconds"`
+	Events           []EventType `json:"events,omitempty"`
 }
 
-// Assign gives a session to a worker. Assignment is the fence: it grows with
-// each assignment of the session. Message is the last finished one. Resume says
-// that the session has run before, and AgentSession, if it is known, under which
-// id of the agent's, so that the agent's own history may be loaded.
+// Assign gives a session to a worker. Assignment is the fence: it grows with each
+// assignment of the session. Message is the last finished message. Resume says that the
+// session has run before. AgentSession, if known, is the agent's own id of the session,
+// under which the agent's history may be loaded.
 type Assign struct {
 	SessionID        string       `json:"sessionId"`
 	Assignment       uint64       `json:"assignment"`
@@ -156,13 +195,16 @@ const (
 	WorkerMessage  WorkerCommandType = "message"  // data: MessageData
 	WorkerApproval WorkerCommandType = "approval" // data: ApprovalCommand
 	WorkerCancel   WorkerCommandType = "cancel"   // data: CancelCommand
+	WorkerSteer    WorkerCommandType = "steer"    // data: SteerCommand; answered by a steered event
 	WorkerClose    WorkerCommandType = "close"    // data: ClosedData; answered by release
+
+	WorkerSetOption   WorkerCommandType = "set_option"  // data: SetOptionCommand; answered by config_options
+	WorkerElicitation WorkerCommandType = "elicitation" // data: ElicitationCommand
 )
 
-// WorkerCommand is one entry of a session's command log. Seq is of its own
-// numbering. One message is under way at a time; approvals and cancels go out
-// at once, may come again after a reconnect, and are ignored when their seq is
-// known.
+// WorkerCommand is one entry of a session's command log. Seq has a numbering of its own.
+// One message is under way at a time. Answers and cancels go out at once, and may come
+// again after a reconnect. The worker ignores them if it knows their seq.
 type WorkerCommand struct {
 	SessionID  string            `json:"sessionId"`
 	Assignment uint64            `json:"assignment"`
@@ -171,30 +213,64 @@ type WorkerCommand struct {
 	Data       json.RawMessage   `json:"data"`
 }
 
-// ApprovalCommand tells the agent how its question was answered. OptionID is
-// the agent's own option to select (empty unless Outcome is selected); it can
-// differ from the one that the user chose, since "always" is kept in the hub.
+// ApprovalCommand tells the agent how its question was answered. OptionID is the agent's
+// own option to select; it is empty unless Outcome is selected. It can differ from the
+// option that the user chose, since the hub keeps "always" itself. Without a MessageID the
+// question was asked in the background.
 type ApprovalCommand struct {
-	MessageID     string `json:"messageId"`
+	MessageID     string `json:"messageId,omitempty"`
 	InteractionID string `json:"interactionId"`
 	Outcome       string `json:"outcome"`
 	OptionID      string `json:"optionId,omitempty"`
 	Reason        string `json:"reason,omitempty"`
 }
 
-// CancelCommand stops a turn.
-type CancelCommand struct {
-	MessageID string `json:"messageId"`
+// ElicitationCommand tells the agent how its question ended. Reason is there if nobody was
+// asked: it says why.
+type ElicitationCommand struct {
+	MessageID     string          `json:"messageId,omitempty"`
+	InteractionID string          `json:"interactionId"`
+	Action        string          `json:"action"`
+	Content       json.RawMessage `json:"content,omitempty"`
+	Reason        string          `json:"reason,omitempty"`
 }
 
-// EventAck says that the events up to N are stored: the worker may forget them.
+// CancelCommand stops a turn, or without a MessageID the agent's work in the background.
+type CancelCommand struct {
+	MessageID string `json:"messageId,omitempty"`
+}
+
+// SetOptionCommand has a worker set an option of the agent. By is the user.
+type SetOptionCommand struct {
+	ConfigID string      `json:"configId"`
+	Value    OptionValue `json:"value"`
+	By       string      `json:"by"`
+}
+
+// WorkerOptionsData is the data of a worker's config_options event. Command is the seq of
+// the last set_option command that the worker has dealt with. The hub does not log it.
+type WorkerOptionsData struct {
+	ConfigOptionsData
+	Command uint64 `json:"command,omitempty"`
+}
+
+// SteerCommand asks a worker to give a message to the turn of the message Into.
+type SteerCommand struct {
+	MessageID string          `json:"messageId"`
+	Into      string          `json:"into"`
+	Content   json.RawMessage `json:"content"`
+	UserID    string          `json:"userId"`
+}
+
+// EventAck says that the store has the events up to N: the worker may forget them.
 type EventAck struct {
 	SessionID  string `json:"sessionId"`
 	Assignment uint64 `json:"assignment"`
 	N          uint64 `json:"n"`
 }
 
-// Revoke answers anything stale or foreign: stop it, publish no more.
+// Revoke tells a worker that its assignment is stale or foreign. The worker stops the
+// session and publishes no more of it.
 type Revoke struct {
 	SessionID  string `json:"sessionId"`
 	Assignment uint64 `json:"assignment"`
@@ -202,21 +278,21 @@ type Revoke struct {
 
 // The codes of LinkError.
 const (
-	LinkHole      = "hole"      // an event's n left one out: the link closes
+	LinkHole      = "hole"      // an event before this n is missing: the link closes
 	LinkForbidden = "forbidden" // an event type or status a worker may not send
-	LinkInvalid   = "invalid"   // a frame or an event's data that cannot be read
+	LinkInvalid   = "invalid"   // the hub cannot read a frame or an event's data
 	LinkTooLarge  = "too_large" // an event's data over the limit that cannot be split or cut; of a frame over it: the link closes
 
-	// The link closes for what the worker cannot mend by a frame.
-	LinkSilent       = "silent"       // nothing was heard of the worker for the time of its lease
-	LinkReplaced     = "replaced"     // another link was opened under the worker's name: who reads this stops
+	// The link closes for a reason that no other frame of the worker can mend.
+	LinkSilent       = "silent"       // nothing came from the worker for the time of its lease
+	LinkReplaced     = "replaced"     // another link was opened under the worker's name: this worker stops
 	LinkUnauthorized = "unauthorized" // the key was taken away
 	LinkDraining     = "draining"     // the node stops: come back, perhaps to another one
-	LinkInternal     = "internal"     // a fault of the node, which is in its log: come back
+	LinkInternal     = "internal"     // a fault of the node, described in its log: come back
 )
 
-// LinkError tells a worker what was wrong with a frame, or why its link ends. It
-// is an error, so that it can be the reason of an end.
+// LinkError tells a worker what was wrong with a frame, or why its link ends. It is an
+// error, so that it can be the cause of a link's end.
 type LinkError struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`

@@ -131,6 +131,9 @@ need_more() {
 	if [ -z "$folder" ]; then
 		install_agents agents/more
 		folder=$PWD/agents/more/node_modules/.bin
+		# The platform's own package: the launcher's lock names packages of other
+		# platforms, which not every registry has.
+		ln -sf ../opencode-linux-x64/bin/opencode "$folder/opencode"
 	fi
 	for name in node gemini opencode qwen; do
 		PATH=$folder:$PATH "$folder/$name" --version </dev/null >/dev/null 2>&1 || die "$folder/$name does not start"

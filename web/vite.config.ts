@@ -10,7 +10,12 @@ export default defineConfig({
   root: here("./dashboard"),
   // Relative, so that the dashboard also works behind a path prefix.
   base: "./",
-  resolve: { alias: { "@sessionhub/client": here("./client/src/index.ts") } },
+  resolve: {
+    alias: {
+      "@sessionhub/client/form": here("./client/src/form.ts"),
+      "@sessionhub/client": here("./client/src/index.ts"),
+    },
+  },
   build: {
     outDir: here("./dist"),
     emptyOutDir: true, // .keep comes back from public/

@@ -19,22 +19,23 @@ import (
 const (
 	// stderrTail is how much of an agent's last words is kept, in bytes.
 	stderrTail = 8 << 10
-	// exitWait is how long a process that has closed its stdout, or its stdin to
-	// what we had to say, may take to end by itself, so that its own exit is told;
-	// and then, how long what it started may take to follow it.
+	// exitWait is how long a process may take to end by itself after it has closed its
+	// stdout, or its stdin with bytes unread. Its own exit code can then be told. The processes that it
+	// has started have the same time to end.
 	exitWait = 3 * time.Second
-	// drainWait is how long what is left in the pipes of a dead process is read.
+	// drainWait is how long the worker reads the rest in the pipes of a dead process.
 	drainWait = time.Second
 )
 
 // agent is one agent process and the two ends of its conversation.
 //
-// The session's runner makes it and owns it. run is its one goroutine to the
-// outside: it owns the process and, while that lives, three more goroutines
-// (writer, stderr, stopper), all of which have ended when gone is closed. The
-// reader is run itself: it hands over every line in the order in which the agent
-// wrote it, and waits while nobody takes it, so that an agent that writes faster
-// than the hub stores is held by its own full pipe.
+// The session's runner makes and owns it. The runner starts one goroutine, run. run owns
+// the process, and three more goroutines while the process lives: writer, stderr and
+// stopper. All of them have ended when gone is closed.
+//
+// run itself is the reader. It hands over every line in the order in which the agent wrote
+// it, and waits while the runner takes none. So an agent that writes faster than the hub
+// stores is held by its own full pipe.
 type agent struct {
 	spec processtree.Spec // immutable
 	log  *slog.Logger     // immutable
@@ -44,15 +45,15 @@ type agent struct {
 	stop  chan struct{}   // closed by requestStop
 	gone  chan struct{}   // closed by run when all has ended
 
-	stderr tail
-	spoke  atomic.Int64 // unix nanoseconds of its last byte that is no white space; 0: none yet
+	stderr lastWords
+	spoke  atomic.Int64 // unix nanoseconds of the last byte from it that is no white space; 0: none yet
 
 	process atomic.Pointer[processtree.Process] // set by run once it is there
 
 	// Written by run before gone is closed.
 	startErr error
 	exit     string
-	seen     int64 // how many bytes of what it was told it can have read
+	seen     int64 // how many bytes of its input it can have read
 
 	// Owned by the runner.
 	stopped   bool
@@ -60,15 +61,23 @@ type agent struct {
 	waiting   map[int64]func(result json.RawMessage, err error)
 	sessionID string    // the agent's own id of the session
 	ready     bool      // the handshake is over
-	settled   time.Time // no prompt goes to it before: see errorSettle
+	settled   time.Time // no prompt goes to it before this time: see errorSettle
 	replaying bool      // updates repeat the history of a loaded session
 	modeSeen  string    // from the last current_mode_update
+	options   *options  // set when the session is open
+	guard     guard     // of options
 	garbage   int       // garbage lines since the turn began
 	failure   *protocol.TurnError
 	started   agentStarted
 	takes     promptCapabilities
-	below     processtree.Below // what ran when the turn began
-	heard     time.Time         // when a line of it was last dealt with; see lastSign
+
+	authMethods    []authMethod
+	authenticated  bool   // authenticate was called
+	authenticating string // the method that it has not answered yet; empty: none
+
+	helpers processtree.Below // its processes when it was ready: it needs them itself
+	below   processtree.Below // its processes when the turn began
+	heard   time.Time         // when a line of it was last handled; see lastSign
 }
 
 func newAgent(spec processtree.Spec, log *slog.Logger) *agent {
@@ -76,13 +85,13 @@ func newAgent(spec processtree.Spec, log *slog.Logger) *agent {
 		spec: spec, log: log,
 		in: make(chan rpcMessage), stdin: newStdin(stdinBytes),
 		stop: make(chan struct{}), gone: make(chan struct{}),
-		stderr:  tail{limit: stderrTail},
+		stderr:  lastWords{limit: stderrTail},
 		waiting: make(map[int64]func(json.RawMessage, error)),
 	}
 }
 
-// requestStop begins the end; gone tells when it is complete. What the agent
-// still says is thrown away. Owned by the runner.
+// requestStop begins the end of the agent, and does not wait: gone is closed when the end
+// is complete. The worker drops later lines of the agent. Owned by the runner.
 func (a *agent) requestStop() {
 	if !a.stopped {
 		a.stopped = true
@@ -90,17 +99,17 @@ func (a *agent) requestStop() {
 	}
 }
 
-// call sends a request. The answer arrives in the order of everything else that
-// the agent says, on the runner's goroutine.
+// call sends a request. answer is called on the runner's goroutine, in the order of
+// everything else that the agent says.
 func (a *agent) call(method string, params any, answer func(result json.RawMessage, err error)) {
 	a.nextID++
 	a.waiting[a.nextID] = answer
 	a.stdin.push(encodeRequest(a.nextID, method, params))
 }
 
-// lastSign is when the agent last showed that it lives: by a line, or by a part
-// of one, for a long line takes its time to come. White space is no sign: it
-// could go on for ever and say nothing, while a line has a bound.
+// lastSign is when the agent last showed a sign of life: a line, or a part of one, since a
+// long line takes time. White space is no sign: an agent could send it for ever, while a
+// line has a bound.
 func (a *agent) lastSign() time.Time {
 	if spoke := time.Unix(0, a.spoke.Load()); spoke.After(a.heard) {
 		return spoke
@@ -108,7 +117,7 @@ func (a *agent) lastSign() time.Time {
 	return a.heard
 }
 
-// speech is an agent's stdout, which notes when something came.
+// speech is an agent's stdout. It notes when a byte came.
 type speech struct {
 	from io.Reader
 	at   *atomic.Int64
@@ -122,7 +131,7 @@ func (s speech) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// answered runs what waits for a response.
+// answered calls the function that waits for a response.
 func (a *agent) answered(m rpcMessage) {
 	id, ok := requestID(m.id)
 	answer := a.waiting[id]
@@ -138,8 +147,8 @@ func (a *agent) answered(m rpcMessage) {
 	answer(m.result, nil)
 }
 
-// lastWords describes the end of the process for people: its exit, and the end
-// of its stderr. Only after gone.
+// lastWords describes the end of the process for people: its exit, and the end of its
+// stderr. It may be called only after gone is closed.
 func (a *agent) lastWords() string {
 	text := a.exit
 	if a.startErr != nil {
@@ -151,9 +160,9 @@ func (a *agent) lastWords() string {
 	return text
 }
 
-// run takes a place among the worker's agents, starts the process and reads it
-// to its end. before is closed when an earlier agent of the session is gone.
-func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan struct{}) {
+// run waits until the worker has capacity for another agent. It then starts the process and
+// reads from it to its end. before is closed when an earlier agent of the session is gone.
+func (a *agent) run(ctx context.Context, before <-chan struct{}, running chan struct{}) {
 	defer close(a.gone)
 	select {
 	case <-before:
@@ -162,8 +171,8 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 		return
 	}
 	select {
-	case places <- struct{}{}:
-		defer func() { <-places }()
+	case running <- struct{}{}:
+		defer func() { <-running }()
 	case <-a.stop:
 		a.startErr = errors.New("stopped before it started")
 		return
@@ -178,12 +187,12 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 
 	var (
 		wg      sync.WaitGroup
-		written int64  // of what the agent was told
-		unread  int64  // of what was written, when nothing was left that could read it
-		early   string // why the process was ended although it lived
+		written int64  // bytes that were written to the agent
+		unread  int64  // of these, the bytes that were left when no process could read them
+		early   string // why the worker ended the process
 	)
-	ended := make(chan struct{}) // stdout is at its end
-	deaf := make(chan struct{})  // stdin is closed at the other end
+	ended := make(chan struct{}) // stdout has ended
+	deaf := make(chan struct{})  // the agent has closed its stdin
 	wg.Go(func() {
 		var reads bool
 		if written, reads = a.write(process.Stdin, ended); !reads {
@@ -198,8 +207,8 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 		case <-ended:
 			lost = "stdout"
 		case <-deaf:
-			// Without this a prompt that nobody will ever read would wait for
-			// the turn's timeout.
+			// Otherwise a prompt that nobody will ever read would wait for the turn's
+			// timeout.
 			lost = "stdin"
 		}
 		if lost != "" {
@@ -212,8 +221,8 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 			}
 		}
 		a.kill(process)
-		// Nothing that could write is left, unless it escaped the tree: then
-		// the reads are ended here.
+		// No process is left that could write, unless one escaped the tree. In that case
+		// the deadline ends the reads.
 		_ = process.Stdout.SetReadDeadline(time.Now().Add(drainWait))
 		_ = process.Stderr.SetReadDeadline(time.Now().Add(drainWait))
 	})
@@ -234,9 +243,9 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, places chan str
 	a.log.Debug("agent process ended", "exit", a.exit)
 }
 
-// lastRead waits until all that an agent which has ended by itself has started is
-// gone, too, and what it has said is read, as fast as the hub takes it. It returns
-// how many bytes nobody has read of what the agent was told.
+// lastRead waits for two things after an agent has ended by itself. All processes that it
+// has started must be gone. All its lines must be read, as fast as the hub takes them. It
+// returns how many bytes of the agent's stdin were never read.
 func (a *agent) lastRead(process *processtree.Process, ended <-chan struct{}) (unread int64) {
 	select {
 	case <-process.Done():
@@ -253,15 +262,15 @@ func (a *agent) lastRead(process *processtree.Process, ended <-chan struct{}) (u
 	return unread
 }
 
-// kill ends the tree; Stop has a bound of its own.
+// kill ends the process tree. Stop bounds its time itself.
 func (a *agent) kill(process *processtree.Process) {
 	if err := process.Stop(context.Background()); err != nil {
 		a.log.Error("agent process could not be ended", "pid", process.PID(), "error", err)
 	}
 }
 
-// write passes messages on until the agent's end, and returns how many bytes it
-// has written; false means that the agent has closed its stdin.
+// write passes messages on until the agent's end. It returns how many bytes it has written.
+// reads is false if the agent has closed its stdin.
 func (a *agent) write(pipe io.Writer, ended <-chan struct{}) (written int64, reads bool) {
 	defer a.stdin.close()
 	for {
@@ -283,16 +292,27 @@ func (a *agent) write(pipe io.Writer, ended <-chan struct{}) (written int64, rea
 	}
 }
 
-// read hands lines over until the end of stdout. After requestStop it goes on
-// reading, so that a dying agent is not held by its pipe, and hands over nothing.
+// read hands over lines until the end of stdout. After requestStop it goes on reading and
+// drops the lines, so that a dying agent is not held by its pipe.
 func (a *agent) read(stdout io.Reader) {
 	lines := newLineReader(speech{stdout, &a.spoke}, maxLineBytes)
+	var halves halves
+	hand := func(m rpcMessage) {
+		select {
+		case a.in <- m:
+		case <-a.stop:
+		}
+	}
 	for {
 		line, err := lines.next()
-		var m rpcMessage
+		if err != nil { // the other half of a character cannot follow an error
+			for _, l := range halves.end() {
+				hand(parseLine(l))
+			}
+		}
 		switch {
 		case errors.Is(err, errLineTooLong):
-			m = rpcMessage{kind: lineTooLong}
+			hand(rpcMessage{kind: lineTooLong})
 		case err != nil:
 			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
 				a.log.Debug("agent's stdout broke", "error", err)
@@ -304,12 +324,11 @@ func (a *agent) read(stdout io.Reader) {
 				continue
 			default:
 			}
-			m = parseLine(line)
-			a.spoke.Store(time.Now().UnixNano()) // a huge line takes its time here
-		}
-		select {
-		case a.in <- m:
-		case <-a.stop:
+			for _, l := range halves.lines(line) {
+				m := parseLine(l)
+				a.spoke.Store(time.Now().UnixNano()) // a huge line takes its time to hand over
+				hand(m)
+			}
 		}
 	}
 }

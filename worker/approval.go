@@ -1,57 +1,73 @@
 package worker
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"slices"
+	"time"
 
+	"sessionhub/internal/excerpt"
 	"sessionhub/protocol"
 )
 
-// Limits of a permission request.
+// Limits of the open permission requests. The hub has the same.
 const (
-	maxAsks     = 64      // open at once in one turn; more are refused
-	maxAskBytes = 4 << 20 // of all those together: the hub keeps them in the session's state
-	maxOptions  = 64
+	maxAsks     = protocol.MaxOpenApprovals // further requests are refused
+	maxAskBytes = protocol.MaxOpenApprovalBytes
+	maxOptions  = protocol.MaxApprovalOptions
+
+	maxOptionName = protocol.MaxNameBytes // of an option's name in the event
 )
 
-// ask is an open permission request of the agent.
+// ask is an open question of the agent: a permission request or an elicitation.
 type ask struct {
 	id      json.RawMessage // of the JSON-RPC request
 	size    int             // of the event's data
 	options []protocol.ApprovalOption
+
+	elicits       string // the mode of an elicitation; empty: a permission request
+	elicitationID string // the agent's own name of a url
+	completed     bool   // the agent says that the page of the url was completed
+
+	withdrawn time.Time // when the agent withdrew the question; zero: it has not
 }
 
-// onPermission turns session/request_permission into a tool_approval (ACP,
-// "Requesting Permission"). Every request is answered in the end: by an approval
-// command, by a cancel, or by the turn's end.
+// withdrawGrace is how long the hub may take to say how a withdrawn question ended. A hub
+// that does not know withdrawals never says it.
+const withdrawGrace = 5 * time.Second
+
+// onPermission turns session/request_permission into a tool_approval (ACP, "Requesting
+// Permission"). Every request gets an answer in the end: from an approval command, from a
+// cancel, or from the turn's end.
 func (s *session) onPermission(id, params json.RawMessage) {
 	var request struct {
 		SessionID string                    `json:"sessionId"`
 		ToolCall  json.RawMessage           `json:"toolCall"`
 		Options   []protocol.ApprovalOption `json:"options"`
 	}
-	t := s.turn
 	if err := json.Unmarshal(params, &request); err != nil {
 		s.answer(encodeError(id, rpcInvalidParams, "the permission request cannot be read"))
 		return
 	}
 	var refusal string
+	open, openBytes := s.openAsks()
 	switch {
 	case request.SessionID != s.agent.sessionID:
 		refusal = "unknown session"
 	case len(request.Options) == 0 || len(request.Options) > maxOptions:
 		refusal = "a permission request has 1 to 64 options"
-	case t != nil && len(t.asks) >= maxAsks:
+	case open >= maxAsks:
 		refusal = "too many open permission requests"
 	}
 	ids := make(map[string]bool, len(request.Options))
 	for _, o := range request.Options {
 		if ids[o.OptionID] {
-			// One could stand for yes and for no: nobody would know what was answered.
+			// One id could mean yes and no: the answer would be unclear.
 			refusal = "a permission request has an optionId twice"
 		}
 		ids[o.OptionID] = true
-		if o.OptionID == "" || len(o.OptionID) > 256 || len(o.Kind) > 64 {
+		if o.OptionID == "" || len(o.OptionID) > protocol.MaxNameBytes || len(o.Kind) > 64 {
 			refusal = "an option needs an optionId of at most 256 bytes and a kind of at most 64"
 		}
 	}
@@ -59,48 +75,146 @@ func (s *session) onPermission(id, params json.RawMessage) {
 		s.answer(encodeError(id, rpcInvalidParams, refusal))
 		return
 	}
-	if t == nil || !t.prompted || t.cancelled {
-		s.answer(permission(id, "")) // nobody is there to be asked
-		return
-	}
-	for i := range request.Options {
-		request.Options[i].Name = clip(request.Options[i].Name, 256)
-	}
+	request.Options = s.allowedAnswers(request.Options)
 	interaction := "ask-" + rand.Text()
 	var call toolUpdate
 	if json.Unmarshal(request.ToolCall, &call) != nil {
-		call = toolUpdate{} // asked all the same: the options are what counts
+		call = toolUpdate{} // the users are asked all the same: the options are what counts
+	}
+	w := s.workOf(call.ToolCallID)
+	if w == nil || w.messageID != "" && s.turn.cancelled {
+		s.answer(permission(id, "")) // no user can be asked
+		return
 	}
 	if call.ToolCallID == "" || len(call.ToolCallID) > maxToolID {
 		call.ToolCallID = interaction
 	}
-	card := t.tools.get(call)
-	data := &protocol.ToolApprovalData{
-		MessageID: t.messageID, InteractionID: interaction, ToolCallID: call.ToolCallID,
-		Title: card.title(), Kind: card.kind(), Input: withoutKeys(card.input, s.provider.VolatileInput), Content: card.content,
-		Options: request.Options,
+	known := w.tools.known(call.ToolCallID)
+	if w.messageID == "" {
+		s.background.meet(call, false)
 	}
-	size := s.fit(data)
-	open := size
-	for _, other := range t.asks {
-		open += other.size
+	card := w.tools.get(call)
+	whole := protocol.ApprovalContent{
+		InteractionID: interaction, ToolCallID: call.ToolCallID, Title: card.title(), Kind: card.kind(),
+		Input: withoutKeys(card.input, s.provider.VolatileInput), Content: card.content, Options: request.Options,
 	}
-	if size > s.w.cfg.MaxEventBytes || open > max(maxAskBytes, size) {
+	data, parts := question(whole, card.missing, s.w.cfg.MaxEventBytes-eventMargin)
+	data.MessageID = w.messageID
+	size := len(protocol.Marshal(data))
+	if size > s.w.cfg.MaxEventBytes || openBytes+size > max(maxAskBytes, size) {
 		s.answer(encodeError(id, rpcInvalidParams, "the open permission requests are too large"))
 		return
 	}
 	// Some agents (gemini) ask about a tool call that they never announced.
-	if !t.tools.known(call.ToolCallID) {
-		s.publishTool(call)
+	if !known {
+		s.publishTool(w, call, false)
 	} else {
-		t.tools.merge(call)
+		w.tools.merge(call)
 	}
-	t.spoken = true
-	t.asks[interaction] = &ask{id: id, size: size, options: request.Options}
+	s.beginWork(w)
+	if s.inTurn() {
+		s.turn.spoken = true
+	}
+	w.asks[interaction] = &ask{id: id, size: size, options: request.Options}
+	for _, part := range parts {
+		s.publish(protocol.EventApprovalContent, part)
+	}
 	s.publish(protocol.EventToolApproval, data)
 }
 
-// withoutKeys leaves keys out of a JSON object; anything else stays as it is.
+// question makes a question's event of about limit bytes. Parts that do not fit go out
+// before the event. missing is how many bytes of the question the worker has already
+// dropped. The hub refuses a question whose event and parts together are incomplete.
+func question(whole protocol.ApprovalContent, missing, limit int) (*protocol.ToolApprovalData, []protocol.ApprovalContentData) {
+	data := &protocol.ToolApprovalData{
+		InteractionID: whole.InteractionID, ToolCallID: whole.ToolCallID, Title: whole.Title, Kind: whole.Kind,
+		Input: whole.Input, Content: whole.Content, Options: slices.Clone(whole.Options),
+	}
+	changed := excerpt.Approval(data, limit)
+	for i := range data.Options {
+		if len(data.Options[i].Name) > maxOptionName {
+			data.Options[i].Name = clip(data.Options[i].Name, maxOptionName)
+			data.Truncated, changed = true, true
+		}
+	}
+	data.Truncated = data.Truncated || missing > 0
+	if !changed && !data.Truncated {
+		return data, nil
+	}
+	raw := whole.Encode()
+	size := len(raw) + missing
+	if data.Truncated {
+		data.FullBytes = size
+	}
+	if missing > 0 || size > protocol.MaxApprovalContent {
+		return data, nil
+	}
+	parts := make([]protocol.ApprovalContentData, 0, size/protocol.MaxContentPart+1)
+	for part := range slices.Chunk(raw, protocol.MaxContentPart) {
+		parts = append(parts, protocol.ApprovalContentData{InteractionID: whole.InteractionID, Index: len(parts), Data: part})
+	}
+	return data, parts
+}
+
+// onCancelRequest withdraws a question of the agent (ACP, "Cancellation":
+// $/cancel_request). An answer of a user may be on its way, so the hub decides which came
+// first. Its approval command tells the result. So the log, the users and the agent learn
+// the same. A request that was answered already is ignored.
+func (s *session) onCancelRequest(params json.RawMessage) {
+	var cancel struct {
+		RequestID json.RawMessage `json:"requestId"`
+	}
+	if json.Unmarshal(params, &cancel) != nil {
+		return
+	}
+	for _, w := range s.works() {
+		for interaction, asked := range w.asks {
+			if !bytes.Equal(asked.id, cancel.RequestID) || !asked.withdrawn.IsZero() {
+				continue
+			}
+			s.withdraw(asked)
+			s.publishWithdrawal(interaction, asked)
+		}
+	}
+}
+
+// withdraw begins the time in which the hub says how a question ended.
+func (s *session) withdraw(asked *ask) {
+	if !s.withdrawing() {
+		s.graceTimer.Reset(withdrawGrace)
+	}
+	asked.withdrawn = time.Now()
+}
+
+func (s *session) publishWithdrawal(interaction string, asked *ask) {
+	if asked.elicits != "" {
+		s.publish(protocol.EventElicitationResolved, protocol.ElicitationResolvedData{
+			InteractionID: interaction, Outcome: protocol.OutcomeCancelled,
+		})
+		return
+	}
+	s.publish(protocol.EventApprovalResolved, protocol.ApprovalResolvedData{
+		InteractionID: interaction, Outcome: protocol.OutcomeCancelled,
+	})
+}
+
+// answerCancelled tells the agent that nobody answers its question. If the agent has
+// withdrawn the question, it expects an error.
+func (s *session) answerCancelled(asked *ask) {
+	switch {
+	case s.agent == nil || s.agent.stopped:
+	case asked.completed:
+		s.answer(elicited(asked.id, protocol.ActionAccept, nil))
+	case asked.elicits != "" && asked.withdrawn.IsZero():
+		s.answer(elicited(asked.id, protocol.ActionCancel, nil))
+	case asked.withdrawn.IsZero():
+		s.answer(permission(asked.id, ""))
+	default:
+		s.answer(encodeError(asked.id, rpcRequestCancelled, "the request was cancelled"))
+	}
+}
+
+// withoutKeys removes keys from a JSON object. Any other value stays as it is.
 func withoutKeys(raw json.RawMessage, keys []string) json.RawMessage {
 	var object map[string]json.RawMessage
 	if len(keys) == 0 || json.Unmarshal(raw, &object) != nil || object == nil {
@@ -112,15 +226,24 @@ func withoutKeys(raw json.RawMessage, keys []string) json.RawMessage {
 	return protocol.Marshal(object)
 }
 
-// onApproval passes the users' answer on.
-func (s *session) onApproval(approval protocol.ApprovalCommand) {
-	asked := s.turn.asks[approval.InteractionID]
-	if asked == nil || s.agent == nil {
+// onApproval passes the users' answer to the agent, which asks in a work.
+func (s *session) onApproval(w *work, approval protocol.ApprovalCommand) {
+	asked := w.asks[approval.InteractionID]
+	if asked == nil || asked.elicits != "" || s.agent == nil {
 		return // answered already, or not ours
 	}
-	delete(s.turn.asks, approval.InteractionID)
+	delete(w.asks, approval.InteractionID)
+	s.beginWork(w) // a tool that runs now may say nothing for a while
+	if approval.Outcome == protocol.OutcomeCancelled && approval.Reason != "" {
+		s.log.Warn("hub asks nobody", "interaction", approval.InteractionID, "reason", clip(approval.Reason, 512))
+		s.answer(encodeError(asked.id, rpcInvalidParams, clip(approval.Reason, 512)))
+		return
+	}
 	option := ""
 	switch approval.Outcome {
+	case protocol.OutcomeCancelled:
+		s.answerCancelled(asked)
+		return
 	case protocol.OutcomeSelected:
 		for _, o := range asked.options {
 			if o.OptionID == approval.OptionID {
@@ -131,7 +254,7 @@ func (s *session) onApproval(approval protocol.ApprovalCommand) {
 			s.log.Warn("hub selected an option that the agent did not offer", "interaction", approval.InteractionID)
 		}
 	case protocol.OutcomeExpired:
-		// No answer is a no, and leaves the turn running.
+		// Without an answer, the worker says no, and the turn goes on.
 		for _, o := range asked.options {
 			if o.Kind == protocol.RejectOnce {
 				option = o.OptionID
@@ -139,25 +262,24 @@ func (s *session) onApproval(approval protocol.ApprovalCommand) {
 			}
 		}
 	}
-	s.answer(permission(asked.id, option))
+	s.answer(permissionFor(asked.id, option, approval.Reason))
 }
 
-// dropAsks answers the open requests with cancelled, as a client must when the
-// turn is cancelled.
-func (s *session) dropAsks() {
-	for interaction, asked := range s.turn.asks {
-		delete(s.turn.asks, interaction)
-		if s.agent != nil && !s.agent.stopped {
-			s.answer(permission(asked.id, ""))
-		}
-	}
-}
+// permission encodes the answer to a permission request. An empty option means cancelled.
+func permission(id json.RawMessage, optionID string) []byte { return permissionFor(id, optionID, "") }
 
-// permission encodes the answer to a permission request; no option: cancelled.
-func permission(id json.RawMessage, optionID string) []byte {
+// reasonKey is the key under which an answer says why, for agents that read it (ACP,
+// "Extensibility": _meta is free for such keys).
+const reasonKey = "sessionhub/reason"
+
+func permissionFor(id json.RawMessage, optionID, reason string) []byte {
 	outcome := map[string]string{"outcome": protocol.OutcomeCancelled}
 	if optionID != "" {
 		outcome = map[string]string{"outcome": protocol.OutcomeSelected, "optionId": optionID}
 	}
-	return encodeResult(id, map[string]any{"outcome": outcome})
+	result := map[string]any{"outcome": outcome}
+	if reason != "" {
+		result["_meta"] = map[string]string{reasonKey: reason}
+	}
+	return encodeResult(id, result)
 }

@@ -19,6 +19,7 @@ func prompted(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.Close() })
+	w.hub = protocol.Welcome{Events: protocol.WorkerEvents()}
 	s := newSession(w, protocol.Assign{SessionID: "s", Assignment: 1, Provider: "x"}, w.cfg.Providers["x"], nil)
 	s.agent = newAgent(processSpec, discard)
 	s.agent.sessionID, s.agent.ready = "acp-1", true
@@ -108,6 +109,58 @@ func TestOpenPermissionsAreBoundedInBytes(t *testing.T) {
 	s.finishError(protocol.TurnAgentFailed, "the end", true)
 }
 
+// A hub that asks nobody says why: that is for the agent to know, which waits. A
+// cancelled question was answered as if the turn had been cancelled.
+func TestAgentHearsWhyNobodyIsAsked(t *testing.T) {
+	s := prompted(t)
+	if got := s.askFor(t, `{"toolCallId":"t"}`, scriptedOptions); got != "" {
+		t.Fatal(got)
+	}
+	for interaction := range s.turn.asks {
+		s.onApproval(&s.turn.work, protocol.ApprovalCommand{MessageID: "m", InteractionID: interaction, Outcome: protocol.OutcomeCancelled, Reason: "64 questions are open"})
+	}
+	var answer struct{ Error rpcError }
+	if err := json.Unmarshal(s.agent.stdin.take(), &answer); err != nil || answer.Error.Message != "64 questions are open" || len(s.turn.asks) != 0 {
+		t.Errorf("the agent hears %+v, %v", answer, err)
+	}
+}
+
+// Answers that do not fit any more were dropped, and the hub waited for them. The link
+// ends instead, and the next hello says what is run here.
+func TestAnswersThatDoNotFitEndTheLink(t *testing.T) {
+	s := prompted(t)
+	for range controlQueue + 1 {
+		s.w.onCommand(protocol.WorkerCommand{SessionID: "nobody's", Assignment: 1, Type: protocol.WorkerCancel})
+	}
+	if _, _, err := s.w.nextBatch(nil); err == nil {
+		t.Error("the link goes on")
+	}
+	s.w.hello()
+	if batch, _, err := s.w.nextBatch(nil); err != nil || len(batch) != 0 {
+		t.Errorf("on the next link: %d frames, %v", len(batch), err)
+	}
+}
+
+// What a hub would refuse in a hello is refused before the worker starts.
+func TestHelloOfABadConfiguration(t *testing.T) {
+	for want, change := range map[string]func(*Config){
+		"worker name":     func(c *Config) { c.Name = "a\nb" },
+		"workspace":       func(c *Config) { c.Workspace = strings.Repeat("w", protocol.MaxWorkspaceBytes+1) },
+		"worker capacity": func(c *Config) { c.Capacity = protocol.MaxCapacity + 1 },
+		"257 are more": func(c *Config) {
+			for i := range protocol.MaxProviders {
+				c.Providers[fmt.Sprint("p", i)] = Provider{Command: "x"}
+			}
+		},
+	} {
+		c := Config{Root: t.TempDir(), Name: "w", Providers: map[string]Provider{"x": {Command: "x"}}, Log: discard}
+		change(&c)
+		if _, err := New(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 // While the outbox is full nobody reads what the agent says: its silence is ours.
 func TestHeldBackAgentIsNotTakenForSilent(t *testing.T) {
 	s := prompted(t)
@@ -150,4 +203,63 @@ func TestCutQuestionsStayDifferent(t *testing.T) {
 			t.Errorf("%s: two questions look the same", name)
 		}
 	}
+}
+
+// The parts of a question that does not fit are its whole, in order and before it.
+func TestLongQuestionGoesOutWhole(t *testing.T) {
+	s := prompted(t)
+	long := strings.Repeat("é \"quoted\"\n", 200_000)
+	call := `{"toolCallId":"t","title":"Write","kind":"edit","rawInput":{"text":` + string(protocol.Marshal(long)) + `}}`
+	options := strings.Replace(scriptedOptions, `"name":"`, `"name":"`+strings.Repeat("n", 300), 1)
+	if got := s.askFor(t, call, options); got != "" {
+		t.Fatal(got)
+	}
+	var whole []byte
+	for i, raw := range s.published(t, protocol.EventApprovalContent) {
+		var part protocol.ApprovalContentData
+		if err := protocol.Decode(raw, &part); err != nil || part.Index != i || len(part.Data) > protocol.MaxContentPart {
+			t.Fatalf("part %d: index %d, %d bytes, %v", i, part.Index, len(part.Data), err)
+		}
+		whole = append(whole, part.Data...)
+	}
+	var c protocol.ApprovalContent
+	if err := protocol.Decode(whole, &c); err != nil {
+		t.Fatal(err)
+	}
+	var asked protocol.ToolApprovalData
+	if err := protocol.Decode(s.published(t, protocol.EventToolApproval)[0], &asked); err != nil {
+		t.Fatal(err)
+	}
+	var input struct{ Text string }
+	if json.Unmarshal(c.Input, &input) != nil || input.Text != long || len(c.Options[0].Name) < 300 || len(asked.Options[0].Name) > 260 {
+		t.Errorf("the whole has %d bytes of text, and %q", len(input.Text), c.Options[0].Name)
+	}
+	if !asked.Truncated || asked.FullBytes != len(whole) || c.FullBytes != len(whole) || c.InteractionID != asked.InteractionID {
+		t.Errorf("truncated %v, %d bytes, the whole %d", asked.Truncated, asked.FullBytes, len(whole))
+	}
+}
+
+// What is too much to be remembered until it is asked about is not asked as if
+// there were nothing: the hub is told that it is not whole.
+func TestForgottenCallIsNotAskedAsEmpty(t *testing.T) {
+	s := prompted(t)
+	for i := range 4 {
+		s.onLine(parseLine([]byte(fmt.Sprintf(
+			`{"method":"session/update","params":{"sessionId":"acp-1","update":{"sessionUpdate":"tool_call","toolCallId":"t%d","rawInput":"%s"}}}`,
+			i, strings.Repeat("i", 5<<20)))))
+	}
+	if s.turn.tools.bytes > maxToolBytes {
+		t.Errorf("%d bytes are kept", s.turn.tools.bytes)
+	}
+	if got := s.askFor(t, `{"toolCallId":"t3"}`, scriptedOptions); got != "" {
+		t.Fatal(got)
+	}
+	var asked protocol.ToolApprovalData
+	if err := protocol.Decode(s.published(t, protocol.EventToolApproval)[0], &asked); err != nil {
+		t.Fatal(err)
+	}
+	if !asked.Truncated || asked.FullBytes < 5<<20 || len(s.published(t, protocol.EventApprovalContent)) != 0 {
+		t.Errorf("asked with truncated %v, %d bytes", asked.Truncated, asked.FullBytes)
+	}
+	s.finishError(protocol.TurnAgentFailed, "the end", true)
 }

@@ -2,13 +2,11 @@ package worker
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
-	"fmt"
-	"strings"
-	"unicode"
 	"unicode/utf8"
 
+	"sessionhub/internal/excerpt"
+	"sessionhub/internal/text"
 	"sessionhub/protocol"
 )
 
@@ -16,9 +14,9 @@ import (
 // room for the event and the frame that will stand around it.
 const rawDepth = protocol.MaxDepth - 16
 
-// cleanLine makes a line of an agent's JSON fit for every reader: bytes that
-// are not UTF-8 and escapes of lone surrogates (which RFC 8259 calls
-// unpredictable, and several parsers refuse) become U+FFFD.
+// cleanLine makes a line of an agent's JSON fit for every reader. Bytes that are not UTF-8
+// become U+FFFD. Escapes of lone surrogates do too: RFC 8259 calls them unpredictable, and
+// several parsers refuse them.
 func cleanLine(line []byte) []byte {
 	if !utf8.Valid(line) {
 		line = bytes.ToValidUTF8(line, []byte("\uFFFD"))
@@ -55,8 +53,7 @@ func fixSurrogates(line []byte) []byte {
 	return fixed
 }
 
-// surrogate tells whether b begins with the escape of a high ('h') or a low
-// ('l') surrogate.
+// surrogate returns 'h' or 'l' if b begins with the escape of a high or a low surrogate.
 func surrogate(b []byte) byte {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' || !isHex(b[4]) || !isHex(b[5]) {
 		return 0
@@ -74,29 +71,30 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f'
 }
 
-// isNull reports whether a field was absent or null, which ACP takes as equal.
+// isNull reports whether a field is absent or null. ACP takes both as equal.
 func isNull(raw json.RawMessage) bool {
 	return len(raw) == 0 || string(raw) == "null"
 }
 
-// cleanRaw returns a value of the agent's as it may stand in an event: compact,
-// not too deep and at most limit bytes long; what is not so is replaced by a
-// string that says what was there. An absent value stays absent.
+// cleanRaw makes a value of the agent's fit for an event of limit bytes. It does the same
+// as wholeRaw, and shortens the value.
 func cleanRaw(raw json.RawMessage, limit int) json.RawMessage {
+	short, _ := excerpt.Value(wholeRaw(raw), limit, false)
+	return short
+}
+
+// wholeRaw returns a value of the agent in compact form. A value that is nested too deeply,
+// or is no JSON, becomes a string that holds its text. An absent value stays absent.
+func wholeRaw(raw json.RawMessage) json.RawMessage {
 	if isNull(raw) {
 		return nil
 	}
-	if depth(raw) > rawDepth {
-		return mark(raw, limit, fmt.Sprintf("nested more than %d deep", rawDepth))
+	if depth(raw) <= rawDepth {
+		if compact, err := protocol.Compact(raw); err == nil {
+			return compact
+		}
 	}
-	compact, err := protocol.Compact(raw)
-	if err != nil {
-		return mark(raw, limit, err.Error())
-	}
-	if len(compact) > limit {
-		return mark(compact, limit, "too long")
-	}
-	return compact
+	return protocol.Marshal(string(bytes.ToValidUTF8(raw, []byte("\uFFFD"))))
 }
 
 // depth counts brackets outside of strings.
@@ -119,34 +117,20 @@ func depth(raw []byte) int {
 	return deepest
 }
 
-// mark is the JSON string that stands for a value that was cut: its beginning,
-// its length and its hash. With the hash two values that were cut are equal only
-// if they were equal before: the hub's "always" rules compare inputs.
-func mark(raw []byte, limit int, why string) json.RawMessage {
-	sum := sha256.Sum256(raw)
-	note := fmt.Sprintf(" [cut: %s, %d bytes, sha256 %x]", why, len(raw), sum)
-	var text string
-	if json.Unmarshal(raw, &text) != nil {
-		text = string(bytes.ToValidUTF8(raw, []byte("\uFFFD")))
-	}
-	head := clipJSON(text, max(0, min(limit, 64<<10)-len(note)-2))
-	return protocol.Marshal(head + note)
-}
-
-// clipJSON returns the longest beginning of s, in whole runes, that takes at
+// clipJSON returns the longest beginning of s, in whole characters, that takes at
 // most limit bytes inside a JSON string.
 func clipJSON(s string, limit int) string {
 	size := 0
 	for i, r := range s {
 		size += jsonLen(r)
 		if size > limit {
-			return s[:i]
+			return s[:text.Cut(s, i)]
 		}
 	}
 	return s
 }
 
-// jsonLen is at least what encoding/json (HTML left alone) writes for a rune.
+// jsonLen is at least the length that encoding/json (HTML left alone) writes for a rune.
 func jsonLen(r rune) int {
 	switch {
 	case r == '"' || r == '\\' || r == '\n' || r == '\r' || r == '\t' || r == '\b' || r == '\f':
@@ -157,26 +141,16 @@ func jsonLen(r rune) int {
 	return utf8.RuneLen(r)
 }
 
-// clip shortens a text to limit bytes, in whole runes, with a mark.
-func clip(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
+// clip shortens a text to limit bytes, in whole characters, with a mark.
+func clip(s string, limit int) string { return text.Clip(s, limit) }
+
+// clipTo is clip to a text that has at most limit bytes with its mark.
+func clipTo(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}
-	cut := limit
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
+	return clip(s, limit-len("…"))
 }
 
-// printable removes what would disturb a terminal or a log: escape sequences'
-// first byte and other control characters. Line breaks and tabs stay.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
-}
+// printable is an agent's output in a form for an error or a log.
+func printable(s string) string { return text.Output(s) }

@@ -1,15 +1,15 @@
-// Package worker runs agents for a hub: it is the worker's end of the worker link
-// and the client's end of ACP, the Agent Client Protocol, over stdio.
+// Package worker runs agents for a hub. It is the worker's end of the worker link, and the
+// client's end of ACP, the Agent Client Protocol, over stdio.
 //
 // # Flow
 //
 //	hub <--link--> Worker <--commands, outbox--> session <--lines--> agent (a process)
 //
-// A Worker has one link at a time. The hub assigns sessions; each gets a session,
-// whose runner starts an agent process with the first message, prompts it, maps
-// what it says to events, and gives the session back when the agent was idle for
-// long. The events wait in the session's outbox until the hub has acknowledged
-// them; a new link gets all that is left.
+// A Worker has one link at a time. For each assigned session it has a session with a
+// runner. The runner starts an agent process with the first message and prompts it. It maps
+// the agent's lines to events. It gives the session back when the agent was idle for long.
+// The events wait in the session's outbox until the hub has acknowledged them. A new link
+// gets all that are left.
 //
 // # Goroutines
 //
@@ -19,14 +19,14 @@
 //	  agent.run              one for each agent: owns the process, reads its stdout
 //	    write, stderr, stop  one each; ended with the process
 //
-// Each waits for those below it. A runner never waits for its agent, for the hub or
-// for the disk's processes, so every command, also a revoke, is handled at once.
+// Each goroutine waits for those below it. A runner never waits for its agent, for the hub
+// or for the disk's processes. So it handles every command at once, also a revoke.
 //
 // # Order
 //
-// An agent's lines are handled one after the other, in the order in which it wrote
-// them, whether they are notifications, requests or responses. Events leave in the
-// order in which they were made, and done and release after the events before them.
+// The worker handles an agent's lines one after the other, in the order in which the agent
+// wrote them: notifications, requests and responses alike. Events leave in the order in
+// which they were made. done and release leave after the events before them.
 //
 // # Bounds
 //
@@ -38,7 +38,7 @@
 //	open permissions     64 and 4 MiB in a turn; more are refused
 //	a session's commands 64; then the link's reader waits for the runner
 //
-// Nothing is dropped: a hub that does not read holds the agents by their own pipes.
-// What can be lost is what Close finds unacknowledged, and the agent's replay of a
-// loaded session, which the event log has already.
+// The worker drops nothing: a hub that does not read holds the agents by their own pipes.
+// Two things can be lost. One is events that are unacknowledged when Close is called. The
+// other is the agent's replay of a loaded session, which the event log has already.
 package worker

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -15,7 +16,7 @@ func TestCloseEndsTheAgentAndItsChildren(t *testing.T) {
 	s := h.assign("plain")
 	s.message("m1", "child")
 	s.h.wait("the child's pid", func() bool { return len(s.h.events[s.assignment]) > 2 })
-	eventually(t, "the child", func() bool {
+	judge.Within(t, patience, "the child", func() bool {
 		return strings.Contains(strings.Join(processesIn(t, h.worker.cfg.Root), " "), "sleep 300")
 	})
 	s.close()
@@ -31,7 +32,7 @@ func TestRevokeEndsTheAgentWithoutAWord(t *testing.T) {
 	s.message("m1", "hang")
 	s.output("hanging")
 	h.send(protocol.FrameRevoke, protocol.Revoke{SessionID: "s1", Assignment: s.assignment})
-	eventually(t, "the session's end", func() bool { return h.worker.find("s1", s.assignment) == nil })
+	judge.Within(t, patience, "the session's end", func() bool { return h.worker.find("s1", s.assignment) == nil })
 	assertNoProcess(t, h.worker.cfg.Root)
 	for _, e := range s.events() {
 		if e.Type == protocol.EventComplete {
@@ -71,7 +72,7 @@ func TestIdleAgentIsStopped(t *testing.T) {
 		t.Errorf("release %+v", r)
 	}
 	assertNoProcess(t, h.worker.cfg.Root)
-	eventually(t, "the session is forgotten", func() bool { return h.worker.find("s1", s.assignment) == nil })
+	judge.Within(t, patience, "the session is forgotten", func() bool { return h.worker.find("s1", s.assignment) == nil })
 }
 
 // A message that comes while the idle agent is being stopped calls the release
@@ -81,7 +82,7 @@ func TestMessageCallsTheIdleEndOff(t *testing.T) {
 	s := h.assign("note-term_ignore-eof")
 	s.message("m1", "hi")
 	s.complete("m1")
-	eventually(t, "the stop", func() bool {
+	judge.Within(t, patience, "the stop", func() bool {
 		_, err := os.Stat(filepath.Join(h.worker.cfg.Root, "term"))
 		return err == nil
 	})
@@ -91,7 +92,7 @@ func TestMessageCallsTheIdleEndOff(t *testing.T) {
 	}
 	starts := 0
 	for _, e := range s.events() {
-		if strings.Contains(string(e.Data), updateAgentStarted) {
+		if e.Type == protocol.EventAgentStarted {
 			starts++
 		}
 	}

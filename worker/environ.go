@@ -10,8 +10,8 @@ import (
 // reaches an agent, whatever a provider asks for.
 const hubPrefix = "SESSIONHUB_"
 
-// defaultEnv is what every agent gets of the worker's environment: what a
-// program needs to run at all, and nothing that is likely to be a secret.
+// defaultEnv is the part of the worker's environment that every agent gets. A program needs
+// these variables to run at all, and they are no likely secrets.
 var defaultEnv = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TERM", "TZ", "TMPDIR",
 	"SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -21,8 +21,9 @@ func isHubVariable(name string) bool {
 	return strings.HasPrefix(strings.ToUpper(name), hubPrefix)
 }
 
-// agentEnv builds an agent's environment from the worker's own (as os.Environ
-// gives it): the allow-list, then what the provider inherits, then what it sets.
+// agentEnv builds an agent's environment from the worker's own, in the form of os.Environ.
+// First come the variables of the allow-list, then those that the provider inherits, then
+// those that it sets.
 func agentEnv(p Provider, own []string) []string {
 	env := make(map[string]string)
 	for _, entry := range own {

@@ -5,17 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"sessionhub/internal/backoff"
 	"sessionhub/protocol"
 )
 
-// Conn is one link to a hub: it carries one JSON frame at a time. One goroutine
-// reads, one other writes. Close may be called by any, more than once, and ends
-// both, as does the end of their context. WriteFrame neither changes nor keeps a
-// frame, which may be sent again over another link.
+// Conn is one link to a hub. It carries one JSON frame at a time. One goroutine reads,
+// another one writes. Any goroutine may call Close, more than once. Close ends reads and
+// writes, as does the end of their context. WriteFrame neither changes nor keeps a frame:
+// the worker may send it again over another link.
 type Conn interface {
 	ReadFrame(ctx context.Context) ([]byte, error)
 	WriteFrame(ctx context.Context, frame []byte) error
@@ -23,30 +23,29 @@ type Conn interface {
 }
 
 const (
-	// helloTimeout is how long a hub may take to welcome.
+	// helloTimeout is how long a hub may take to answer hello.
 	helloTimeout = 10 * time.Second
-	// firstRetry and lastRetry bound the wait before a new link. The last must
-	// be well below the hub's lease of 15 s, so that a short outage loses nothing.
+	// firstRetry and lastRetry bound the wait before a new link. lastRetry must be well
+	// below the hub's lease of 15 s, so that a short outage loses nothing.
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 3 * time.Second
 	// missedBeats is how many heartbeats a hub may leave out.
 	missedBeats = 3
-	// writeBatch is how many bytes of one session are written before it is
-	// another's turn.
+	// writeBatch is how many bytes of one session are written before another session has
+	// its turn.
 	writeBatch = 64 << 10
-	// drainFlush is how long the hub may take to store what a drain hands over.
+	// drainFlush is how long the hub may take to store the last events of a drain.
 	drainFlush = 5 * time.Second
 )
 
-// Run keeps a link to the hub until ctx ends or the worker is closed: it
-// connects, serves, and connects again with a growing wait. Agents run on while
-// there is no link. It returns nil at ctx's end, and an error only when there is
-// no sense in going on.
+// Run keeps a link to the hub until ctx ends or the worker is closed. It connects, serves
+// the link, and connects again after a growing wait. Agents run on while there is no link.
+// Run returns nil when ctx ends. It returns an error only if another attempt is of no use.
 func (w *Worker) Run(ctx context.Context, dial func(context.Context) (Conn, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(w.life, cancel)()
-	wait := firstRetry
+	waits := backoff.Backoff{Base: firstRetry, Max: lastRetry} // workers that lost one hub come back apart
 	for {
 		welcomed, err := w.connect(ctx, dial)
 		switch {
@@ -58,15 +57,14 @@ func (w *Worker) Run(ctx context.Context, dial func(context.Context) (Conn, erro
 			return fmt.Errorf("connect worker %s: %w", w.cfg.Name, err)
 		}
 		if welcomed {
-			wait = firstRetry
+			waits.Reset()
 		}
-		pause := wait/2 + rand.N(wait/2) // workers that lost one hub come back apart
+		pause := waits.Next()
 		w.log.Warn("no link to the hub", "error", err, "retry", pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 		}
-		wait = min(2*wait, lastRetry)
 	}
 }
 
@@ -83,7 +81,9 @@ func (w *Worker) connect(ctx context.Context, dial func(context.Context) (Conn, 
 	if err != nil {
 		return false, err
 	}
+	w.meet(welcome)
 	w.log.Info("linked to the hub", "node", welcome.Node)
+	w.takesBackground(welcome.TakesBackground())
 	w.linked.Store(true)
 	w.links.Add(1)
 	defer w.linked.Store(false)
@@ -105,8 +105,24 @@ func (w *Worker) connect(ctx context.Context, dial func(context.Context) (Conn, 
 	return true, err
 }
 
-// greet says hello with everything that is still run here, and makes all of it
-// be sent again.
+// takesBackground notes whether the hub takes events of the background.
+func (w *Worker) takesBackground(takes bool) {
+	w.background.Store(takes)
+	if takes {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.order {
+		select {
+		case s.otherHub <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// greet sends hello with everything that still runs here. It marks all unacknowledged
+// frames to be sent again.
 func (w *Worker) greet(ctx context.Context, conn Conn) (protocol.Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
@@ -142,6 +158,7 @@ func (w *Worker) hello() protocol.Hello {
 	h := protocol.Hello{
 		Worker: w.cfg.Name, Version: w.cfg.Version, Workspace: w.cfg.Workspace,
 		Capacity: w.cfg.Capacity, Providers: w.ProviderNames(),
+		Commands: []protocol.WorkerCommandType{protocol.WorkerSetOption},
 	}
 	for _, s := range w.order {
 		if entry, alive := s.out.hello(); alive {
@@ -150,12 +167,12 @@ func (w *Worker) hello() protocol.Hello {
 		s.out.resend()
 	}
 	// Answers to the last link's frames mean nothing on this one.
-	w.control, w.pong = nil, false
+	w.control, w.overrun, w.pong = nil, false, false
 	return h
 }
 
-// readFrames handles the hub's frames until the link ends. It is the only one
-// that takes assignments and acknowledgements.
+// readFrames handles the hub's frames until the link ends. No other goroutine takes
+// assignments and acknowledgements.
 func (w *Worker) readFrames(ctx context.Context, cancel context.CancelCauseFunc, conn Conn, heartbeat time.Duration) error {
 	silence := missedBeats * heartbeat
 	var watch *time.Timer
@@ -211,7 +228,7 @@ func (w *Worker) onFrame(raw []byte) error {
 		if err = protocol.Decode(frame.Data, &ack); err == nil {
 			if s := w.find(ack.SessionID, ack.Assignment); s != nil {
 				s.out.ack(ack.N)
-				w.settle(s)
+				w.forgetIfOver(s)
 			}
 		}
 	case protocol.FrameRevoke:
@@ -235,7 +252,8 @@ func (w *Worker) onCommand(c protocol.WorkerCommand) {
 		s.command(c)
 		return
 	}
-	// The hub thinks that we run it: it crossed our release, or we lost it.
+	// The hub assumes that the session runs here. Its command crossed our release, or we
+	// lost the session.
 	w.log.Debug("command for a session that is not run here", "session", c.SessionID, "type", c.Type)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -267,8 +285,8 @@ func (w *Worker) onError(frame protocol.Frame) error {
 	case protocol.LinkHole:
 		return fmt.Errorf("the hub misses an event: %s", clip(e.Detail, 512))
 	case protocol.LinkReplaced:
-		// Nobody reads this on a link that was left for a new one: it is another
-		// process that has taken the name, and coming back would take it again.
+		// Another process has taken the worker's name. Coming back would take the name from
+		// it again. A worker that left this link for a new one does not read this frame.
 		return fmt.Errorf("%w: another worker is called %s too", ErrRefused, w.cfg.Name)
 	case protocol.LinkDraining, protocol.LinkUnauthorized, protocol.LinkSilent, protocol.LinkInternal:
 		return fmt.Errorf("the hub ends the link: %s", clip(e.Error(), 512))
@@ -277,13 +295,16 @@ func (w *Worker) onError(frame protocol.Frame) error {
 	return nil
 }
 
-// writeFrames is the link's writer: it goes round the sessions, so that none that
-// has much to say holds up the others.
+// writeFrames is the link's writer. It goes round the sessions, so that a session with much
+// to send does not hold up the others.
 func (w *Worker) writeFrames(ctx context.Context, conn Conn) error {
 	var batch [][]byte
 	for {
 		var s *session
-		batch, s = w.nextBatch(batch[:0])
+		var err error
+		if batch, s, err = w.nextBatch(batch[:0]); err != nil {
+			return err
+		}
 		if len(batch) == 0 {
 			select {
 			case <-w.wake:
@@ -299,38 +320,41 @@ func (w *Worker) writeFrames(ctx context.Context, conn Conn) error {
 		}
 		if s != nil {
 			s.out.wrote(len(batch))
-			w.settle(s)
+			w.forgetIfOver(s)
 		}
 		clear(batch)
 	}
 }
 
-// nextBatch takes what is to be written next: frames of no session first, then
-// of the next session that has some.
-func (w *Worker) nextBatch(batch [][]byte) ([][]byte, *session) {
+// nextBatch takes the frames to write next: first those of no session, then those of the
+// next session that has some.
+func (w *Worker) nextBatch(batch [][]byte) ([][]byte, *session, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.overrun {
+		return nil, nil, errors.New("the hub asks more than it takes answers to")
+	}
 	if w.pong {
 		w.pong = false
 		batch = append(batch, protocol.NewFrame(protocol.FramePong, struct{}{}))
 	}
 	if batch = append(batch, w.control...); len(batch) > 0 {
 		w.control = nil
-		return batch, nil
+		return batch, nil, nil
 	}
 	for i := range w.order {
 		k := (w.at + i) % len(w.order)
 		s := w.order[k]
 		if batch = s.out.take(batch, writeBatch); len(batch) > 0 {
 			w.at = k + 1
-			return batch, s
+			return batch, s, nil
 		}
 	}
-	return batch, nil
+	return batch, nil, nil
 }
 
-// settle forgets a session whose last word was sent.
-func (w *Worker) settle(s *session) {
+// forgetIfOver forgets a session whose last frame was sent.
+func (w *Worker) forgetIfOver(s *session) {
 	if s.out.over() {
 		w.forget(s)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -128,7 +129,7 @@ func TestTurnEndsWithoutALink(t *testing.T) {
 	h.mu.Unlock()
 	seq := s.message("m1", "hi")
 	w := h.worker
-	eventually(t, "the turn's end", func() bool {
+	judge.Within(t, patience, "the turn's end", func() bool {
 		session := w.find("s1", s.assignment)
 		session.out.mu.Lock()
 		defer session.out.mu.Unlock()
@@ -167,7 +168,7 @@ func TestFullBufferHoldsTheAgentBack(t *testing.T) {
 	for session == nil {
 		session = h.worker.find("s1", s.assignment)
 	}
-	eventually(t, "a full buffer", session.out.full)
+	judge.Within(t, patience, "a full buffer", session.out.full)
 	// The commands are handled all the same, and the buffer does not grow.
 	h.send(protocol.FramePing, struct{}{})
 	h.wait("pong", func() bool { return h.pongs == 1 })
@@ -200,12 +201,12 @@ func TestHeldAgentCanBeRevoked(t *testing.T) {
 	h.silent = true
 	s := h.assign("plain")
 	s.message("m1", "stream 20000 100")
-	eventually(t, "a full buffer", func() bool {
+	judge.Within(t, patience, "a full buffer", func() bool {
 		session := h.worker.find("s1", s.assignment)
 		return session != nil && session.out.full()
 	})
 	h.send(protocol.FrameRevoke, protocol.Revoke{SessionID: "s1", Assignment: s.assignment})
-	eventually(t, "the session's end", func() bool { return h.worker.find("s1", s.assignment) == nil })
+	judge.Within(t, patience, "the session's end", func() bool { return h.worker.find("s1", s.assignment) == nil })
 	assertNoProcess(t, h.worker.cfg.Root)
 }
 

@@ -6,17 +6,16 @@ import (
 	"sessionhub/protocol"
 )
 
-// outbox is the worker's end of one assignment's stream: frames in their order,
-// from the runner that makes them to the hub that acknowledges them. Events are
-// numbered from 1 and kept until they are acknowledged; a new link sends all that
-// is kept again.
+// outbox is the worker's end of one assignment's stream. It holds frames in their order,
+// from the runner that makes them to the hub that acknowledges them. Events are numbered
+// from 1 and kept until they are acknowledged. A new link sends all kept frames again.
 //
-// It is bounded by its reader's restraint: push always takes, and the runner
-// reads no more from its agent while the outbox is full. So it holds at most its
-// limit, the events of one agent's message, and the few that a turn's end makes.
+// Its bound depends on the runner: a push never fails, and the runner stops reading from
+// its agent while the outbox is full. So it holds at most its limit, the events of one
+// agent's message, and the few events of a turn's end.
 //
-// Safe for concurrent use: one runner pushes, one link writer takes, one link
-// reader acknowledges. Its lock is the innermost.
+// All methods may be called concurrently: one runner pushes, one link writer takes, one
+// link reader acknowledges. Its lock is the innermost.
 type outbox struct {
 	sessionID  string        // immutable
 	assignment uint64        // immutable
@@ -24,11 +23,12 @@ type outbox struct {
 	room       chan struct{} // signalled when a full outbox has room again; never closed
 
 	mu       sync.Mutex
-	items    []outItem // all that is kept
-	next     int       // items[:next] were taken for this link
-	written  int       // items[:written] were written to it
-	last     uint64    // n of the newest event
-	acked    uint64    // n of the newest acknowledged event
+	hub      protocol.Welcome // says which events the hub takes
+	items    []outItem        // all kept frames
+	next     int              // items[:next] were taken for this link
+	written  int              // items[:written] were written to it
+	last     uint64           // n of the newest event
+	acked    uint64           // n of the newest acknowledged event
 	bytes    int64
 	finished uint64             // newest message whose complete is acknowledged
 	turn     protocol.HelloTurn // the newest message that was taken
@@ -39,9 +39,10 @@ type outbox struct {
 // outItem is one frame.
 type outItem struct {
 	frame   []byte
-	n       uint64 // the event's number; of done and release: that of the event before
+	n       uint64 // the event's number; for done and release, the number of the event before
 	event   bool
-	done    uint64 // of a done: the message's seq
+	kind    protocol.EventType
+	done    uint64 // for a done: the message's seq
 	release bool
 }
 
@@ -52,7 +53,7 @@ func newOutbox(sessionID string, assignment, message uint64, limit int64) *outbo
 	}
 }
 
-// begin notes which message the events that follow are about.
+// begin notes the message that later events are about.
 func (o *outbox) begin(message protocol.HelloTurn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -67,14 +68,46 @@ func (o *outbox) pushEvent(t protocol.EventType, data any) {
 		return
 	}
 	o.last++
-	frame := protocol.NewFrame(protocol.FrameEvent, protocol.WorkerEvent{
+	item := o.eventItem(protocol.WorkerEvent{
 		SessionID: o.sessionID, Assignment: o.assignment, N: o.last, Type: t, Data: protocol.Marshal(data),
 	})
-	o.items = append(o.items, outItem{frame: frame, n: o.last, event: true})
-	o.bytes += int64(len(frame))
+	o.items = append(o.items, item)
+	o.bytes += int64(len(item.frame))
 }
 
-// pushDone appends the news that a message is finished.
+// eventItem is the frame of an event. A type that the hub does not take goes out as an
+// agent_update that holds it. It is called with mu held.
+func (o *outbox) eventItem(ev protocol.WorkerEvent) outItem {
+	if !o.hub.Takes(ev.Type) {
+		ev.Data = protocol.Marshal(protocol.AgentUpdateData{Kind: string(ev.Type), Raw: ev.Data})
+		ev.Type = protocol.EventAgentUpdate
+	}
+	return outItem{frame: protocol.NewFrame(protocol.FrameEvent, ev), n: ev.N, event: true, kind: ev.Type}
+}
+
+// meet notes the hub that the next frames go to. Another hub may take fewer types of events
+// than the last one. So kept events get the form that this hub takes.
+func (o *outbox) meet(hub protocol.Welcome) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.hub = hub
+	for i := range o.items {
+		item := &o.items[i]
+		if !item.event || hub.Takes(item.kind) {
+			continue
+		}
+		var frame protocol.Frame
+		var ev protocol.WorkerEvent
+		if protocol.Decode(item.frame, &frame) != nil || protocol.Decode(frame.Data, &ev) != nil {
+			continue // impossible: the worker has made it
+		}
+		o.bytes -= int64(len(item.frame))
+		*item = o.eventItem(ev)
+		o.bytes += int64(len(item.frame))
+	}
+}
+
+// pushDone appends the frame that says that a message is finished.
 func (o *outbox) pushDone(message uint64) {
 	o.pushItem(outItem{done: message, frame: protocol.NewFrame(protocol.FrameDone, protocol.Done{
 		SessionID: o.sessionID, Assignment: o.assignment, Message: message,
@@ -130,8 +163,8 @@ func (o *outbox) resend() {
 	o.next, o.written = 0, 0
 }
 
-// take appends up to limit bytes of frames that were not sent on this link, but
-// at least one if there is one. The frames must not be changed.
+// take appends up to limit bytes of frames that were not sent on this link, but at least
+// one frame if there is one. The caller must not change the frames.
 func (o *outbox) take(frames [][]byte, limit int) [][]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -160,8 +193,8 @@ func (o *outbox) ack(n uint64) {
 	o.trim()
 }
 
-// wrote says that so many taken frames were written, and forgets those that need
-// no acknowledgement.
+// wrote notes that so many taken frames were written. It forgets those that need no
+// acknowledgement.
 func (o *outbox) wrote(frames int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -170,8 +203,8 @@ func (o *outbox) wrote(frames int) {
 	o.trim()
 }
 
-// over reports whether the assignment is at its end: its release was sent, and
-// all its events are stored.
+// over reports whether the assignment has ended: its release was sent, and all its events
+// are stored.
 func (o *outbox) over() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // processesIn lists the processes whose working directory lies below root.
@@ -33,15 +32,5 @@ func assertNoProcess(t *testing.T, root string) {
 	t.Helper()
 	if left := processesIn(t, root); len(left) > 0 {
 		t.Errorf("processes left: %q", left)
-	}
-}
-
-// eventually polls for what has no event to wait for.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
 	}
 }

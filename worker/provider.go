@@ -5,36 +5,51 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
+
+	"sessionhub/protocol"
 )
 
-// Provider is a kind of agent as data: how to start it and what to ask of it.
-// It is not changed after it was given to a worker.
+// Provider describes a kind of agent: how to start it and how to set it up. Do not change
+// it after a worker has it.
 type Provider struct {
-	// Command is looked up in the agent's PATH unless it has a slash; a
-	// relative path is relative to the worker's current directory, never to
-	// the session's (a session could bring its own program otherwise).
+	// Command is looked up in the agent's PATH unless it has a slash. A relative path is
+	// relative to the worker's current directory, never to the session's: otherwise a
+	// session could bring its own program.
 	Command string
 	Args    []string
-	// Env is set as it is. InheritEnv names variables of the worker that are
-	// passed on beyond the default allow-list ("NAME" or "PREFIX*").
+	// Env is set as it is. InheritEnv names variables of the worker that are passed on
+	// beside the default allow-list ("NAME" or "PREFIX*").
 	Env        map[string]string
 	InheritEnv []string
-	// Mode and Model are asked for where a session names none. A mode that
-	// the agent does not offer fails the session, since the mode decides
-	// whether the agent asks before it acts.
+	// Mode and Model are used if a session names none. A mode that the agent does not offer
+	// fails the session, since the mode decides whether the agent asks before it acts.
 	Mode  string
 	Model string
+	// AskingModes are the modes in which the agent asks before it acts. Empty: Mode.
+	// AllowedModes are modes in which it does not, and which sessions may use all the same.
+	// No session gets any other mode. If none of the three is set, the agent stays in the
+	// mode in which it starts, and people are told that it may not ask.
+	AskingModes  []string
+	AllowedModes []string
+	// AuthMethod is the authentication method to call when the agent asks for one. Empty:
+	// the first method whose variables are all in the agent's environment.
+	AuthMethod string
 	// Resume says how a restarted agent gets its own history back.
 	Resume Resume
-	// VolatileInput names keys at the top of a tool's input that differ from
-	// call to call although the call is the same (ids, times). They are left
-	// out of the question to the users, so that an "always" can match.
+	// VolatileInput names top-level keys of a tool's input that differ although the call is
+	// the same (ids, times). They are left out of the question to the users, so that an
+	// "always" can match.
 	VolatileInput []string
-	// StartTimeout replaces Config.StartTimeout if it is not 0.
+	// UsageTotals says that the usage in an agent's answer to a prompt counts all turns of
+	// its session. Otherwise it counts the turn.
+	UsageTotals bool
+	// StartTimeout replaces Config.StartTimeout unless it is 0.
 	StartTimeout time.Duration
 }
 
@@ -60,7 +75,7 @@ var (
 	envPattern   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*\*?$`)
 )
 
-// validate names every bad value of the provider called name.
+// validate names every bad value of the provider with this name.
 func (p Provider) validate(name string) []error {
 	var errs []error
 	bad := func(format string, args ...any) {
@@ -98,6 +113,10 @@ func (p Provider) validate(name string) []error {
 			bad("inheritEnv: %s* belongs to the hub and never reaches an agent: %s", hubPrefix, pattern)
 		}
 	}
+	if len(p.AuthMethod) > maxAuthMethodID || strings.ContainsFunc(p.AuthMethod, unicode.IsControl) {
+		bad("authMethod: has control characters, or more than %d bytes", maxAuthMethodID)
+	}
+	errs = append(errs, p.validateModes(name)...)
 	switch p.Resume {
 	case ResumeAuto, ResumeLoad, ResumeSession, ResumeNone:
 	default:
@@ -109,10 +128,37 @@ func (p Provider) validate(name string) []error {
 	return errs
 }
 
+// validateModes names every bad value of the modes.
+func (p Provider) validateModes(name string) []error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("provider %q: "+format, append([]any{name}, args...)...))
+	}
+	for _, list := range []struct {
+		name  string
+		modes []string
+	}{{"askingModes", p.AskingModes}, {"allowedModes", p.AllowedModes}} {
+		for i, mode := range list.modes {
+			if !usableID(mode) {
+				bad("%s[%d]: a mode has 1 to %d bytes and no control characters", list.name, i, protocol.MaxNameBytes)
+			}
+		}
+	}
+	for _, mode := range p.AllowedModes {
+		if slices.Contains(p.AskingModes, mode) {
+			bad("allowedModes: %q is in askingModes too; a mode asks or it does not", mode)
+		}
+	}
+	if p.Mode != "" && len(p.AskingModes) > 0 && !slices.Contains(p.AskingModes, p.Mode) && !slices.Contains(p.AllowedModes, p.Mode) {
+		bad("mode: %q is in neither askingModes nor allowedModes", p.Mode)
+	}
+	return errs
+}
+
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
 
-// LoadProviders reads a providers file: a YAML (or JSON) mapping from names to
-// providers. Every bad value is named at once, with its line.
+// LoadProviders reads a providers file: a YAML (or JSON) mapping from names to providers.
+// Its error names every bad value, with its line.
 func LoadProviders(path string) (map[string]Provider, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -155,7 +201,7 @@ func ParseProviders(data []byte) (map[string]Provider, error) {
 		before := len(r.errs)
 		p := r.provider(key, value)
 		providers[key] = p
-		if len(r.errs) == before { // a value that could not be read needs no second complaint
+		if len(r.errs) == before { // one complaint is enough for a value that could not be read
 			for _, err := range p.validate(key) {
 				r.errs = append(r.errs, fmt.Errorf("line %d: %w", value.Line, err))
 			}
@@ -167,8 +213,8 @@ func ParseProviders(data []byte) (map[string]Provider, error) {
 	return providers, nil
 }
 
-// providerReader walks the YAML by hand, and not by yaml's own decoding into
-// structs, which stops at the first provider with an unknown field.
+// providerReader reads the YAML node by node. yaml's own decoding into structs stops at the
+// first provider with an unknown field.
 type providerReader struct {
 	errs []error
 }
@@ -177,8 +223,8 @@ func (r *providerReader) bad(n *yaml.Node, format string, args ...any) {
 	r.errs = append(r.errs, fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...)))
 }
 
-// deref follows an alias. The walk is three levels deep, so that aliases of
-// aliases cannot make it long.
+// deref follows an alias. The reader goes three levels deep, so aliases of aliases cannot
+// make it long.
 func deref(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode && n.Alias != nil {
 		return n.Alias
@@ -222,10 +268,24 @@ func (r *providerReader) provider(name string, n *yaml.Node) Provider {
 			p.Mode = r.text(value, what)
 		case "model":
 			p.Model = r.text(value, what)
+		case "askingModes":
+			p.AskingModes = r.list(value, what)
+		case "allowedModes":
+			p.AllowedModes = r.list(value, what)
+		case "authMethod":
+			p.AuthMethod = r.text(value, what)
 		case "resume":
 			p.Resume = Resume(r.text(value, what))
 		case "volatileInput":
 			p.VolatileInput = r.list(value, what)
+		case "usage":
+			switch counts := r.text(value, what); counts {
+			case "turn":
+			case "session":
+				p.UsageTotals = true
+			default:
+				r.bad(value, "%s: %q is neither turn nor session", what, counts)
+			}
 		case "startTimeout":
 			text := r.text(value, what)
 			d, err := time.ParseDuration(text)
@@ -234,7 +294,7 @@ func (r *providerReader) provider(name string, n *yaml.Node) Provider {
 			}
 			p.StartTimeout = d
 		default:
-			r.bad(value, "%s: unknown; known are command, args, env, inheritEnv, mode, model, resume, volatileInput, startTimeout", what)
+			r.bad(value, "%s: unknown; known are command, args, env, inheritEnv, authMethod, mode, askingModes, allowedModes, model, resume, volatileInput, usage, startTimeout", what)
 		}
 	})
 	return p

@@ -26,6 +26,7 @@ codex:
   inheritEnv: [OPENAI_API_KEY, "CODEX_*"]
   mode: read-only
   model: gpt
+  authMethod: openai-api-key
   resume: load
   startTimeout: 90s
 plain: {command: /bin/agent}
@@ -39,6 +40,7 @@ plain: {command: /bin/agent}
 			Command: "codex-acp", Args: []string{"--flag", "7"},
 			Env:        map[string]string{"CODEX_HOME": "/srv/codex", "PORT": "8080"},
 			InheritEnv: []string{"OPENAI_API_KEY", "CODEX_*"},
+			AuthMethod: "openai-api-key",
 			Mode:       "read-only", Model: "gpt", Resume: ResumeLoad, StartTimeout: 90 * time.Second,
 		},
 		"plain": {Command: "/bin/agent"},
@@ -80,8 +82,14 @@ secrets:
   env: {SESSIONHUB_API_KEY: x, "1X": y}
   inheritEnv: ["sessionhub_*", "*", "A B"]
   resume: maybe
+  authMethod: "a\tb"
   startTimeout: -1s
 list: [1, 2]
+modes:
+  command: x
+  mode: auto
+  askingModes: [ask, "", plan]
+  allowedModes: [plan, yolo]
 `))
 	if err == nil {
 		t.Fatal("no error")
@@ -99,7 +107,11 @@ list: [1, 2]
 		`inheritEnv: "A B" is neither`,
 		`resume: "maybe" is none of`,
 		`startTimeout: -1s is not between`,
-		`line 15: provider "list": not a mapping`,
+		`authMethod: has control characters`,
+		`line 16: provider "list": not a mapping`,
+		`provider "modes": askingModes[1]: a mode has 1 to 256 bytes`,
+		`provider "modes": allowedModes: "plan" is in askingModes too`,
+		`provider "modes": mode: "auto" is in neither askingModes nor allowedModes`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not named in:\n%v", want, err)

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"sessionhub/internal/fakemodel"
+	"sessionhub/internal/testkit/fakemodel"
+	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/need"
 	"sessionhub/protocol"
 )
 
@@ -47,7 +49,7 @@ func TestDemoAgent(t *testing.T) {
 	}
 	s.message("m3", "/run sleep 300")
 	s.choose("m3", s.approval(ask.InteractionID), protocol.AllowOnce)
-	eventually(t, "the command runs", func() bool {
+	judge.Within(t, patience, "the command runs", func() bool {
 		return strings.Contains(strings.Join(processesIn(t, h.worker.cfg.Root), " "), "sleep 300")
 	})
 	s.cancel("m3")
@@ -69,10 +71,7 @@ func TestDemoAgent(t *testing.T) {
 
 // A real agent against a scripted model.
 func TestCodex(t *testing.T) {
-	path := os.Getenv("SESSIONHUB_TEST_CODEX_ACP")
-	if path == "" {
-		t.Fatal("SESSIONHUB_TEST_CODEX_ACP is not set: run `make test`, which installs codex-acp and sets it to its path")
-	}
+	path := need.Codex.Path(t)
 	model, err := fakemodel.New(fakemodel.Directives)
 	if err != nil {
 		t.Fatal(err)
@@ -141,8 +140,8 @@ func TestCodex(t *testing.T) {
 	if got := again.text("m6"); got != "still here" {
 		t.Errorf("text %q", got)
 	}
-	started := until(again, protocol.EventAgentUpdate, "agent_started", func(u protocol.AgentUpdateData) bool { return u.Kind == updateAgentStarted })
-	if history := decodeTo[agentStarted](t, started.Raw).History; history == historyNew {
+	started := until(again, protocol.EventAgentStarted, "agent_started", func(agentStarted) bool { return true })
+	if history := started.History; history == protocol.HistoryNew {
 		t.Errorf("history %q", history)
 	}
 	for _, e := range again.events() {

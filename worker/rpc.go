@@ -23,11 +23,13 @@ const (
 	rpcInvalidParams  = -32602
 	rpcInternal       = -32603
 	rpcAuthRequired   = -32000
+
+	rpcRequestCancelled = -32800
 )
 
-// rpcMessage is what an agent printed: a request (method and id), a notification
-// (method alone), a response (id alone), or a line that is none of them. Params
-// and results stay raw: what we have no name for is passed on as it came.
+// rpcMessage is a line of an agent: a request (method and id), a notification (method
+// alone), a response (id alone), or none of them. Params and results stay raw, so fields
+// without a name here are passed on as they came.
 type rpcMessage struct {
 	kind   lineKind
 	id     json.RawMessage
@@ -55,8 +57,8 @@ type rpcError struct {
 	Data    json.RawMessage `json:"data,omitempty"`
 }
 
-// UnmarshalJSON takes any value: an agent that answers {"error":"text"} has
-// answered, and whoever waits for it must not wait for ever.
+// UnmarshalJSON takes any value. An agent that answers {"error":"text"} has answered, and
+// the caller must not wait for ever.
 func (e *rpcError) UnmarshalJSON(raw []byte) error {
 	type plain rpcError // without this method
 	if json.Unmarshal(raw, (*plain)(e)) == nil {
@@ -69,7 +71,7 @@ func (e *rpcError) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// Error gives the message, and the data where agents hide the cause ("Internal
+// Error returns the message. It adds the data if the agent hides the cause there ("Internal
 // error" with the details beside it).
 func (e *rpcError) Error() string {
 	text := printable(clip(e.Message, 4<<10))
@@ -96,7 +98,7 @@ func (e *rpcError) Error() string {
 	return text + ": " + printable(clip(plain, 2<<10))
 }
 
-// maxIDBytes is the longest id of a request that we would send back.
+// maxIDBytes is the longest id of an agent's request that the worker sends back.
 const maxIDBytes = 256
 
 // garbageHead is how much of a garbage line is kept.
@@ -125,8 +127,8 @@ func parseLine(line []byte) rpcMessage {
 	return rpcMessage{kind: lineGarbage, text: printable(clip(string(line[:min(len(line), 2*garbageHead)]), garbageHead))}
 }
 
-// requestID is the number of one of our requests in a response. Some agents
-// send numbers back as text.
+// requestID reads the number of one of our requests from a response. Some agents send
+// numbers back as text.
 func requestID(raw json.RawMessage) (int64, bool) {
 	id, err := strconv.ParseInt(string(bytes.Trim(raw, `"`)), 10, 64)
 	return id, err == nil
@@ -137,19 +139,19 @@ type lineReader struct {
 	r     *bufio.Reader
 	limit int
 	buf   []byte
-	skip  bool // what comes is the rest of a line that was too long
+	skip  bool // the next bytes are the rest of a line that was too long
 }
 
 func newLineReader(r io.Reader, limit int) *lineReader {
 	return &lineReader{r: bufio.NewReaderSize(r, 64<<10), limit: limit}
 }
 
-// errLineTooLong says that a line is skipped. It comes as soon as the limit is
+// errLineTooLong says that a line is skipped. next returns it as soon as the limit is
 // passed, since such a line may have no end.
 var errLineTooLong = errors.New("line too long")
 
-// next returns the next line that is not blank, without its end. The line is
-// valid until the next call. A last line without an end is a line, too.
+// next returns the next line that is not blank, without its line break. The line is valid
+// until the next call. A last line without a line break counts as a line.
 func (l *lineReader) next() ([]byte, error) {
 	for {
 		line, err := l.read()
@@ -167,7 +169,7 @@ func (l *lineReader) next() ([]byte, error) {
 
 func (l *lineReader) read() ([]byte, error) {
 	if cap(l.buf) > 1<<20 {
-		l.buf = nil // one huge line must not be held for an agent's life
+		l.buf = nil // so that one huge line is not kept for an agent's life
 	}
 	l.buf = l.buf[:0]
 	for l.skip {
@@ -192,7 +194,7 @@ func (l *lineReader) read() ([]byte, error) {
 	}
 }
 
-// The messages that we send.
+// The messages that the worker sends.
 
 func encodeRequest(id int64, method string, params any) []byte {
 	return encodeLine(struct {
@@ -227,6 +229,6 @@ func encodeError(id json.RawMessage, code int, message string) []byte {
 	}{"2.0", id, rpcError{Code: code, Message: message}})
 }
 
-// encodeLine writes a message and the line's end. Everything raw in it has gone
-// through a JSON parser.
+// encodeLine writes a message and a line break. Everything raw in the message must have
+// gone through a JSON parser.
 func encodeLine(v any) []byte { return append(protocol.Marshal(v), '\n') }

@@ -26,10 +26,16 @@ type scripted struct {
 	cancel  chan struct{} // closed by session/cancel
 	mode    string
 	model   string
+	client  string         // what it has announced
+	login   string         // the method that authenticate named
+	set     map[string]any // the values of a rich agent's options; nil: it is none
+	steer   steering
+	first   string // the answer to what it asked before it was ready
 }
 
 func scriptedAgent(args []string) int {
 	a := &scripted{traits: args, answers: make(map[string]chan json.RawMessage), mode: "auto", model: "small"}
+	a.steer = steering{a, make(chan string, 16)}
 	if a.is("exit-at-once") {
 		fmt.Fprintln(os.Stderr, "no licence found")
 		return 7
@@ -47,6 +53,11 @@ func scriptedAgent(args []string) int {
 	}
 	if a.is("banner") {
 		fmt.Println("Welcome to the agent! \xff\xfe")
+	}
+	if a.is("helper") { // as claude-agent-acp has one
+		if err := exec.Command("sleep", "300").Start(); err != nil {
+			return 8
+		}
 	}
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	for {
@@ -91,8 +102,18 @@ func (a *scripted) handle(line []byte) {
 			Cwd       string `json:"cwd"`
 			ModeID    string `json:"modeId"`
 			ModelID   string `json:"modelId"`
-			Value     string `json:"value"`
+			ConfigID  string `json:"configId"`
+			Type      string `json:"type"`
+			Value     any    `json:"value"`
 			SessionID string `json:"sessionId"`
+			MethodID  string `json:"methodId"`
+			Meta      struct {
+				Steering struct {
+					IdleBehavior string `json:"idleBehavior"`
+				} `json:"steering"`
+			} `json:"_meta"`
+
+			Capabilities json.RawMessage `json:"clientCapabilities"`
 		} `json:"params"`
 	}
 	if err := json.Unmarshal(line, &m); err != nil {
@@ -113,12 +134,24 @@ func (a *scripted) handle(line []byte) {
 			}
 		}
 	case "initialize":
+		a.client = string(m.Params.Capabilities)
 		switch {
+		case a.is("asks-first"): // a login page before there is a session
+			go func() {
+				a.first = string(a.request("elicitation/create", `{"requestId":`+string(m.ID)+`,"mode":"url","elicitationId":"e1","message":"Log in","url":"https://login.example.org/"}`))
+				ok(`{"protocolVersion":1,"agentCapabilities":{}}`)
+			}()
 		case a.is("never-ready"):
 		case a.is("version-2"):
 			ok(`{"protocolVersion":2}`)
 		case a.is("text-version"):
 			ok(`{"protocolVersion":"one"}`)
+		case a.is("logs-in"):
+			ok(`{"protocolVersion":1,"agentCapabilities":{"loadSession":true},"authMethods":` + scriptedLogins + `}`)
+		case a.is("steers"):
+			ok(`{"protocolVersion":1,"agentCapabilities":{},"_meta":{"steering":{"supported":true},"sessionhub/reason":{"supported":true}}}`)
+		case a.is("sees"):
+			ok(`{"protocolVersion":1,"agentCapabilities":{"promptCapabilities":{"image":true}}}`)
 		case a.is("loads"):
 			ok(`{"protocolVersion":1,"agentCapabilities":{"loadSession":true},"agentInfo":{"name":"scripted","version":"1"}}`)
 		default:
@@ -129,14 +162,36 @@ func (a *scripted) handle(line []byte) {
 			a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32000,"message":"Authentication required"}}`, m.ID)
 			return
 		}
+		if a.is("logs-in") && a.login == "" {
+			a.print(needsLogin, m.ID)
+			return
+		}
 		ok(a.newSession())
+	case "authenticate":
+		switch {
+		case a.is("refuses-login"):
+			a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32603,"message":"Internal error","data":"status 401: no such key"}}`, m.ID)
+		case !a.is("silent-login"):
+			a.login = m.Params.MethodID
+			ok(`{}`)
+		}
 	case "session/load":
+		if a.is("loads-yolo") { // as it was when it ended
+			a.set = map[string]any{"mode": "yolo", "model": "small", "effort": "low", "fast": false, "grants": "some"}
+		}
+		if a.is("logs-in") && a.login == "" {
+			a.print(needsLogin, m.ID)
+			return
+		}
 		a.update(`{"sessionUpdate":"user_message_chunk","content":{"type":"text","text":"old question"}}`)
 		a.say("old answer")
-		ok(`{}`)
+		ok(a.newSession())
 		time.Sleep(20 * time.Millisecond) // gemini goes on replaying after its answer
 		a.say("late old answer")
 	case "session/set_mode":
+		if a.set != nil && a.setOption(m.ID, "mode", "", m.Params.ModeID) {
+			return
+		}
 		if a.is("mode-slips") {
 			a.update(`{"sessionUpdate":"current_mode_update","currentModeId":"auto"}`)
 		} else {
@@ -144,11 +199,21 @@ func (a *scripted) handle(line []byte) {
 		}
 		ok(`{}`)
 	case "session/set_model":
+		if a.is("model-needs-login") {
+			a.print(needsLogin, m.ID)
+			return
+		}
+		if a.set != nil && a.setOption(m.ID, "model", "", m.Params.ModelID) {
+			return
+		}
 		a.model = m.Params.ModelID
 		ok(`{}`)
 	case "session/set_config_option":
+		if a.set != nil && a.setOption(m.ID, m.Params.ConfigID, m.Params.Type, m.Params.Value) {
+			return
+		}
 		if !a.is("option-slips") {
-			a.mode = m.Params.Value
+			a.mode = m.Params.Value.(string)
 		}
 		ok(`{"configOptions":` + a.configOptions() + `}`)
 	case "session/cancel":
@@ -158,6 +223,8 @@ func (a *scripted) handle(line []byte) {
 			a.cancel = nil
 		}
 		a.mu.Unlock()
+	case steeringMethod:
+		go a.steer.request(m.ID, m.Params.Prompt, m.Params.Meta.Steering.IdleBehavior)
 	case "session/prompt":
 		if m.Params.Prompt[0].Text == "flood" { // asks for ever, and reads nothing
 			for i := 5000; ; i++ {
@@ -173,11 +240,18 @@ func (a *scripted) handle(line []byte) {
 		a.mu.Unlock()
 		go func() {
 			result := a.prompt(strings.Fields(m.Params.Prompt[0].Text), cancel)
+			if result == "logged-out" {
+				a.print(needsLogin, m.ID)
+				return
+			}
 			if message, failed := strings.CutPrefix(result, "error "); failed {
 				a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32603,"message":"Internal error","data":{"details":%q}}}`, m.ID, message)
 				return
 			}
 			ok(`{"stopReason":"` + result + `","usage":{"totalTokens":12}}`)
+			if words := strings.Fields(m.Params.Prompt[0].Text); words[0] == "later" {
+				a.later(words[1:], cancel)
+			}
 			if m.Params.Prompt[0].Text == "die-later" {
 				time.Sleep(50 * time.Millisecond)
 				os.Exit(4)
@@ -189,6 +263,9 @@ func (a *scripted) handle(line []byte) {
 }
 
 func (a *scripted) newSession() string {
+	if a.is("rich") {
+		return a.richSession()
+	}
 	if a.is("config-options") {
 		return `{"sessionId":"acp-1","configOptions":` + a.configOptions() + `}`
 	}
@@ -205,14 +282,20 @@ func (a *scripted) configOptions() string {
 
 // request asks the worker and waits for the answer.
 func (a *scripted) request(method, params string) json.RawMessage {
-	answer := make(chan json.RawMessage, 1)
+	_, answer := a.ask(method, params)
+	return <-answer
+}
+
+// ask asks the worker.
+func (a *scripted) ask(method, params string) (id string, answer chan json.RawMessage) {
+	answer = make(chan json.RawMessage, 1)
 	a.mu.Lock()
 	a.nextID++
-	id := strconv.Itoa(1000 + a.nextID)
+	id = strconv.Itoa(1000 + a.nextID)
 	a.answers[id] = answer
 	a.mu.Unlock()
 	a.print(`{"jsonrpc":"2.0","id":%s,"method":%q,"params":%s}`, id, method, params)
-	return <-answer
+	return id, answer
 }
 
 // burst asks so many things at once.
@@ -227,6 +310,15 @@ func (a *scripted) burst(number string) {
 		a.print(`{"jsonrpc":"2.0","id":%s,"method":"terminal/create","params":{}}`, id)
 	}
 }
+
+// needsLogin is the answer of an agent that wants to know first who asks.
+const needsLogin = `{"jsonrpc":"2.0","id":%s,"error":{"code":-32000,"message":"Authentication required"}}`
+
+// scriptedLogins are ways of each type, and one that cannot be read.
+const scriptedLogins = `[{"id":"browser","name":"Use your subscription"},{"id":7},` +
+	`{"id":"cli","name":"Log in","type":"terminal","args":["--login"]},` +
+	`{"id":"both","name":"Two","type":"env_var","vars":[{"name":"SCRIPTED_KEY"},{"name":"SCRIPTED_REGION"}]},` +
+	`{"id":"key","name":"One","type":"env_var","vars":[{"name":"SCRIPTED_KEY"},{"name":"SCRIPTED_PROXY","optional":true}]}]`
 
 const scriptedOptions = `[{"optionId":"yes","name":"Yes","kind":"allow_once"},{"optionId":"no","name":"No","kind":"reject_once"}]`
 
@@ -247,6 +339,14 @@ func (a *scripted) prompt(words []string, cancel <-chan struct{}) string {
 			}
 			a.say(strconv.Itoa(i) + " " + pad)
 		}
+	case "client":
+		a.say(a.client)
+	case "tell":
+		for _, update := range tellings[words[1]] {
+			a.update(update)
+		}
+	case "listen": // until N messages were taken in
+		return a.steer.listen(number(1), cancel)
 	case "hang":
 		a.say("hanging")
 		<-cancel
@@ -272,6 +372,16 @@ func (a *scripted) prompt(words []string, cancel <-chan struct{}) string {
 			return "cancelled"
 		default:
 		}
+	case "withdraw": // asks, and takes it back when the worker has a file to read
+		id, answer := a.ask("session/request_permission",
+			`{"sessionId":"acp-1","toolCall":{"toolCallId":"t1","title":"Write file","kind":"edit"},"options":`+scriptedOptions+`}`)
+		waitForFile(words[1]) // when the test says so
+		a.print(`{"jsonrpc":"2.0","method":"$/cancel_request","params":{"requestId":%s}}`, id)
+		a.print(`{"jsonrpc":"2.0","method":"$/cancel_request","params":{"requestId":%s}}`, id) // again
+		a.print(`{"jsonrpc":"2.0","method":"$/cancel_request","params":{"requestId":"other"}}`)
+		a.say(string(<-answer))
+	case "elicit", "elicit-page", "elicit-later", "first": // see elicitation_test.go
+		a.elicit(words)
 	case "ask-nothing": // a request without options
 		a.say(string(a.request("session/request_permission", `{"sessionId":"acp-1","toolCall":{"toolCallId":"t1"},"options":[]}`)))
 	case "burst": // the answers to what was asked before this was read
@@ -330,6 +440,12 @@ func (a *scripted) prompt(words []string, cancel <-chan struct{}) string {
 	case "cwd":
 		dir, _ := os.Getwd()
 		a.say(dir)
+	case "login":
+		a.say(a.login)
+	case "logged-out":
+		return words[0]
+	case "become", "values": // of a rich agent
+		a.richPrompt(words)
 	case "settings":
 		a.say(a.mode + " " + a.model)
 	case "child": // a child that outlives a careless stop
@@ -339,7 +455,21 @@ func (a *scripted) prompt(words []string, cancel <-chan struct{}) string {
 		}
 		a.say(strconv.Itoa(cmd.Process.Pid))
 		<-cancel
-	case "die-later": // when it has answered
+	case "orphan", "orphan-hang": // two that have left the agent's tree and session
+		for _, script := range []string{"exec sleep " + words[1], "(sleep " + words[1] + " &)"} {
+			cmd := exec.Command("sh", "-c", script)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+			if err := cmd.Start(); err != nil {
+				return "error " + err.Error()
+			}
+			go func() { _ = cmd.Wait() }()
+		}
+		if words[0] == "orphan-hang" {
+			a.say("hanging")
+			<-cancel
+			return "cancelled"
+		}
+	case "die-later", "later": // when it has answered
 	case "fail":
 		return "error " + strings.Join(words[1:], " ")
 	case "stop":

@@ -6,21 +6,22 @@ import (
 	"sync"
 	"time"
 
+	"sessionhub/internal/processtree"
 	"sessionhub/protocol"
 )
 
-// commandQueue is how many commands of one session may wait for its runner. The
-// hub sends one message at a time, and the runner never waits for anything
-// outside: when the queue is full, the link's reader waits a moment.
+// commandQueue is how many commands of one session may wait for its runner. The hub sends
+// one message at a time, and the runner never waits for anything outside. When the queue is
+// full, the link's reader waits.
 const commandQueue = 64
 
 // session is one assignment of a session to this worker.
 //
-// run is its runner: the one goroutine that owns the state below. It waits for
-// commands, lines of the agent, timers and ends, handles each in a bounded time,
-// and never blocks on the agent, the hub or the disk's processes. It starts one
-// goroutine for each agent (agent.run) and waits for it. Everybody else only
-// sends to commands, closes revoked (through revoke) and waits for done.
+// run is its runner: the one goroutine that owns the state below. It waits for commands,
+// lines of the agent, timers and ends, and handles each in a bounded time. It never blocks
+// on the agent, the hub or the disk's processes. It starts one goroutine for each agent
+// (agent.run) and waits for it. All other goroutines only send to commands, close revoked
+// (through revoke) and wait for done.
 type session struct {
 	id         string                      // immutable
 	assignment uint64                      // immutable
@@ -33,6 +34,7 @@ type session struct {
 	commands   chan protocol.WorkerCommand // from the link's reader; never closed
 	revoked    chan struct{}               // closed by revoke
 	done       chan struct{}               // closed when run has returned
+	otherHub   chan struct{}               // signalled by a link whose hub takes no background; never closed
 	revokeOnce sync.Once
 
 	// Owned by run.
@@ -40,10 +42,11 @@ type session struct {
 	agent       *agent // nil while none runs
 	dir         string // resolved working directory of agent
 	turn        *turn  // the message under way, or nil
+	background  background
 	lastMessage uint64 // seq of the newest message that was taken
 	lastID      string // its messageId; empty if it was taken in another assignment
 	leaving     *leaving
-	over        bool // the release is on its way: run returns
+	over        bool // the release is queued: run returns
 	draining    <-chan struct{}
 	handOver    <-chan struct{}
 
@@ -52,25 +55,33 @@ type session struct {
 	cancelTimer  *time.Timer
 	idleTimer    *time.Timer
 	quietTimer   *time.Timer
-	silentTimer  *time.Timer   // of the turn's timeout
-	settleTimer  *time.Timer   // a message waits for the agent to settle
-	deafTimer    *time.Timer   // runs while the agent's stdin is full
-	deaf         bool          // it does
-	swept        chan struct{} // what a cancelled turn left running is gone
-	afterSweep   func()        // not nil while that is waited for
+	silentTimer  *time.Timer                 // of the turn's timeout
+	settleTimer  *time.Timer                 // a message waits for the agent to settle
+	graceTimer   *time.Timer                 // a question was withdrawn: see withdrawGrace
+	restTimer    *time.Timer                 // of the work in the background: see Config.BackgroundQuiet
+	stopTimer    *time.Timer                 // the work in the background was cancelled
+	steerTimer   *time.Timer                 // the agent has to say what became of a message: see steerGrace
+	deafTimer    *time.Timer                 // runs while the agent's stdin is full
+	deaf         bool                        // the agent's stdin is full
+	idleSince    time.Time                   // since when the agent has had nothing to do
+	strays       chan []processtree.Running  // answers when the processes that a cancelled turn left have ended
+	afterStrays  func([]processtree.Running) // called then; nil if nothing waits
 
 	agentSession string // the agent's own id of the session, also of an earlier one
-	historyLost  string // why the running agent does not know what was before
+	historyLost  string // why the running agent does not know the earlier turns
 	ranBefore    bool   // an agent has been ready in this assignment
+	told         told
 	afterReplay  func()
 	replayUntil  time.Time
+
+	opt optionState
 }
 
 // leaving says that the session is given back as soon as its agent is gone.
 type leaving struct {
 	reason string
 	retry  bool
-	final  bool // the hub has asked for it: a message does not call it off
+	final  bool // the hub has asked for it: a message does not cancel it
 }
 
 func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan struct{}) *session {
@@ -85,12 +96,15 @@ func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan str
 		out:      newOutbox(assign.SessionID, assign.Assignment, assign.Message, w.cfg.BufferBytes),
 		before:   before,
 		commands: make(chan protocol.WorkerCommand, commandQueue),
-		revoked:  make(chan struct{}), done: make(chan struct{}),
+		revoked:  make(chan struct{}), done: make(chan struct{}), otherHub: make(chan struct{}, 1),
+		background:  background{work: newWork("")},
 		lastMessage: assign.Message, agentSession: assign.AgentSession,
 		draining: w.draining, handOver: w.handOver,
 		startTimer: stoppedTimer(), cancelTimer: stoppedTimer(), idleTimer: stoppedTimer(), quietTimer: stoppedTimer(), silentTimer: stoppedTimer(),
-		settleTimer: stoppedTimer(), deafTimer: stoppedTimer(),
-		swept: make(chan struct{}, 1),
+		settleTimer: stoppedTimer(), deafTimer: stoppedTimer(), graceTimer: stoppedTimer(),
+		restTimer: stoppedTimer(), stopTimer: stoppedTimer(), steerTimer: stoppedTimer(),
+		strays: make(chan []processtree.Running, 1),
+		opt:    newOptionState(assign.AgentOptions),
 	}
 }
 
@@ -100,7 +114,7 @@ func stoppedTimer() *time.Timer {
 	return t
 }
 
-// revoke ends the session without another word to the hub. It does not wait.
+// revoke ends the session and sends the hub nothing more about it. It does not wait.
 func (s *session) revoke() {
 	s.revokeOnce.Do(func() {
 		s.out.revoke()
@@ -108,7 +122,8 @@ func (s *session) revoke() {
 	})
 }
 
-// disown gives the session back at once, with all that was not sent of it.
+// disown ends the session at once and drops its unsent frames. It tells the hub that the
+// session does not run here.
 func (s *session) disown() {
 	s.revoke()
 	s.w.mu.Lock()
@@ -118,7 +133,7 @@ func (s *session) disown() {
 	}))
 }
 
-// command hands a command to the runner, or drops it if the runner has ended.
+// command passes a command to the runner, or drops it if the runner has ended.
 func (s *session) command(c protocol.WorkerCommand) {
 	select {
 	case s.commands <- c:
@@ -130,9 +145,9 @@ func (s *session) command(c protocol.WorkerCommand) {
 func (s *session) run() {
 	defer close(s.done)
 	defer s.stopAll()
-	s.idleTimer.Reset(s.w.cfg.AgentIdle)
+	s.beginIdle()
 	for !s.over {
-		// A full outbox holds the agent back: its lines stay in the pipe.
+		// A full outbox stops the agent: its lines stay in the pipe.
 		var lines <-chan rpcMessage
 		var gone, room <-chan struct{}
 		s.watchStdin()
@@ -159,16 +174,18 @@ func (s *session) run() {
 			s.agentFault(protocol.TurnAgentProtocol, "the agent does not read its stdin")
 		case <-s.draining:
 			s.draining = nil
-			if s.turn == nil {
+			if s.turn == nil && !s.background.works {
 				s.release(protocol.ReleaseDrained, true)
 			}
 		case <-s.handOver:
 			s.handOver = nil
 			if s.turn != nil {
 				s.finishError(protocol.TurnDraining, "the worker was stopped", true)
+			} else { // it works in the background
+				s.release(protocol.ReleaseDrained, true)
 			}
 		case <-s.startTimer.C:
-			s.startFailed("the agent was not ready after %s", s.startTimeout)
+			s.startTimedOut()
 		case <-s.cancelTimer.C:
 			s.log.Warn("agent did not obey the cancel", "grace", s.w.cfg.CancelGrace)
 			s.stopAgent()
@@ -178,16 +195,30 @@ func (s *session) run() {
 			s.onSilence()
 		case <-s.settleTimer.C:
 			s.onSettled()
-		case <-s.swept:
-			s.afterSweep()
+		case <-s.graceTimer.C:
+			s.onWithdrawGrace()
+		case <-s.restTimer.C:
+			s.onRest()
+		case <-s.stopTimer.C:
+			s.onBackgroundGrace()
+		case <-s.otherHub:
+			s.onOtherHub()
+		case <-s.opt.setTimer.C:
+			s.onOptionTimeout()
+		case <-s.opt.restoreTimer.C:
+			s.onRestoreTimeout()
+		case <-s.steerTimer.C:
+			s.onSteerGrace()
+		case ended := <-s.strays:
+			s.afterStrays(ended)
 		case <-s.idleTimer.C:
-			s.release(protocol.ReleaseIdle, true)
+			s.onIdle()
 		}
 	}
 }
 
 func (s *session) stopAll() {
-	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer, s.silentTimer, s.settleTimer, s.deafTimer} {
+	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer, s.silentTimer, s.settleTimer, s.deafTimer, s.graceTimer, s.restTimer, s.stopTimer, s.steerTimer, s.opt.setTimer, s.opt.restoreTimer} {
 		t.Stop()
 	}
 	s.stopAgent()
@@ -200,14 +231,15 @@ func (s *session) stopAgent() {
 	}
 }
 
-// publish sends an event; see fit for what happens to a large one.
+// publish sends an event. A hub that does not take its type gets it in another form: see
+// outbox.eventItem.
 func (s *session) publish(t protocol.EventType, data any) {
 	s.out.pushEvent(t, data)
 	s.w.wakeWriter()
 }
 
-// release gives the session back as soon as its agent is gone. The first reason
-// stays, except that a close comes before all others.
+// release gives the session back as soon as its agent is gone. The first reason stays,
+// unless the hub closes the session.
 func (s *session) release(reason string, retry bool) {
 	if s.leaving != nil && reason != protocol.ReleaseClosed {
 		return
@@ -228,57 +260,9 @@ func (s *session) leave() {
 	s.w.wakeWriter()
 }
 
-// onCommand handles a command of the hub. Commands come in the order of the
-// link, and may come again after a reconnect.
-func (s *session) onCommand(c protocol.WorkerCommand) {
-	switch c.Type {
-	case protocol.WorkerMessage:
-		s.onMessage(c)
-	case protocol.WorkerApproval:
-		var approval protocol.ApprovalCommand
-		if s.decode(c, &approval) && s.forTurn(c.Seq, approval.MessageID) {
-			s.onApproval(approval)
-		}
-	case protocol.WorkerCancel:
-		var cancel protocol.CancelCommand
-		if s.decode(c, &cancel) && s.forTurn(c.Seq, cancel.MessageID) {
-			s.onCancel()
-		}
-	case protocol.WorkerClose:
-		var why protocol.ClosedData
-		if s.decode(c, &why) && why.Reason == protocol.ReleaseIdle {
-			// Not the session ends but its place here: the history stays.
-			s.release(protocol.ReleaseIdle, true)
-			s.leaving.final = true
-			return
-		}
-		s.release(protocol.ReleaseClosed, false)
-	default:
-		s.log.Warn("hub sent an unknown command", "type", clip(string(c.Type), 64))
-	}
-}
-
-func (s *session) decode(c protocol.WorkerCommand, v any) bool {
-	if err := protocol.Decode(c.Data, v); err != nil {
-		s.log.Warn("hub sent a command that cannot be read", "type", c.Type, "seq", c.Seq, "error", err)
-		return false
-	}
-	return true
-}
-
-// forTurn reports whether an approval or a cancel is for the message under way,
-// and new. One for another message is late.
-func (s *session) forTurn(seq uint64, messageID string) bool {
-	if s.turn == nil || messageID != s.turn.messageID || s.turn.seen[seq] {
-		return false
-	}
-	s.turn.seen[seq] = true
-	return true
-}
-
 func (s *session) onMessage(c protocol.WorkerCommand) {
 	if s.leaving != nil && (s.leaving.reason != protocol.ReleaseIdle || s.leaving.final) {
-		return // it crossed our release: the hub gives it to somebody else
+		return // it crossed our release: the hub gives it to another worker
 	}
 	var data protocol.MessageData
 	if !s.decode(c, &data) {
@@ -288,17 +272,18 @@ func (s *session) onMessage(c protocol.WorkerCommand) {
 	case c.Seq == s.lastMessage && (data.MessageID == s.lastID || s.lastID == ""):
 		return // repeated after a reconnect
 	case c.Seq <= s.lastMessage, s.turn != nil:
-		// The hub serialises, and gives no number twice. Its store has lost what
-		// this worker was told (a failover), so the assignment means nothing.
+		// The hub sends one message at a time, and gives no number twice. So its store has
+		// lost messages that this worker has received (a failover), and the assignment is
+		// void.
 		s.log.Warn("the hub does not know of a message that it sent", "seq", c.Seq, "last", s.lastMessage)
 		s.disown()
 		return
 	}
-	s.leaving = nil // the idle end is called off; a new agent starts after the old
+	s.leaving = nil // the message cancels the idle end; a new agent starts after the old one
 	s.lastMessage, s.lastID = c.Seq, data.MessageID
 	s.out.begin(protocol.HelloTurn{Seq: c.Seq, MessageID: data.MessageID})
 	s.idleTimer.Stop()
-	s.turn = newTurn(c.Seq, data)
+	s.turn, s.opt.restored = newTurn(c.Seq, data), 0
 	switch {
 	case s.agent == nil:
 		s.startAgent()
@@ -312,20 +297,28 @@ func (s *session) onMessage(c protocol.WorkerCommand) {
 func (s *session) onLine(m rpcMessage) {
 	a := s.agent
 	a.heard = time.Now()
-	defer func() { a.heard = time.Now() }() // a long line takes its time here, too
+	defer func() { a.heard = time.Now() }() // a long line takes its time to arrive
 	switch m.kind {
 	case lineResponse:
 		s.agent.answered(m)
 	case lineNotification:
-		if m.method == "session/update" {
+		switch m.method {
+		case "session/update":
 			s.onUpdate(m.params)
-		} else {
+		case "$/cancel_request":
+			s.onCancelRequest(m.params)
+		case "elicitation/complete":
+			s.onElicitationComplete(m.params)
+		default:
 			s.log.Debug("agent sent a notification without a meaning here", "method", clip(m.method, 64))
 		}
 	case lineRequest:
-		if m.method == "session/request_permission" {
+		switch m.method {
+		case "session/request_permission":
 			s.onPermission(m.id, m.params)
-		} else {
+		case "elicitation/create":
+			s.onElicitation(m.id, m.params)
+		default:
 			s.answer(encodeError(m.id, rpcMethodNotFound, "method not found: "+clip(m.method, 200)))
 		}
 	case lineGarbage:
@@ -335,9 +328,9 @@ func (s *session) onLine(m rpcMessage) {
 	}
 }
 
-// Garbage is tolerated: agents and what they start print banners and warnings.
+// Garbage is tolerated: agents and their processes print banners and warnings.
 const (
-	garbageMost  = 100 // in one turn; then the agent does not speak ACP
+	garbageMost  = 100 // in one turn; beyond it, the agent does not speak ACP
 	garbageShown = 10  // of them in the log
 )
 
@@ -362,8 +355,8 @@ func (s *session) call(method string, params any, answer func(json.RawMessage, e
 	s.agent.call(method, params, answer)
 }
 
-// watchStdin bounds how long an agent may ask without reading the answers: it is
-// not read meanwhile, and one that does not read then either is stopped.
+// watchStdin bounds how long an agent may ask without reading the answers. Meanwhile the
+// worker does not read from it. Then the worker stops the agent.
 func (s *session) watchStdin() {
 	full := s.agent != nil && !s.agent.stopped && s.agent.stdin.full()
 	switch {
@@ -375,21 +368,26 @@ func (s *session) watchStdin() {
 	s.deaf = full
 }
 
-// agentFault stops an agent that cannot go on; the turn ends when it is gone.
+// agentFault stops an agent that cannot go on. Another agent may still do the work.
 func (s *session) agentFault(code, message string) {
+	s.agentFailed(protocol.TurnError{Code: code, Message: message, Retryable: true})
+}
+
+// agentFailed stops an agent that cannot go on; the turn ends when it is gone.
+func (s *session) agentFailed(why protocol.TurnError) {
 	a := s.agent
 	if a == nil || a.stopped {
 		return
 	}
 	if !a.ready {
-		code = protocol.TurnAgentStart
+		why.Code = protocol.TurnAgentStart
 	}
-	a.failure = &protocol.TurnError{Code: code, Message: message, Retryable: true}
+	a.failure = &why
 	a.requestStop()
 }
 
-// onAgentGone is called when the agent's process and its goroutines have ended,
-// and everything that it said has been handled.
+// onAgentGone runs when the agent's process and its goroutines have ended, and everything
+// that it said has been handled.
 func (s *session) onAgentGone() {
 	a := s.agent
 	s.agent, s.afterReplay = nil, nil
@@ -407,15 +405,18 @@ func (s *session) onAgentGone() {
 	default:
 		reason = &protocol.TurnError{Code: protocol.TurnAgentCrashed, Message: a.lastWords(), Retryable: true}
 	}
+	if s.leaving == nil || s.leaving.reason != protocol.ReleaseClosed { // nothing is logged behind a close
+		s.backgroundGone()
+	}
+	s.publishLeft(a)
+	s.endOptions()
 	wanted := a.stopped && a.failure == nil
 	if !wanted {
 		s.log.Warn("agent failed", "code", reason.Code, "exit", a.exit)
 	}
 	exited := func() {
 		if !wanted {
-			s.publish(protocol.EventAgentUpdate, protocol.AgentUpdateData{
-				Kind: updateAgentExited, Raw: protocol.Marshal(messageRaw{reason.Message}),
-			})
+			s.notify(protocol.NoticeAgentExited, reason.Message)
 		}
 	}
 	switch {
@@ -427,6 +428,7 @@ func (s *session) onAgentGone() {
 		s.finishCancelled(nil)
 	case s.turn.survives(a, wanted):
 		exited()
+		s.endSteers(true)
 		s.turn.prompted = false
 		s.startAgent()
 	default:

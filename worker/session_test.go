@@ -33,23 +33,23 @@ func TestMessageIsAnswered(t *testing.T) {
 			if u.Kind == updateGarbage && string(u.Raw) != `{"text":"Welcome to the agent! `+"\uFFFD"+`"}` {
 				t.Errorf("garbage %s", u.Raw)
 			}
-			if u.Kind == updateAgentStarted {
-				started := decodeTo[agentStarted](t, u.Raw)
-				if started.SessionID != "acp-1" || started.Mode != "auto" || started.Model != "small" ||
-					started.ProtocolVersion != 1 || started.History != historyNew || !strings.Contains(string(started.AgentInfo), "scripted") {
-					t.Errorf("agent_started %s", u.Raw)
-				}
+		}
+		if e.Type == protocol.EventAgentStarted {
+			started := decodeTo[agentStarted](t, e.Data)
+			if started.SessionID != "acp-1" || started.Mode != "auto" || started.Model != "small" || started.Steering || started.Reasons ||
+				started.ProtocolVersion != 1 || started.History != protocol.HistoryNew || !strings.Contains(string(started.AgentInfo), "scripted") {
+				t.Errorf("agent_started %s", e.Data)
 			}
 		}
 		kinds = append(kinds, kind)
 	}
-	if got := strings.Join(kinds, " "); got != "status agent_update:garbage status agent_update:agent_started output complete" {
+	if got := strings.Join(kinds, " "); got != "status agent_update:garbage status config_options agent_started output complete" {
 		t.Errorf("events %s", got)
 	}
 	// The second message goes to the same process.
 	s.message("m2", "hi")
 	s.complete("m2")
-	if got := len(s.events()); got != 8 {
+	if got := len(s.events()); got != 9 {
 		t.Errorf("%d events after the second message", got)
 	}
 }
@@ -222,7 +222,7 @@ func TestAgentErrors(t *testing.T) {
 		{"exits at once", "exit-at-once", "hi", protocol.TurnAgentStart, "exit status 7: no licence found", true},
 		{"other version", "version-2", "hi", protocol.TurnAgentStart, `version "2"`, true},
 		{"unreadable version", "text-version", "hi", protocol.TurnAgentStart, "cannot be read", true},
-		{"login", "needs-login", "hi", protocol.TurnAgentStart, "Authentication required", true},
+		{"login", "needs-login", "hi", protocol.TurnAgentStart, "Authentication required", false},
 		{"never ready", "never-ready", "hi", protocol.TurnAgentStart, "not ready after 500ms", true},
 		{"missing command", "missing", "hi", protocol.TurnAgentStart, "no-such-agent", true},
 	} {
@@ -276,9 +276,8 @@ func TestCrashBetweenTurnsIsTold(t *testing.T) {
 	s := h.assign("plain")
 	s.message("m1", "die-later")
 	s.complete("m1")
-	told := until(s, protocol.EventAgentUpdate, "agent_exited", func(u protocol.AgentUpdateData) bool { return u.Kind == updateAgentExited })
-	if !strings.Contains(string(told.Raw), "exit status 4") {
-		t.Errorf("raw %s", told.Raw)
+	if told := s.notice(protocol.NoticeAgentExited); !strings.Contains(told.Description, "exit status 4") || told.Severity != protocol.SeverityWarning {
+		t.Errorf("notice %+v", told)
 	}
 	s.message("m2", "hi")
 	if c := s.complete("m2"); c.StopReason != protocol.StopEndTurn {

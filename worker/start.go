@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -16,53 +15,36 @@ import (
 // acpVersion is the protocol version we speak (ACP, "Initialization").
 const acpVersion = 1
 
-// A loaded session's replay can go on after the answer to session/load (gemini
-// does so): it is over when nothing has come for replayQuiet, and for us at the
-// latest after replayMost.
+// A loaded session's replay can go on after the answer to session/load (gemini does so).
+// The worker takes it as over when no update has come for replayQuiet, and after replayMost
+// at the latest.
 const (
 	replayQuiet = 250 * time.Millisecond
 	replayMost  = 5 * time.Second
 )
 
-// agentStarted is the raw of the agent_update that says an agent is ready.
+// agentStarted is the data of agent_started, with more about the agent for programs.
 type agentStarted struct {
-	AgentInfo         json.RawMessage `json:"agentInfo,omitempty"`
-	ProtocolVersion   int             `json:"protocolVersion"`
-	AgentCapabilities json.RawMessage `json:"agentCapabilities,omitempty"`
-	SessionID         string          `json:"sessionId"` // the agent's own
-	History           string          `json:"history"`   // new, loaded or resumed
-	Mode              string          `json:"mode,omitempty"`
-	Model             string          `json:"model,omitempty"`
-	Modes             json.RawMessage `json:"modes,omitempty"`
-	Models            json.RawMessage `json:"models,omitempty"`
-	ConfigOptions     json.RawMessage `json:"configOptions,omitempty"`
+	protocol.AgentStartedData
+	ProtocolVersion int             `json:"protocolVersion"`
+	SessionID       string          `json:"sessionId"` // the agent's own
+	Mode            string          `json:"mode,omitempty"`
+	Model           string          `json:"model,omitempty"`
+	Modes           json.RawMessage `json:"modes,omitempty"`
+	Models          json.RawMessage `json:"models,omitempty"`
+	ConfigOptions   json.RawMessage `json:"configOptions,omitempty"`
 }
 
-// The values of agentStarted.History.
-const (
-	historyNew     = "new"
-	historyLoaded  = "loaded"
-	historyResumed = "resumed"
-)
-
-// The kinds of agent_update that the worker makes itself.
-const (
-	updateAgentStarted = "agent_started" // raw: agentStarted
-	updateAgentExited  = "agent_exited"  // outside of a turn; raw: {message}
-	updateHistoryLost  = "history_lost"  // the agent began afresh; raw: {message}
-	updateGarbage      = "garbage"       // a line on stdout that is no message; raw: {text}
-)
+// updateGarbage is the kind of the agent_update about a line on stdout that is no message.
+// Its raw is {text}.
+const updateGarbage = "garbage"
 
 type textRaw struct {
 	Text string `json:"text"`
 }
 
-type messageRaw struct {
-	Message string `json:"message"`
-}
-
-// startAgent begins the handshake: initialize, session/new (or its history back),
-// model, mode. Each step is begun by the answer to the one before.
+// startAgent begins the handshake: initialize, then session/new or the session's history,
+// then the model, then the mode. The answer to each step begins the next.
 func (s *session) startAgent() {
 	cfg := &s.w.cfg
 	dir, err := cfg.ResolveDir(s.assign.WorkingDirectory)
@@ -89,20 +71,64 @@ func (s *session) startAgent() {
 	}
 	s.startTimer.Reset(timeout)
 	s.startTimeout = timeout
-	s.agents.Go(func() { a.run(s.w.life, s.before, s.w.places) })
+	s.agents.Go(func() { a.run(s.w.life, s.before, s.w.running) })
 	s.call("initialize", map[string]any{
-		"protocolVersion": acpVersion,
-		"clientInfo":      map[string]string{"name": "sessionhub", "version": cfg.Version},
-		"clientCapabilities": map[string]any{
-			"fs":       map[string]bool{"readTextFile": false, "writeTextFile": false},
-			"terminal": false,
-		},
+		"protocolVersion":    acpVersion,
+		"clientInfo":         map[string]string{"name": "sessionhub", "version": cfg.Version},
+		"clientCapabilities": s.capabilities(),
 	}, s.initialized)
+}
+
+// capabilities tells the agent what a client of this hub can do (ACP, "Client
+// Capabilities"). An agent that may not send a notice says the same in its answer, where
+// users of an earlier hub see it. An agent offers its questions only if there is somebody
+// to show them.
+func (s *session) capabilities() map[string]any {
+	can := map[string]any{
+		"fs":       map[string]bool{"readTextFile": false, "writeTextFile": false},
+		"terminal": false,
+	}
+	session := map[string]any{}
+	if s.w.hubTakes(protocol.EventNotice) {
+		session["notices"] = struct{}{}
+	}
+	if s.w.hubTakes(protocol.EventElicitation) {
+		can["elicitation"] = map[string]any{protocol.ElicitForm: struct{}{}, protocol.ElicitURL: struct{}{}}
+	}
+	if s.w.hubTakes(protocol.EventConfigOptions) {
+		session["configOptions"] = map[string]any{"boolean": struct{}{}}
+	}
+	if len(session) > 0 {
+		can["session"] = session
+	}
+	return can
 }
 
 // startFailed ends a start that may work another time.
 func (s *session) startFailed(format string, args ...any) {
 	s.agentFault(protocol.TurnAgentStart, fmt.Sprintf(format, args...))
+}
+
+// startRefused ends a start that the agent has answered with an error. The start may be
+// retried if a prompt with the same error could be.
+func (s *session) startRefused(what string, err error) {
+	answered, ok := errors.AsType[*rpcError](err)
+	s.agentFailed(protocol.TurnError{
+		Code: protocol.TurnAgentStart, Message: what + ": " + s.describe(err), Retryable: !ok || answered.retryable(),
+	})
+}
+
+// startTimedOut ends a start that takes too long. A question of the agent begins the time anew.
+func (s *session) startTimedOut() {
+	if s.turn != nil && len(s.turn.asks) > 0 { // a login, for example: the time is the users'
+		s.startTimer.Reset(s.startTimeout)
+		return
+	}
+	doing := ""
+	if a := s.agent; a != nil && a.authenticating != "" {
+		doing = fmt.Sprintf(": it has not answered authenticate %q", a.authenticating)
+	}
+	s.startFailed("the agent was not ready after %s%s", s.startTimeout, doing)
 }
 
 // sessionRefused ends a start that will never work, and the session with it.
@@ -112,13 +138,14 @@ func (s *session) sessionRefused(format string, args ...any) {
 
 func (s *session) initialized(result json.RawMessage, err error) {
 	if err != nil {
-		s.startFailed("initialize: %s", err)
+		s.startRefused("initialize", err)
 		return
 	}
 	var answer struct {
 		ProtocolVersion   json.Number     `json:"protocolVersion"`
 		AgentInfo         json.RawMessage `json:"agentInfo"`
 		AgentCapabilities json.RawMessage `json:"agentCapabilities"`
+		AuthMethods       json.RawMessage `json:"authMethods"`
 	}
 	if err := json.Unmarshal(result, &answer); err != nil {
 		s.startFailed("initialize: the answer cannot be read: %s", err)
@@ -132,17 +159,17 @@ func (s *session) initialized(result json.RawMessage, err error) {
 	var can struct {
 		PromptCapabilities promptCapabilities `json:"promptCapabilities"`
 	}
-	_ = json.Unmarshal(answer.AgentCapabilities, &can) // what cannot be read is not offered
+	_ = json.Unmarshal(answer.AgentCapabilities, &can) // a part that cannot be read is not offered
 	a.takes = can.PromptCapabilities
-	a.started = agentStarted{
-		AgentInfo: cleanRaw(answer.AgentInfo, 16<<10), ProtocolVersion: acpVersion,
-		AgentCapabilities: cleanRaw(answer.AgentCapabilities, 16<<10),
-	}
+	a.authMethods = readAuthMethods(answer.AuthMethods)
+	a.started.AgentInfo, a.started.AgentCapabilities = cleanRaw(answer.AgentInfo, 16<<10), cleanRaw(answer.AgentCapabilities, 16<<10)
+	a.started.ProtocolVersion = acpVersion
+	a.started.Steering, a.started.Reasons = readExtensions(result)
 	s.openSession(answer.AgentCapabilities)
 }
 
-// openSession asks for the agent's own history where there is one and the agent
-// can load it, else for a new session.
+// openSession asks for the agent's own history if there is one and the agent can load it.
+// Otherwise it asks for a new session.
 func (s *session) openSession(capabilities json.RawMessage) {
 	known := s.agentSession
 	var can struct {
@@ -151,7 +178,7 @@ func (s *session) openSession(capabilities json.RawMessage) {
 			Resume json.RawMessage `json:"resume"`
 		} `json:"sessionCapabilities"`
 	}
-	_ = json.Unmarshal(capabilities, &can) // what cannot be read is not offered
+	_ = json.Unmarshal(capabilities, &can) // a part that cannot be read is not offered
 	wants := func(way Resume) bool { return s.provider.Resume == ResumeAuto || s.provider.Resume == way }
 	params := map[string]any{"sessionId": known, "cwd": s.dir, "mcpServers": []any{}}
 	switch {
@@ -160,22 +187,22 @@ func (s *session) openSession(capabilities json.RawMessage) {
 	case known == "":
 		s.newSession("")
 	case wants(ResumeSession) && !isNull(can.SessionCapabilities.Resume):
-		s.call("session/resume", params, func(result json.RawMessage, err error) {
+		s.open("session/resume", params, func(result json.RawMessage, err error) {
 			if err != nil {
 				s.newSession("session/resume: " + err.Error())
 				return
 			}
-			s.opened(known, historyResumed, result)
+			s.opened(known, protocol.HistoryResumed, result)
 		})
 	case wants(ResumeLoad) && can.LoadSession:
 		s.agent.replaying = true
-		s.call("session/load", params, func(result json.RawMessage, err error) {
+		s.open("session/load", params, func(result json.RawMessage, err error) {
 			if err != nil {
 				s.agent.replaying = false
 				s.newSession("session/load: " + err.Error())
 				return
 			}
-			s.afterReplay = func() { s.opened(known, historyLoaded, result) }
+			s.afterReplay = func() { s.opened(known, protocol.HistoryLoaded, result) }
 			s.replayUntil = time.Now().Add(replayMost)
 			s.quietTimer.Reset(replayQuiet)
 		})
@@ -184,12 +211,12 @@ func (s *session) openSession(capabilities json.RawMessage) {
 	}
 }
 
-// newSession opens a fresh session; lost says why an earlier one was not found.
+// newSession opens a new session in the agent. lost says why an earlier one was not found.
 func (s *session) newSession(lost string) {
 	s.historyLost = lost
-	s.call("session/new", map[string]any{"cwd": s.dir, "mcpServers": []any{}}, func(result json.RawMessage, err error) {
+	s.open("session/new", map[string]any{"cwd": s.dir, "mcpServers": []any{}}, func(result json.RawMessage, err error) {
 		if err != nil {
-			s.startFailed("session/new: %s", err)
+			s.startRefused("session/new", err)
 			return
 		}
 		var answer struct {
@@ -207,11 +234,11 @@ func (s *session) newSession(lost string) {
 			s.startFailed("session/new: a session id with control characters")
 			return
 		}
-		s.opened(answer.SessionID, historyNew, result)
+		s.opened(answer.SessionID, protocol.HistoryNew, result)
 	})
 }
 
-// replayed is called when no update has come for replayQuiet.
+// replayed runs when no update has come for replayQuiet.
 func (s *session) replayed() {
 	if s.agent == nil || s.afterReplay == nil {
 		return
@@ -225,65 +252,21 @@ func (s *session) opened(id, history string, result json.RawMessage) {
 	a := s.agent
 	a.sessionID = id
 	a.started.SessionID, a.started.History = id, history
-	offered := readSettings(result)
+	var offered struct {
+		Modes         json.RawMessage `json:"modes"`
+		Models        json.RawMessage `json:"models"`
+		ConfigOptions json.RawMessage `json:"configOptions"`
+	}
+	_ = json.Unmarshal(result, &offered) // a part that cannot be read is not offered
 	a.started.Modes = cleanRaw(offered.Modes, 64<<10)
 	a.started.Models = cleanRaw(offered.Models, 64<<10)
 	a.started.ConfigOptions = cleanRaw(offered.ConfigOptions, 64<<10)
-	model, mode := s.assign.AgentOptions.Model, s.assign.AgentOptions.Mode
-	if model == "" {
-		model = s.provider.Model
-	}
-	if mode == "" {
-		mode = s.provider.Mode
-	}
-	// The model first: with some agents it decides which modes there are.
-	s.set("model", model, offered, func(now settings) {
-		a.started.Model = now.choice("model").current
-		s.set("mode", mode, now, func(now settings) {
-			a.started.Mode = now.choice("mode").current
-			s.agentReady()
-		})
-	})
+	a.options = readOptions(result)
+	s.configure()
 }
 
-// set makes the agent take a model or a mode, and checks that it did.
-func (s *session) set(what, want string, have settings, next func(settings)) {
-	choice := have.choice(what)
-	if want == "" || want == choice.current {
-		next(have)
-		return
-	}
-	if !slices.Contains(choice.offered, want) {
-		offered := "nothing"
-		if len(choice.offered) > 0 {
-			offered = clip(strings.Join(choice.offered, ", "), 1<<10)
-		}
-		s.sessionRefused("%s %q not offered: offered %s", what, want, offered)
-		return
-	}
-	s.agent.modeSeen = ""
-	choice.params["sessionId"] = s.agent.sessionID
-	choice.params[choice.field] = want
-	s.call(choice.method, choice.params, func(result json.RawMessage, err error) {
-		if err != nil {
-			s.sessionRefused("%s %q refused: %s", what, want, err)
-			return
-		}
-		if seen := s.agent.modeSeen; what == "mode" && seen != "" && seen != want {
-			s.sessionRefused("mode %q was not kept: the agent is in %q", want, seen)
-			return
-		}
-		after := have.with(what, want, result)
-		if now := after.choice(what).current; now != want {
-			s.sessionRefused("%s %q was not kept: the agent has %q", what, want, now)
-			return
-		}
-		next(after)
-	})
-}
-
-// tellAgentSession has the hub keep the agent's id of the session before the agent
-// does anything: whoever has the session next can load its history.
+// tellAgentSession has the hub keep the agent's id of the session before the agent does
+// anything. So the next worker of the session can load its history.
 func (s *session) tellAgentSession() {
 	status := protocol.WorkerStatusData{AgentSession: s.agentSession}
 	status.Status = protocol.StatusStarting
@@ -293,26 +276,43 @@ func (s *session) tellAgentSession() {
 	s.publish(protocol.EventStatus, status)
 }
 
-// agentReady is the end of the handshake.
-func (s *session) agentReady() {
+// startedData is the data of agent_started. If it is too long, it says only what the hub
+// needs.
+func (s *session) startedData() json.RawMessage {
+	most := s.w.cfg.MaxEventBytes / 2
+	data := protocol.Marshal(s.agent.started)
+	if len(data) > most {
+		least := s.agent.started.AgentStartedData
+		least.AgentInfo, least.AgentCapabilities = nil, nil
+		data = protocol.Marshal(least)
+	}
+	return data
+}
+
+// agentReady is the end of the handshake. settled are the options that did not get the
+// values that the session wanted.
+func (s *session) agentReady(settled []string) {
 	a := s.agent
 	a.ready = true
+	a.started.Mode, a.started.Model = a.options.current(protocol.ConfigMode), a.options.current(protocol.ConfigModel)
+	if process := a.process.Load(); process != nil {
+		a.helpers = process.Below()
+	}
 	s.startTimer.Stop()
 	if a.sessionID != s.agentSession {
+		s.told.usage, s.told.tokens = nil, protocol.Tokens{} // it counts from nothing
 		s.agentSession = a.sessionID
 		s.tellAgentSession()
 	}
-	s.publish(protocol.EventAgentUpdate, protocol.AgentUpdateData{
-		Kind: updateAgentStarted, Raw: cleanRaw(protocol.Marshal(a.started), s.w.cfg.MaxEventBytes/2),
-	})
+	s.beginOptions(settled)
+	s.publish(protocol.EventAgentStarted, s.startedData())
 	if s.historyLost != "" && (s.assign.Resume || s.ranBefore) {
-		s.publish(protocol.EventAgentUpdate, protocol.AgentUpdateData{
-			Kind: updateHistoryLost, Raw: protocol.Marshal(messageRaw{s.historyLost}),
-		})
+		s.notify(protocol.NoticeHistoryLost, s.historyLost)
 	}
 	s.ranBefore = true
 	s.log.Info("agent ready", "agent", printable(clip(string(a.started.AgentInfo), 200)),
 		"mode", a.started.Mode, "model", a.started.Model, "history", a.started.History)
+	s.nextOption()
 	if s.turn != nil {
 		s.prompt()
 	}

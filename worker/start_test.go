@@ -113,9 +113,9 @@ func TestHistoryComesBackAndItsReplayIsDiscarded(t *testing.T) {
 	s = h.assign("loads", func(a *protocol.Assign) { a.Resume, a.Message, a.AgentSession = true, h.seq, told })
 	s.message("m2", "hi")
 	s.complete("m2")
-	started := until(s, protocol.EventAgentUpdate, "agent_started", func(u protocol.AgentUpdateData) bool { return u.Kind == updateAgentStarted })
-	if !strings.Contains(string(started.Raw), `"history":"loaded"`) {
-		t.Errorf("started %s", started.Raw)
+	started := until(s, protocol.EventAgentStarted, "agent_started", func(agentStarted) bool { return true })
+	if started.History != protocol.HistoryLoaded {
+		t.Errorf("started %+v", started)
 	}
 	for _, e := range s.events() {
 		if strings.Contains(string(e.Data), "old ") {
@@ -131,5 +131,5 @@ func TestLostHistoryIsTold(t *testing.T) {
 	s.complete("m1")
 	s.message("m2", "hi")
 	s.complete("m2")
-	until(s, protocol.EventAgentUpdate, "history_lost", func(u protocol.AgentUpdateData) bool { return u.Kind == updateHistoryLost })
+	s.notice(protocol.NoticeHistoryLost)
 }

@@ -2,20 +2,20 @@ package worker
 
 import "sync"
 
-// stdinBytes is how much may wait for an agent to read it before the agent is
-// not read either. It is far more than people and the hub can make of it: most of
-// it is answers to the agent's own requests.
+// stdinBytes is how much may wait for an agent to read it. Beyond that, the worker does not
+// read the agent either. It is far more than people and the hub send: most of it is answers
+// to the agent's own requests.
 const stdinBytes = 1 << 20
 
-// stdin is what an agent is told, in its order, from the runner that makes it to
-// the writer that waits for the agent to read.
+// stdin holds the lines for an agent in their order. The runner pushes them. The writer
+// takes them, and waits for the agent to read.
 //
-// It is bounded by its reader's restraint, as the outbox is: push always takes,
-// and the runner reads nothing more from an agent whose stdin is full, so that an
-// agent which asks faster than it reads is held by its own pipe. It so holds at
-// most its limit, the answers to one line, and what the hub commands.
+// Its bound depends on the runner, as the outbox's does. A push never fails, and the runner
+// does not read from an agent whose stdin is full. So an agent that asks faster than it
+// reads is held by its own pipe. stdin holds at most its limit, the answers to one line,
+// and the hub's commands.
 //
-// Safe for concurrent use: one runner pushes, one writer takes.
+// All methods may be called concurrently: one runner pushes, one writer takes.
 type stdin struct {
 	limit int           // immutable, bytes
 	ready chan struct{} // signalled when there is something; never closed
@@ -24,8 +24,8 @@ type stdin struct {
 	mu     sync.Mutex
 	lines  [][]byte
 	bytes  int   // of lines
-	total  int64 // of all that was ever pushed
-	closed bool  // nobody takes any more
+	total  int64 // of all lines that were ever pushed
+	closed bool  // no line is taken any more
 }
 
 func newStdin(limit int) *stdin {
@@ -63,22 +63,23 @@ func (q *stdin) take() []byte {
 	return line
 }
 
-// full reports whether the runner should stop reading from the agent. The line
-// that is being written does not count.
+// full reports whether the runner should stop reading from the agent. The line that is
+// being written does not count.
 func (q *stdin) full() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bytes >= q.limit
 }
 
-// offset is where the next line begins in all that the agent is told, in bytes.
+// offset is where the next line begins in all of the agent's input, in bytes.
 func (q *stdin) offset() int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.total
 }
 
-// close throws away what waits, and what is still pushed: the agent reads no more.
+// close drops the lines that wait, and those that are pushed later. The agent reads no
+// more.
 func (q *stdin) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -86,7 +87,7 @@ func (q *stdin) close() {
 	notify(q.room)
 }
 
-// notify wakes the one that waits on a channel with room for one signal.
+// notify wakes the goroutine that waits on a channel with room for one signal.
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
+
 	"golang.org/x/sys/unix"
 
 	"sessionhub/protocol"
@@ -43,7 +45,7 @@ func TestMessageAfterTheAgentsDeathIsAnswered(t *testing.T) {
 		}
 	}
 	for _, e := range s.events() {
-		if e.Type == protocol.EventAgentUpdate && decodeTo[protocol.AgentUpdateData](t, e.Data).Kind == updateAgentExited {
+		if e.Type == protocol.EventNotice && decodeTo[protocol.NoticeData](t, e.Data).Kind == protocol.NoticeAgentExited {
 			exits++
 		}
 	}
@@ -97,9 +99,9 @@ func TestUnreadMessageGoesToAnotherAgentOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Until then the kernel may still take what comes out of the pipe.
-	eventually(t, "the agent is stopped", func() bool { return stopped(t, pid) })
+	judge.Within(t, patience, "the agent is stopped", func() bool { return stopped(t, pid) })
 	s.message("m2", "crash") // the next agent reads it, and dies of it
-	eventually(t, "the message is in the pipe", func() bool { return stdinHolds(t, pid) > 0 })
+	judge.Within(t, patience, "the message is in the pipe", func() bool { return stdinHolds(t, pid) > 0 })
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +110,7 @@ func TestUnreadMessageGoesToAnotherAgentOnce(t *testing.T) {
 	}
 	starts := 0
 	for _, e := range s.events() {
-		if e.Type == protocol.EventAgentUpdate && decodeTo[protocol.AgentUpdateData](t, e.Data).Kind == updateAgentStarted {
+		if e.Type == protocol.EventAgentStarted {
 			starts++
 		}
 	}

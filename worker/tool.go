@@ -1,10 +1,10 @@
 package worker
 
 import (
-	"crypto/sha256"
 	"encoding/json"
-	"fmt"
+	"strings"
 
+	"sessionhub/internal/excerpt"
 	"sessionhub/protocol"
 )
 
@@ -14,20 +14,20 @@ const (
 	toolFailed    = "failed"
 )
 
-// Limits of what is kept about a turn's tool calls, and of their short fields.
+// Limits of the tool calls of a turn or of the background in memory, and of their short fields.
 const (
-	maxTools     = 10_000  // further ones are passed on, but not remembered
-	maxToolBytes = 4 << 20 // inputs and contents of open calls, for approvals
-	maxToolID    = 1 << 10
-	maxTitle     = 4 << 10
+	maxTools     = 10_000                       // the worker passes on further calls, but does not remember them
+	maxToolBytes = protocol.MaxApprovalContents // titles, inputs and contents of open calls, for approvals
+	maxToolID    = protocol.MaxToolIDBytes
+	maxTitle     = excerpt.MaxTitle
 	maxWord      = 64 // a kind, a status
 )
 
 // eventMargin is room for the fields of an event beside its large one.
 const eventMargin = 8 << 10
 
-// toolUpdate is what an agent says about a tool call in tool_call,
-// tool_call_update and session/request_permission. What is absent stays as it was.
+// toolUpdate is an agent's description of a tool call in tool_call, tool_call_update and
+// session/request_permission. An absent field leaves the known value.
 type toolUpdate struct {
 	ToolCallID string          `json:"toolCallId"`
 	Title      *string         `json:"title"`
@@ -39,45 +39,36 @@ type toolUpdate struct {
 	Locations  json.RawMessage `json:"locations"`
 }
 
-// event is the update as an event's data.
-func (u toolUpdate) event(limit int) protocol.ToolCallData {
+// event is the update as an event's data, of any length.
+func (u toolUpdate) event() protocol.ToolCallData {
 	return protocol.ToolCallData{
 		ToolCallID: u.ToolCallID,
-		Title:      shortTitle(u.Title), Kind: short(u.Kind, maxWord), Status: short(u.Status, maxWord),
-		Input: cleanRaw(u.Input, limit), Output: cleanRaw(u.Output, limit),
-		Content: cleanList(u.Content, limit), Locations: cleanList(u.Locations, limit),
+		Title:      said(u.Title), Kind: short(u.Kind, maxWord), Status: short(u.Status, maxWord),
+		Input: wholeRaw(u.Input), Output: wholeRaw(u.Output),
+		Content: cleanList(u.Content), Locations: cleanList(u.Locations),
 	}
 }
 
-func short(s *string, limit int) string {
+func said(s *string) string {
 	if s == nil {
 		return ""
 	}
-	return clip(*s, limit)
+	return strings.ToValidUTF8(*s, "\uFFFD")
 }
 
-// shortTitle keeps titles apart that differ only in what is cut: some agents
-// (gemini) have the command in the title alone, and the hub's "always" rules
-// compare it.
-func shortTitle(s *string) string {
-	text := short(s, maxTitle)
-	if s != nil && len(*s) > maxTitle {
-		text += fmt.Sprintf(" [cut: %d bytes, sha256 %x]", len(*s), sha256.Sum256([]byte(*s)))
-	}
-	return text
-}
+func short(s *string, limit int) string { return clip(said(s), limit) }
 
-// cleanList returns a list with each item fit to be passed on. What is no list
-// is absent.
-func cleanList(raw json.RawMessage, limit int) []json.RawMessage {
+// cleanList makes each item of a list fit to be passed on. A value that is no list counts
+// as absent.
+func cleanList(raw json.RawMessage) []json.RawMessage {
 	var list []json.RawMessage
 	if isNull(raw) || json.Unmarshal(raw, &list) != nil {
 		return nil
 	}
 	clean := make([]json.RawMessage, 0, len(list))
 	for _, item := range list {
-		if c := cleanRaw(item, limit); c != nil {
-			if c[0] == '"' && !isString(item) {
+		if c := wholeRaw(cleanContent(item)); c != nil {
+			if isString(c) && !isString(item) {
 				c = contentMark(c) // readers expect an object
 			}
 			clean = append(clean, c)
@@ -88,88 +79,51 @@ func cleanList(raw json.RawMessage, limit int) []json.RawMessage {
 
 func isString(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '"' }
 
-// contentMark makes a content item (ACP, "Tool Calls: Content") of a mark.
+// contentMark makes a content item (ACP, "Tool Calls: Content") of a text.
 func contentMark(text json.RawMessage) json.RawMessage {
 	return protocol.Marshal(map[string]any{
 		"type": "content", "content": map[string]any{"type": "text", "text": text},
 	})
 }
 
-// fit cuts a tool call or an approval where it is too long: the output first,
-// then content, input and locations, until it fits. It returns the length of what
-// is left, which can be over the limit by ids and options alone.
-func (s *session) fit(data any) int {
-	limit := s.w.cfg.MaxEventBytes - eventMargin
-	size := len(protocol.Marshal(data))
-	if size > limit {
-		share := limit / 8
-		var cuts []func()
-		switch d := data.(type) {
-		case *protocol.ToolCallData:
-			cuts = []func(){
-				func() { d.Output = cleanRaw(d.Output, share) },
-				func() { d.Content = cutList(d.Content, share) },
-				func() { d.Input = cleanRaw(d.Input, share) },
-				func() { d.Locations = cutList(d.Locations, share) },
-			}
-		case *protocol.ToolApprovalData:
-			cuts = []func(){
-				func() { d.Content = cutList(d.Content, share) },
-				func() { d.Input = cleanRaw(d.Input, share) },
-			}
-		}
-		for _, cut := range cuts {
-			cut()
-			if size = len(protocol.Marshal(data)); size <= limit {
-				break
-			}
-		}
-	}
-	return size
-}
-
-// cutList keeps the items at the beginning that fit in limit bytes, and says how
-// many are missing. The hash is there for the same reason as that of mark.
-func cutList(list []json.RawMessage, limit int) []json.RawMessage {
-	size := 0
-	for i, item := range list {
-		if size += len(item) + 1; size > limit {
-			sum := sha256.Sum256(protocol.Marshal(list[i:]))
-			note := fmt.Sprintf("[cut: %d of %d items, sha256 %x]", len(list)-i, len(list), sum)
-			return append(list[:i:i], contentMark(protocol.Marshal(note)))
-		}
-	}
-	return list
-}
-
-// toolCalls remembers the tool calls of one turn: which are open, and what an
-// approval's card needs. Owned by the session's runner.
+// toolCalls remembers the tool calls of a turn, or of the background: which are open, and the fields that an
+// approval's card shows. Owned by the session's runner.
 type toolCalls struct {
 	calls map[string]*toolCall
 	order []string // ids as they came
 	bytes int      // of the inputs and contents that are kept
 }
 
-// toolCall is what is known about one. The raw values are clean.
+// toolCall holds the known fields of one call. The raw values are clean. missing is the
+// number of bytes that were too many to remember. With a missing part, the worker asks
+// nobody about this call.
 type toolCall struct {
 	titleText, kindText, status string
 	input                       json.RawMessage
 	content                     []json.RawMessage
+	missing                     int // bytes
 }
 
 func (c *toolCall) open() bool { return c.status != toolCompleted && c.status != toolFailed }
 
+// size is how many bytes the call keeps beyond its free share.
 func (c *toolCall) size() int {
-	n := len(c.input)
+	n := len(c.input) + max(0, len(c.titleText)-maxTitle)
 	for _, item := range c.content {
 		n += len(item)
 	}
 	return n
 }
 
+// forget drops the large fields.
+func (c *toolCall) forget() {
+	c.titleText, _ = excerpt.Text(c.titleText, maxTitle, true)
+	c.input, c.content = nil, nil
+}
+
 func (t *toolCalls) known(id string) bool { return t.calls[id] != nil }
 
-// merge takes an update in.
+// merge adds an update to the known fields.
 func (t *toolCalls) merge(u toolUpdate) {
 	call := t.calls[u.ToolCallID]
 	if call == nil {
@@ -186,17 +140,17 @@ func (t *toolCalls) merge(u toolUpdate) {
 	t.bytes -= call.size()
 	call.merge(u)
 	if !call.open() {
-		call.input, call.content = nil, nil
-	} else if t.bytes+call.size() > maxToolBytes {
-		// The mark's hash keeps different inputs apart.
-		call.input, call.content = cleanRaw(call.input, maxTitle), nil
+		call.forget()
+	} else if size := call.size(); t.bytes+size > maxToolBytes {
+		call.missing += size
+		call.forget()
 	}
 	t.bytes += call.size()
 }
 
 func (c *toolCall) merge(u toolUpdate) {
 	if u.Title != nil {
-		c.titleText = shortTitle(u.Title)
+		c.titleText = said(u.Title)
 	}
 	if u.Kind != nil {
 		c.kindText = short(u.Kind, maxWord)
@@ -205,14 +159,33 @@ func (c *toolCall) merge(u toolUpdate) {
 		c.status = short(u.Status, maxWord)
 	}
 	if !isNull(u.Input) {
-		c.input = cleanRaw(u.Input, DefaultMaxEventBytes)
+		c.input = wholeRaw(u.Input)
 	}
 	if !isNull(u.Content) {
-		c.content = cleanList(u.Content, DefaultMaxEventBytes)
+		c.content = cleanList(u.Content)
+	}
+	if !isNull(u.Input) && !isNull(u.Content) {
+		c.missing = 0 // the update has all of it anew
 	}
 }
 
-// get returns what is known about a call, with the update on top.
+// keep adds a call with what is known of it.
+func (t *toolCalls) keep(id string, call *toolCall) {
+	t.merge(toolUpdate{ToolCallID: id})
+	if known := t.calls[id]; known != nil {
+		t.bytes -= known.size()
+		*known = *call
+		t.bytes += known.size()
+	}
+}
+
+// end notes that the worker has ended a call for its agent.
+func (t *toolCalls) end(id string) {
+	failed := toolFailed
+	t.merge(toolUpdate{ToolCallID: id, Status: &failed})
+}
+
+// get returns the known fields of a call together with the update.
 func (t *toolCalls) get(u toolUpdate) *toolCall {
 	card := &toolCall{}
 	if known := t.calls[u.ToolCallID]; known != nil {
@@ -233,8 +206,8 @@ func (t *toolCalls) open() []string {
 	return ids
 }
 
-// What an approval's card shows is never empty. Its input is null when nobody
-// told it: an invented one would be equal to another's.
+// An approval's card is never empty. Its input is null when the agent has not told it: an
+// invented input would be equal to another's.
 
 func (c *toolCall) title() string {
 	switch {

@@ -7,34 +7,35 @@ import (
 	"slices"
 	"time"
 
+	"sessionhub/internal/processtree"
 	"sessionhub/protocol"
 )
 
 // turn is one message under way, from its command to its complete. Owned by the
 // session's runner.
 type turn struct {
+	work
 	seq       uint64 // of the message command
-	messageID string
 	content   json.RawMessage
-	prompted  bool            // the agent has it, or it is on the way there
-	at        int64           // where the prompt begins in what the agent is told
+	prompted  bool            // the agent has the message, or it is on its way there
+	at        int64           // where the prompt begins in the agent's input, in bytes
 	started   bool            // an agent was started for it
-	spoken    bool            // the agent has said something since it was prompted
+	spoken    bool            // the agent has sent something since it was prompted
 	cancelled bool            // the agent was told to stop
-	timedOut  bool            // by us, since it said nothing for too long
+	timedOut  bool            // by the worker, since the agent was silent for too long
 	seen      map[uint64]bool // seqs of the approvals and cancels that were handled
-	tools     toolCalls
-	asks      map[string]*ask // open permission requests by interaction
+	steers    []string        // messages that the agent was given and has said nothing about, oldest first
+	answered  *promptAnswer   // the turn is over when the agent has said what became of steers
 }
 
 func newTurn(seq uint64, data protocol.MessageData) *turn {
 	return &turn{
-		seq: seq, messageID: data.MessageID, content: data.Content,
-		seen: make(map[uint64]bool), asks: make(map[string]*ask),
+		work: newWork(data.MessageID), seq: seq, content: data.Content,
+		seen: make(map[uint64]bool),
 	}
 }
 
-// prompt gives the message to the agent, which is ready (ACP, "Prompt Turn").
+// prompt sends the message to the agent, which is ready (ACP, "Prompt Turn").
 func (s *session) prompt() {
 	t := s.turn
 	blocks, ok := promptBlocks(t.content)
@@ -44,6 +45,10 @@ func (s *session) prompt() {
 	}
 	if kind := s.agent.takes.lacking(t.content); kind != "" {
 		s.finishError(protocol.TurnAgentFailed, "the agent takes no "+kind+" in a message", false)
+		return
+	}
+	if problem := mislabelled(t.content); problem != "" { // an older hub has let it through
+		s.finishError(protocol.TurnAgentFailed, problem, false)
 		return
 	}
 	if wait := time.Until(s.agent.settled); wait > 0 {
@@ -63,16 +68,18 @@ func (s *session) prompt() {
 	}
 	s.call("session/prompt", map[string]any{"sessionId": s.agent.sessionID, "prompt": blocks},
 		func(result json.RawMessage, err error) {
-			if s.turn == t {
+			if s.turn == t && !s.awaitsSteers(result, err) {
 				s.prompted(result, err)
 			}
 		})
 }
 
-// survives reports whether the message goes to another agent although this one
-// has ended: it came while that was ending, and was not seen by it, so it can have
-// had no effects. wanted says that the end was ours. Otherwise it goes on once
-// only, since an agent that dies as soon as it is ready would be started for ever.
+// survives reports whether another agent gets the message although this one has ended. It
+// does so if the message came while the agent was ending, and the agent has not seen it.
+// The message can then have had no effects.
+//
+// wanted says that the worker ended the agent. Otherwise the message goes to another agent
+// only once: an agent that dies as soon as it is ready would be started for ever.
 func (t *turn) survives(a *agent, wanted bool) bool {
 	if !t.prompted && wanted {
 		return true
@@ -81,10 +88,10 @@ func (t *turn) survives(a *agent, wanted bool) bool {
 	return unseen && a.ready && !t.started
 }
 
-// errorSettle is how long an agent is left alone after it has answered a prompt
-// with an error. codex-acp 0.16.0 does so a moment before the turn is over for
-// it, and never answers a prompt that comes in that moment (seen 1 time in 60;
-// with 50 ms between, never in 80).
+// errorSettle is how long the worker leaves an agent alone after it has answered a prompt
+// with an error. codex-acp 0.16.0 answers a moment before it has ended the turn. It never
+// answers a prompt that comes in that moment (seen 1 time in 60; with 50 ms between, never
+// in 80).
 const errorSettle = 250 * time.Millisecond
 
 // onSettled gives the agent the message that waited for it.
@@ -108,7 +115,7 @@ func promptBlocks(content json.RawMessage) (any, bool) {
 	return blocks, true
 }
 
-// prompted handles the answer to session/prompt: the turn's end.
+// prompted handles the answer to session/prompt: the turn ends.
 func (s *session) prompted(result json.RawMessage, err error) {
 	t := s.turn
 	var answer struct {
@@ -122,10 +129,11 @@ func (s *session) prompted(result json.RawMessage, err error) {
 			return
 		}
 	}
-	usage := cleanRaw(answer.Usage, 16<<10)
+	usage := s.turnUsage(answer.Usage)
 	if t.cancelled {
 		s.cancelTimer.Stop()
-		s.sweep(func() {
+		s.endStrays(func(ended []processtree.Running) {
+			s.publishEnded(endedCancelled, ended)
 			if s.turn == t {
 				s.finishCancelled(usage)
 			}
@@ -135,7 +143,7 @@ func (s *session) prompted(result json.RawMessage, err error) {
 	if err != nil {
 		s.agent.settled = time.Now().Add(errorSettle)
 		answered, ok := errors.AsType[*rpcError](err)
-		s.finishError(protocol.TurnAgentFailed, err.Error(), !ok || answered.retryable())
+		s.finishError(protocol.TurnAgentFailed, s.describe(err), !ok || answered.retryable())
 		return
 	}
 	if answer.StopReason == "" {
@@ -150,8 +158,9 @@ func (s *session) prompted(result json.RawMessage, err error) {
 	s.finish(protocol.CompleteData{StopReason: answer.StopReason, Usage: usage})
 }
 
-// onCancel stops the turn: at once when the agent does not have it yet, else by
-// session/cancel, and with force after the grace time (ACP, "Cancellation").
+// onCancel stops the turn. If the agent does not have the message yet, the turn ends at
+// once. Otherwise the worker sends session/cancel, and stops the agent after the grace time
+// (ACP, "Cancellation").
 func (s *session) onCancel() {
 	t := s.turn
 	if t.cancelled {
@@ -163,14 +172,14 @@ func (s *session) onCancel() {
 		return
 	}
 	if s.agent == nil || s.agent.stopped {
-		return // its end is under way, and ends the turn
+		return // the agent is ending, and that ends the turn
 	}
 	s.answer(encodeNotification("session/cancel", map[string]string{"sessionId": s.agent.sessionID}))
-	s.dropAsks()
+	s.dropAsks(&t.work)
 	s.cancelTimer.Reset(s.w.cfg.CancelGrace)
 }
 
-// finishCancelled ends a turn that was told to stop, by a user or by us.
+// finishCancelled ends a turn that a user or the worker has stopped.
 func (s *session) finishCancelled(usage json.RawMessage) {
 	if s.turn.timedOut {
 		s.finishError(protocol.TurnTimedOut, "the agent showed no sign of life for "+s.w.cfg.TurnTimeout.String(), true)
@@ -179,40 +188,42 @@ func (s *session) finishCancelled(usage json.RawMessage) {
 	s.finish(protocol.CompleteData{StopReason: protocol.StopCancelled, Usage: usage})
 }
 
-// sweepMost bounds how long a cancelled turn waits for what it left running.
-const sweepMost = 5 * time.Second
+// straysMost bounds how long a cancelled turn waits for the end of the processes that it
+// left.
+const straysMost = 5 * time.Second
 
-// sweep ends the processes that came up during the turn, and then calls next:
-// some agents (codex) leave a tool running when its turn is cancelled.
-func (s *session) sweep(next func()) {
+// endStrays ends the processes that the turn has started, and then calls next with them.
+// Some agents (codex) leave a tool running when its turn is cancelled.
+func (s *session) endStrays(next func(ended []processtree.Running)) {
 	process := s.agent.process.Load()
 	if process == nil {
-		next()
+		next(nil)
 		return
 	}
-	below, swept := s.agent.below, s.swept
-	s.afterSweep = next
+	below, strays := s.agent.below, s.strays
+	s.afterStrays = next
 	s.agents.Go(func() {
-		ctx, cancel := context.WithTimeout(s.w.life, sweepMost)
+		ctx, cancel := context.WithTimeout(s.w.life, straysMost)
 		defer cancel()
-		if left := process.EndNew(ctx, below); left > 0 {
+		ended, left := process.EndNew(ctx, below)
+		if left > 0 {
 			s.log.Warn("a cancelled turn left processes that do not end", "processes", left)
 		}
 		select {
-		case swept <- struct{}{}:
+		case strays <- ended:
 		default: // an earlier one waits to be seen: that is enough
 		}
 	})
 }
 
-// onSilence ends a turn whose agent has said nothing for too long. While users
-// are asked, silence is theirs.
+// onSilence ends a turn whose agent was silent for too long. While a question is open, the
+// time is the users'.
 func (s *session) onSilence() {
 	if s.turn == nil || s.agent == nil || s.turn.cancelled {
 		return
 	}
 	if len(s.turn.asks) > 0 || s.out.full() || s.deaf {
-		s.agent.heard = time.Now() // nobody listens to it while the hub is out of reach
+		s.agent.heard = time.Now() // the worker does not read the agent while the hub is out of reach
 	}
 	if left := s.w.cfg.TurnTimeout - time.Since(s.agent.lastSign()); left > 0 {
 		s.silentTimer.Reset(left)
@@ -231,16 +242,18 @@ func (s *session) finishError(code, message string, retryable bool) {
 	})
 }
 
-// finish ends the turn: exactly one complete for each message, after everything
-// that belongs to it.
+// finish ends the turn. Each message has exactly one complete, after all its other events.
 func (s *session) finish(c protocol.CompleteData) {
 	t := s.turn
-	s.dropAsks()
+	s.dropAsks(&t.work)
+	s.endSteers(false)
 	for _, id := range t.tools.open() {
 		s.publish(protocol.EventToolCall, protocol.ToolCallData{
 			MessageID: t.messageID, ToolCallID: id, Status: toolFailed,
 		})
+		t.tools.end(id)
 	}
+	s.background.before = t.tools
 	c.MessageID = t.messageID
 	s.publish(protocol.EventComplete, c)
 	s.out.pushDone(t.seq)
@@ -249,9 +262,9 @@ func (s *session) finish(c protocol.CompleteData) {
 	s.cancelTimer.Stop()
 	s.silentTimer.Stop()
 	s.log.Debug("turn finished", "message", t.messageID, "stopReason", c.StopReason)
-	if s.draining == nil {
+	if s.draining == nil && (s.handOver == nil || !s.background.works) {
 		s.release(protocol.ReleaseDrained, true)
 		return
 	}
-	s.idleTimer.Reset(s.w.cfg.AgentIdle)
+	s.beginIdle()
 }

@@ -17,20 +17,20 @@ import (
 var (
 	// ErrClosed says that the worker was closed.
 	ErrClosed = errors.New("worker is closed")
-	// ErrRefused is for dial functions to wrap: the hub will never accept this
-	// worker (a wrong key), so Run returns and does not try again.
+	// ErrRefused says that the hub will never accept this worker (a wrong key). Dial
+	// functions wrap it. Run then returns and does not try again.
 	ErrRefused = errors.New("the hub refuses this worker")
 )
 
-// Worker runs agents for a hub. All methods may be called concurrently. Its end
-// has an order: Drain (optional), then the end of Run's context, then Close.
+// Worker runs agents for a hub. All methods may be called concurrently. It ends in this
+// order: Drain (optional), then the end of Run's context, then Close.
 type Worker struct {
 	cfg      Config        // immutable
 	log      *slog.Logger  // immutable
-	wake     chan struct{} // tells the link's writer that there is something
-	places   chan struct{} // holds one token for each running agent
-	draining chan struct{} // closed by Drain: nothing new
-	handOver chan struct{} // closed by Drain: nothing goes on
+	wake     chan struct{} // tells the link's writer that there is a frame
+	running  chan struct{} // holds one token for each running agent
+	draining chan struct{} // closed by Drain: no new session is taken
+	handOver chan struct{} // closed by Drain: turns that run are ended
 
 	life    context.Context // ends with Close
 	end     context.CancelFunc
@@ -38,11 +38,15 @@ type Worker struct {
 	linked  atomic.Bool // there is a link, and the hub has welcomed us
 	links   atomic.Uint64
 
-	mu       sync.Mutex // before every outbox's
+	background atomic.Bool // the hub of the last link takes events of the background
+
+	mu       sync.Mutex       // before every outbox's
+	hub      protocol.Welcome // of the present link, or of the last one
 	sessions map[string]*session
-	order    []*session // what the writer goes round
+	order    []*session // the order in which the writer goes round
 	at       int        // where it goes on in order
-	control  [][]byte   // frames of no session's stream, at most controlQueue
+	control  [][]byte   // frames that belong to no session, at most controlQueue
+	overrun  bool       // control was full: the link ends
 	pong     bool       // a ping waits for its answer
 	drained  bool
 	over     bool // handOver is closed
@@ -50,8 +54,8 @@ type Worker struct {
 	left     chan struct{} // closed and replaced when a session was forgotten
 }
 
-// New checks the configuration and returns a worker that does nothing yet. The
-// caller closes it.
+// New checks the configuration and returns a worker that does nothing yet. The caller must
+// close it.
 func New(cfg Config) (*Worker, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -64,7 +68,7 @@ func New(cfg Config) (*Worker, error) {
 	life, end := context.WithCancel(context.Background())
 	return &Worker{
 		cfg: cfg, log: cfg.Log.With("worker", cfg.Name),
-		wake: make(chan struct{}, 1), places: make(chan struct{}, cfg.Capacity),
+		wake: make(chan struct{}, 1), running: make(chan struct{}, cfg.Capacity),
 		draining: make(chan struct{}), handOver: make(chan struct{}),
 		life: life, end: end,
 		sessions: make(map[string]*session), left: make(chan struct{}),
@@ -77,23 +81,23 @@ func (w *Worker) Workspace() string { return w.cfg.Workspace }
 // ProviderNames are the providers that the worker offers, sorted.
 func (w *Worker) ProviderNames() []string { return slices.Sorted(maps.Keys(w.cfg.Providers)) }
 
-// Stats is what a worker does at one moment.
+// Stats is the state of a worker at one moment.
 type Stats struct {
 	Linked        bool   // a hub has welcomed it
 	Draining      bool   // it takes nothing new
 	Links         uint64 // links since its start
 	Sessions      int    // that it holds
-	Agents        int    // places that are taken by agent processes
+	Agents        int    // agent processes that run
 	BufferedBytes int64  // events that no hub has acknowledged
 }
 
-// Stats tells what the worker does now.
+// Stats returns the worker's present state.
 func (w *Worker) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	st := Stats{
 		Linked: w.linked.Load(), Draining: w.drained, Links: w.links.Load(),
-		Sessions: len(w.sessions), Agents: len(w.places),
+		Sessions: len(w.sessions), Agents: len(w.running),
 	}
 	for _, s := range w.order {
 		st.BufferedBytes += s.out.size()
@@ -101,8 +105,8 @@ func (w *Worker) Stats() Stats {
 	return st
 }
 
-// Close ends every agent and waits: when it returns, no process is left. What the
-// hub had not acknowledged is lost; Drain first to hand it over.
+// Close ends every agent and waits: when it returns, no process is left. Events that the
+// hub had not acknowledged are lost; Drain hands them over first.
 func (w *Worker) Close() error {
 	w.mu.Lock()
 	w.closed = true
@@ -112,11 +116,12 @@ func (w *Worker) Close() error {
 	return nil
 }
 
-// Drain takes nothing new, gives idle sessions back and lets turns finish. When
-// ctx ends, the turns that still run complete with a retryable error, and their
-// sessions are given back, too. It returns when the hub has everything, or when
-// that takes longer than drainFlush after ctx's end: then it says how many
-// sessions were left. Run must go on meanwhile.
+// Drain takes no new session, gives idle sessions back and lets turns finish. When ctx
+// ends, turns that still run complete with a retryable error, and their sessions are given
+// back too.
+//
+// Drain returns when the hub has everything, or drainFlush (5 s) after the end of ctx. In
+// the second case its error says how many sessions were left. Run must go on meanwhile.
 func (w *Worker) Drain(ctx context.Context) error {
 	w.mu.Lock()
 	if !w.drained {
@@ -163,7 +168,7 @@ func (w *Worker) assign(a protocol.Assign) {
 	defer w.mu.Unlock()
 	old := w.sessions[a.SessionID]
 	if old != nil && old.assignment >= a.Assignment {
-		return // repeated, or overtaken
+		return // repeated, or older than another assignment
 	}
 	refuse := func(reason string, retry bool) {
 		w.log.Warn("assignment refused", "session", a.SessionID, "reason", reason)
@@ -185,13 +190,14 @@ func (w *Worker) assign(a protocol.Assign) {
 	}
 	var before <-chan struct{}
 	if old != nil {
-		// The hub has given up on the older assignment. Two agents at once in
-		// one directory would disturb each other, so the new one waits.
+		// The hub has given up the older assignment. Two agents in one directory would
+		// disturb each other, so the new one waits.
 		old.revoke()
 		w.forgetLocked(old)
 		before = old.done
 	}
 	s := newSession(w, a, provider, before)
+	s.out.meet(w.hub)
 	w.sessions[s.id] = s
 	w.order = append(w.order, s)
 	w.runners.Go(func() {
@@ -201,8 +207,8 @@ func (w *Worker) assign(a protocol.Assign) {
 	s.log.Info("session assigned", "resume", a.Resume)
 }
 
-// busyLocked counts the sessions that may need an agent. One that is on its way
-// out holds its place among the agents itself until its process is gone.
+// busyLocked counts the sessions that may need an agent. A session that is ending counts
+// until its agent's process is gone.
 func (w *Worker) busyLocked() int {
 	n := 0
 	for _, s := range w.sessions {
@@ -216,13 +222,13 @@ func (w *Worker) busyLocked() int {
 	return n
 }
 
-// ended is called when a runner has returned.
+// ended runs when a runner has returned.
 func (w *Worker) ended(s *session) {
 	select {
 	case <-s.revoked:
 		w.forget(s)
 	default:
-		w.wakeWriter() // its release is on the way
+		w.wakeWriter() // its release is queued
 	}
 }
 
@@ -246,6 +252,24 @@ func (w *Worker) forgetLocked(s *session) {
 	w.left = make(chan struct{})
 }
 
+// meet notes what the hub of a new link takes. It is called before anything is written to
+// the link, apart from hello.
+func (w *Worker) meet(hub protocol.Welcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hub = hub
+	for _, s := range w.order {
+		s.out.meet(hub)
+	}
+}
+
+// hubTakes reports whether the hub takes events of a type. Any goroutine may call it.
+func (w *Worker) hubTakes(t protocol.EventType) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hub.Takes(t)
+}
+
 // find returns the session of an assignment, or nil.
 func (w *Worker) find(id string, assignment uint64) *session {
 	w.mu.Lock()
@@ -263,15 +287,17 @@ func (w *Worker) wakeWriter() {
 	}
 }
 
-// controlQueue bounds the answers to a hub that assigns what cannot be taken; a
-// hub that does so more often than it reads loses the answers, and finds out at
-// the next hello that the sessions are not run here.
+// controlQueue bounds the answers to assignments that the worker cannot take. If the hub
+// leaves that many unread, the worker ends the link. Its next hello tells which sessions it
+// runs, and the hub waits for no answer.
 const controlQueue = 1024
 
 // sendLocked queues a frame that belongs to no session's stream.
 func (w *Worker) sendLocked(frame []byte) {
 	if len(w.control) < controlQueue {
 		w.control = append(w.control, frame)
+	} else {
+		w.overrun = true
 	}
 	w.wakeWriter()
 }

@@ -12,21 +12,21 @@ import (
 	"unicode/utf8"
 )
 
-// ErrWorkingDirectory says that a session's directory was refused. The text
-// around it says why and may be shown to the user.
+// ErrWorkingDirectory says that a session's directory was refused. The error that wraps it
+// says why, and may be shown to the user.
 var ErrWorkingDirectory = errors.New("working directory not allowed")
 
 // maxPathBytes is Linux's PATH_MAX.
 const maxPathBytes = 4096
 
-// ResolveDir returns the real path of a session's working directory: dir,
-// absolute or relative to Root ("" is Root itself), with links resolved. It must
-// be an existing directory in Root; every refusal wraps ErrWorkingDirectory.
+// ResolveDir returns the real path of a session's working directory. dir is absolute or
+// relative to Root ("" is Root itself); its links are resolved. It must be an existing
+// directory in Root. Every refusal wraps ErrWorkingDirectory.
 //
-// A path that lies outside by its text alone is refused without a look at the
-// disk, so that nobody can ask which files exist there. The answer holds for the
-// moment: a user who can write in Root can swap a directory for a link later,
-// but could as well tell the agent to go there.
+// A path that is outside by its text alone is refused without a read of the disk. So nobody
+// can find out which files exist there. The answer holds for the moment: a user who can
+// write in Root can later replace a directory by a link. Such a user could as well tell the
+// agent to go there.
 func (c Config) ResolveDir(dir string) (string, error) {
 	switch {
 	case len(dir) > maxPathBytes:
@@ -81,9 +81,8 @@ func within(root, path string) bool {
 	return strings.HasPrefix(path, prefix)
 }
 
-// workspaceID names the file system that agents below root see: a session that
-// has run in one must not go on in another. Hashed, since it goes to other
-// machines.
+// workspaceID names the file system that agents below root see. A session that has run in
+// one must not go on in another. It is a hash, since it goes to other machines.
 func workspaceID(root string) string {
 	machine := "unknown"
 	if id, err := os.ReadFile("/etc/machine-id"); err == nil && len(strings.TrimSpace(string(id))) > 0 {

@@ -51,15 +51,21 @@ func benchmark(ctx context.Context, args []string) int {
 		return func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, self, "bench", word) }
 	}
 	var report printer
-	switch o.Mode {
-	case bench.ModeRelay:
+	switch {
+	case o.Compare > 0:
+		report, err = bench.RunCompare(ctx, o, as(benchNode), progressLine(os.Stderr))
+	case o.Mode == bench.ModeRelay:
 		report, err = bench.RunRelay(ctx, o, as(benchNode), as(benchBare), progressLine(os.Stderr))
-	case bench.ModeCluster:
+	case o.Mode == bench.ModeCluster:
 		report, err = bench.RunCluster(ctx, o, as(benchNode), as(benchShare), progressLine(os.Stderr))
+	case o.Mode == bench.ModeHistory:
+		report, err = bench.RunHistory(ctx, o, as(benchNode), progressLine(os.Stderr))
+	case o.Mode == bench.ModeRestart:
+		report, err = bench.RunRestart(ctx, o, as(benchNode), progressLine(os.Stderr))
 	default:
 		report, err = bench.Run(ctx, o, as(benchNode), progressLine(os.Stderr))
 	}
-	if err == nil || errors.Is(err, bench.ErrLoss) {
+	if err == nil || errors.Is(err, bench.ErrLoss) || errors.Is(err, bench.ErrText) {
 		printReport(report, asJSON)
 	}
 	if err != nil {
@@ -86,7 +92,7 @@ func benchOptions(args []string) (o bench.Options, asJSON bool, err error) {
 	}
 	given := map[string]bool{}
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	if mode != bench.ModeFanout && !given["sessions"] {
+	if mode != bench.ModeFanout && mode != bench.ModeHistory && !given["sessions"] {
 		o.Sessions = o.Subscribers
 		if o.Both {
 			o.Subscribers *= 2
@@ -103,7 +109,7 @@ func benchOptions(args []string) (o bench.Options, asJSON bool, err error) {
 func benchFlags(o *bench.Options, mode *string, asJSON *bool) *flag.FlagSet {
 	f := flag.NewFlagSet("sessionhub bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.StringVar(mode, "mode", *mode, "`name` of a shape: idle, fanout, sessions, relay or cluster; sets the defaults of the others, here those of fanout")
+	f.StringVar(mode, "mode", *mode, "`name` of a shape: idle, fanout, sessions, relay, cluster, history or restart; sets the defaults of the others, here those of fanout")
 	f.IntVar(&o.Subscribers, "subscribers", o.Subscribers, "connections")
 	f.IntVar(&o.Sessions, "sessions", o.Sessions, "sessions, over which the subscribers are spread; with another mode than fanout and no --sessions: one each")
 	f.IntVar(&o.Events, "events", o.Events, "events of each session; 0: idle connections only")
@@ -122,7 +128,14 @@ func benchFlags(o *bench.Options, mode *string, asJSON *bool) *flag.FlagSet {
 	f.StringVar(&o.Valkey, "valkey-url", "", "with --mode relay: `URL` of a Valkey that runs, for this alone")
 	f.Float64Var(&o.Active, "active", o.Active, "with --mode cluster (0.01): the share of the sessions that have events")
 	f.DurationVar(&o.Hold, "hold", o.Hold, "with --mode cluster (10m): how long they have them")
-	f.StringVar(&o.Server, "valkey", "", "with --mode cluster: the server's `program`")
+	f.StringVar(&o.Server, "valkey", "", "with --mode cluster or history: the server's `program`, which is started")
+	f.StringVar(&o.DataDir, "data-dir", "", "`directory` in which the hub gets one for its sessions, that is removed afterwards; empty: in memory")
+	f.IntVar(&o.Compare, "compare", 0, "with --data-dir and --mode fanout or sessions: so many rounds, in each a hub in memory and one on disk")
+	f.IntVar(&o.Pieces, "pieces", o.Pieces, "with --mode history (200000): pieces of text, of --bytes (24) each")
+	f.IntVar(&o.Tools, "tools", o.Tools, "with --mode history (5000): tool calls, spread between the pieces")
+	f.IntVar(&o.ToolBytes, "tool-bytes", o.ToolBytes, "with --mode history (1024): bytes of text in a tool call")
+	f.DurationVar(&o.CompactAfter, "compact-after", o.CompactAfter, "with --mode history (1m): the hub's setting")
+	f.IntVar(&o.Rounds, "rounds", o.Rounds, "with --mode history (5): how often somebody joins late, each way")
 	f.StringVar(&o.Profile, "profile", "", "`directory` for the hub's profiles (heap and goroutines when idle, CPU under load)")
 	f.BoolVar(asJSON, "json", false, "print the report as JSON")
 	return f

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"sessionhub/internal/bench"
-	"sessionhub/internal/valkeytest"
+	"sessionhub/internal/testkit/valkeytest"
 )
 
 // measure runs `bench` and returns its report, which is about no loss.
@@ -88,6 +88,66 @@ func TestBenchMeasuresAHubOfItsOwn(t *testing.T) {
 	})
 }
 
+// report runs `bench` and reads its report, which is not one of measure's.
+func report(t *testing.T, into any, args ...string) {
+	t.Helper()
+	cmd := exec.Command(binary, append([]string{"bench", "--json", "--timeout", "120s", "--data-dir", t.TempDir()}, args...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err == nil {
+		err = json.Unmarshal(out, into)
+	}
+	if err != nil {
+		t.Fatalf("%v: %s%s", err, out, stderr.String())
+	}
+}
+
+// Readers of a long log have the same text before its compaction and afterwards, and a
+// process has what its killed predecessor had.
+func TestBenchMeasuresSessionsOnDisk(t *testing.T) {
+	t.Run("history", func(t *testing.T) {
+		t.Parallel()
+		var r bench.HistoryReport
+		report(t, &r, "--mode", "history", "--pieces", "1000", "--tools", "50", "--rounds", "2", "--compact-after", "1s")
+		// 20 pieces become one event, and so do the two of a tool call.
+		if r.Loss != (bench.Loss{}) || r.Before.Events+r.Before.Compacted != r.After.Events+r.After.Compacted || r.After.Compacted != 1000 || r.Store != "disk" {
+			t.Errorf("%+v", r)
+		}
+		for _, f := range []bench.Form{r.Before, r.After} {
+			if f.Stored == nil || *f.Stored <= 0 || f.RSS <= 0 || len(f.Readers) != 3 {
+				t.Fatalf("%+v", f)
+			}
+			for _, reader := range f.Readers {
+				if reader.Hash != r.Said || len(reader.Millis) == 0 {
+					t.Errorf("%+v of what says %s", reader, r.Said)
+				}
+			}
+		}
+	})
+	t.Run("restart", func(t *testing.T) {
+		t.Parallel()
+		var r bench.RestartReport
+		report(t, &r, "--mode", "restart", "--subscribers", "5", "--events", "200")
+		if r.Loss != (bench.Loss{}) || len(r.Restarts) != 2 {
+			t.Fatalf("%+v", r)
+		}
+		for _, s := range r.Restarts {
+			if s.Events < 1 || s.LogBytes < 200_000 || s.Files < 200_000 || s.ReadMillis <= s.UpMillis {
+				t.Errorf("%+v", s)
+			}
+		}
+	})
+	t.Run("compare", func(t *testing.T) {
+		t.Parallel()
+		var r bench.Comparison
+		report(t, &r, "--mode", "sessions", "--compare", "2", "--subscribers", "5", "--events", "20", "--settle", "0s")
+		if len(r.Memory) != 2 || len(r.Disk) != 2 || r.Memory[0].Options.DataDir != "" || r.Disk[0].Options.DataDir == "" {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 // Nodes, Valkey and the subscribers of each node are processes of their own, all of
 // which have ended when it has.
 func TestBenchMeasuresAClusterOfItsOwn(t *testing.T) {
@@ -125,7 +185,7 @@ func TestBenchMeasuresAClusterOfItsOwn(t *testing.T) {
 // With --hub the demo agent makes the events.
 func TestBenchMeasuresARunningHub(t *testing.T) {
 	s := startServer(t)
-	r := measure(t, "--mode", "fanout", "--subscribers", "20", "--events", "100", "--hub", s.url, "--pid", strconv.Itoa(s.cmd.Process.Pid))
+	r := measure(t, "--mode", "fanout", "--subscribers", "20", "--events", "100", "--hub", s.URL, "--pid", strconv.Itoa(s.Cmd.Process.Pid))
 	if r.Traffic == nil || r.Traffic.Delivered < 20*100 || r.Traffic.CPUMicros == nil {
 		t.Errorf("%+v", r.Traffic)
 	}

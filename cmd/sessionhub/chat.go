@@ -11,6 +11,7 @@ import (
 	"sessionhub/client"
 	"sessionhub/internal/chat"
 	"sessionhub/internal/config"
+	"sessionhub/internal/text"
 	"sessionhub/protocol"
 )
 
@@ -24,7 +25,7 @@ func runChat(ctx context.Context, args []string) int {
 		return exitUsage
 	}
 	dir := cfg.Dir
-	if dir != "" { // what the person sees from here
+	if dir != "" && !cfg.HubGiven { // this machine's hub: the directory is what the person sees from here
 		if dir, err = filepath.Abs(dir); err != nil {
 			fmt.Fprintln(os.Stderr, "sessionhub chat: --dir:", err)
 			return exitUsage
@@ -42,7 +43,7 @@ func runChat(ctx context.Context, args []string) int {
 	})
 	if err != nil {
 		// What the hub says can come from an agent.
-		fmt.Fprintln(os.Stderr, "sessionhub chat:", chat.Neutral(err.Error()))
+		fmt.Fprintln(os.Stderr, "sessionhub chat:", text.Prose(err.Error()))
 		return exitFailed
 	}
 	return exitOK

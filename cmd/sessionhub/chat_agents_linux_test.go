@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"sessionhub/internal/fakemodel"
+	"sessionhub/internal/testkit/fakemodel"
+	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/need"
 	"sessionhub/protocol"
 )
 
@@ -15,19 +17,18 @@ import (
 // scripted: what they say and ask reads as well as the demo agent's.
 func TestChatWithRealAgents(t *testing.T) {
 	for _, agent := range []struct {
-		name, variable, mode string
-		home                 func(dir, modelURL string) ([]string, error)
+		name    string
+		program need.Program
+		mode    string
+		home    func(dir, modelURL string) ([]string, error)
 	}{
-		{"codex", "SESSIONHUB_TEST_CODEX_ACP", "read-only", fakemodel.CodexHome},
-		{"claude", "SESSIONHUB_TEST_CLAUDE_ACP", "default", func(dir, modelURL string) ([]string, error) {
+		{"codex", need.Codex, "read-only", fakemodel.CodexHome},
+		{"claude", need.Claude, "default", func(dir, modelURL string) ([]string, error) {
 			return fakemodel.ClaudeHome(dir, modelURL), nil
 		}},
 	} {
 		t.Run(agent.name, func(t *testing.T) {
-			command := os.Getenv(agent.variable)
-			if command == "" {
-				t.Fatalf("%s is not set: run `make test`, which installs the agent and sets it to its path", agent.variable)
-			}
+			command := agent.program.Path(t)
 			model, err := fakemodel.New(nil)
 			if err != nil {
 				t.Fatal(err)
@@ -38,7 +39,7 @@ func TestChatWithRealAgents(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { // the agent outlives the server by a moment, and writes until then
-				within(t, 10*time.Second, "the agent has left its home", func() bool { return os.RemoveAll(home) == nil })
+				judge.Within(t, 10*time.Second, "the agent has left its home", func() bool { return os.RemoveAll(home) == nil })
 			})
 			list, err := agent.home(home, model.URL())
 			if err != nil {
@@ -55,7 +56,7 @@ func TestChatWithRealAgents(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := startServer(t, "--providers-file", file, "--default-provider", agent.name)
-			p := sit(t, []string{"XDG_STATE_HOME=" + t.TempDir()}, "chat", "--hub", s.url)
+			p := sit(t, []string{"XDG_STATE_HOME=" + t.TempDir()}, "chat", "--hub", s.URL)
 			p.expect("idle · websocket")
 			p.press("say a word from the model\r")
 			p.expect("a word from the model")
@@ -65,13 +66,13 @@ func TestChatWithRealAgents(t *testing.T) {
 			p.press("shell echo refused >> said.txt\r")
 			p.expect("›")
 			p.expect("echo refused")
-			p.expect("[y/")
+			p.expect("[n/")
 			p.press("n")
 			p.expect("idle · websocket")
 			p.press("shell echo allowed >> said.txt; cat said.txt\r")
 			p.expect("›")
 			p.expect("echo allowed")
-			p.expect("[y/")
+			p.readQuestion()
 			p.press("y")
 			p.expect("The output begins: allowed")
 			p.expect("idle · websocket")

@@ -2,13 +2,19 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+
 	"time"
+
+	"sessionhub/internal/testkit/faultproxy"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 var sessionID = regexp.MustCompile(`session (s_[a-z0-9]+)`)
@@ -18,7 +24,7 @@ var sessionID = regexp.MustCompile(`session (s_[a-z0-9]+)`)
 func TestChatInATerminal(t *testing.T) {
 	s := startServer(t)
 	state := "XDG_STATE_HOME=" + t.TempDir()
-	p := sit(t, []string{state}, "chat", "--hub", s.url)
+	p := sit(t, []string{state}, "chat", "--hub", s.URL)
 	p.expect("idle · websocket")
 	p.press("hello **there**\r")
 	p.expect("› hello **there**")
@@ -52,7 +58,7 @@ func TestChatInATerminal(t *testing.T) {
 	id := sessionID.FindStringSubmatch(p.everything())[1]
 
 	// The history knows the lines; the session goes on where it was.
-	p = sit(t, []string{state}, "chat", "--hub", s.url, "--session", id, "--transport", "sse")
+	p = sit(t, []string{state}, "chat", "--hub", s.URL, "--session", id, "--transport", "sse")
 	p.expect("Approved: allow_once.")
 	p.expect("■ stopped")
 	p.expect("idle · sse")
@@ -75,10 +81,54 @@ func TestChatInATerminal(t *testing.T) {
 	}
 }
 
+// A text that becomes one event while the connection is away, a part of it shown, is
+// shown once.
+func TestChatInATerminalOverACompactedRun(t *testing.T) {
+	s := startServer(t, "--compact-after", "100ms")
+	for _, transport := range []string{"websocket", "sse"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			for n := 150; !shownOverARun(t, s, transport, n); n *= 4 {
+			}
+		})
+	}
+}
+
+// shownOverARun reports whether n lines were cut in their middle.
+func shownOverARun(t *testing.T, s *server, transport string, n int) bool {
+	t.Helper()
+	proxy, err := faultproxy.New(strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	p := sit(t, nil, "chat", "--hub", "http://"+proxy.Addr(), "--transport", transport)
+	p.expect("idle · " + transport)
+	p.press(fmt.Sprintf("/stream %d 8 60\r", n))
+	p.expect("20 xxxx")
+	proxy.Refuse(true)
+	s.awaitRun(t, sessionID.FindStringSubmatch(p.everything())[1])
+	last := lines(n)[n-1]
+	within := !strings.Contains(p.everything(), last)
+	proxy.Refuse(false)
+	judge.Within(t, 30*time.Second, "the whole text", func() bool { return strings.Contains(p.everything(), last) })
+	p.press("\x04")
+	if code := p.left(); code != exitOK {
+		t.Errorf("it left with %d", code)
+	}
+	all := p.everything()
+	for _, line := range lines(n) {
+		if shown := len(regexp.MustCompile(`(^|[^0-9])`+line+`\b`).FindAllString(all, -1)); shown != 1 {
+			t.Errorf("%q is shown %d times", line, shown)
+		}
+	}
+	return within
+}
+
 // A key that was meant for the line does not answer a question.
 func TestChatDoesNotTakeTypingForAnAnswer(t *testing.T) {
 	s := startServer(t)
-	p := sit(t, nil, "chat", "--hub", s.url)
+	p := sit(t, nil, "chat", "--hub", s.URL)
 	p.expect("idle · websocket")
 	p.press("/approve first\r")
 	p.expect("[y/1] Allow once")
@@ -96,7 +146,7 @@ func TestChatDoesNotTakeTypingForAnAnswer(t *testing.T) {
 
 func TestChatGetsNoEscapesFromTheAgent(t *testing.T) {
 	s := startServer(t)
-	p := sit(t, nil, "chat", "--hub", s.url)
+	p := sit(t, nil, "chat", "--hub", s.URL)
 	p.expect("idle · websocket")
 	id := sessionID.FindStringSubmatch(p.everything())[1]
 	content, err := json.Marshal(map[string]string{"content": "evil \x1b]52;c;aGk=\x07 \x1b[2Jtext \u009b31m"})
@@ -106,7 +156,7 @@ func TestChatGetsNoEscapesFromTheAgent(t *testing.T) {
 	s.post(t, "/api/sessions/"+id+"/messages", string(content))
 	p.expect("You said: evil")
 	p.expect("idle · websocket")
-	if all := p.everything(); strings.Contains(all, "\x1b]52") || strings.Contains(all, "\x1b[2J") || strings.Contains(all, "\u009b") || !strings.Contains(all, "␛[2Jtext") {
+	if all := p.everything(); strings.Contains(all, "\x1b]52") || strings.Contains(all, "\x1b[2J") || strings.Contains(all, "\u009b") || !strings.Contains(all, "evil  text") {
 		t.Errorf("the terminal got %q", all)
 	}
 }
@@ -115,14 +165,14 @@ func TestChatGetsNoEscapesFromTheAgent(t *testing.T) {
 // without the session: the person is told both.
 func TestChatTellsOfTheConnection(t *testing.T) {
 	s := startServer(t)
-	p := sit(t, nil, "chat", "--hub", s.url)
+	p := sit(t, nil, "chat", "--hub", s.URL)
 	p.expect("idle · websocket")
-	_ = s.cmd.Process.Kill()
+	_ = s.Cmd.Process.Kill()
 	p.expect("connection lost")
-	address := strings.TrimPrefix(s.url, "http://")
+	address := strings.TrimPrefix(s.URL, "http://")
 	again := startServer(t, "--listen", address)
-	if again.url != s.url {
-		t.Fatalf("the hub is at %s", again.url)
+	if again.URL != s.URL {
+		t.Fatalf("the hub is at %s", again.URL)
 	}
 	p.expect("the hub does not know session")
 	if code := p.left(); code != exitFailed {
@@ -133,7 +183,7 @@ func TestChatTellsOfTheConnection(t *testing.T) {
 // SIGTERM gives the terminal back, too.
 func TestChatEndsWithSIGTERM(t *testing.T) {
 	s := startServer(t)
-	p := sit(t, nil, "chat", "--hub", s.url, "--remove")
+	p := sit(t, nil, "chat", "--hub", s.URL, "--remove")
 	p.expect("idle · websocket")
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -141,7 +191,48 @@ func TestChatEndsWithSIGTERM(t *testing.T) {
 	if code := p.left(); code != exitOK || !strings.Contains(p.everything(), "\x1b[?2004l") {
 		t.Errorf("it left with %d and %q", code, p.everything())
 	}
-	within(t, 5*time.Second, "its session is gone", func() bool {
+	judge.Within(t, 5*time.Second, "its session is gone", func() bool {
 		return len(s.get(t, "/api/sessions")["sessions"].([]any)) == 0
 	})
+}
+
+// The queue in the terminal: steer the turn, stop it and keep what waits, change that, and
+// send it.
+func TestChatQueueInATerminal(t *testing.T) {
+	s := startServer(t)
+	p := sit(t, []string{"XDG_STATE_HOME=" + t.TempDir()}, "chat", "--hub", s.URL)
+	p.expect("idle · websocket")
+	p.press("/slow 100\r")
+	p.expect("Working for")
+	p.press("/steer to the left\r")
+	p.expect("You steered me: to the left")
+	p.press("first\r")
+	p.expect("1 queued")
+	p.press("second\r")
+	p.expect("2 queued")
+	p.press("\x03")
+	p.expect("■ stopped")
+	p.expect("2 held")
+	p.press("/queue edit 2 second, better\r")
+	p.expect("edited: second, better")
+	p.press("/queue up 2\r")
+	p.expect("held: second, better · first")
+	p.press("/queue\r")
+	p.expect("1. held: second, better")
+	p.expect("2. held: first")
+	p.press("/queue remove 2\r")
+	p.expect("1 held")
+	p.press("/queue send\r")
+	p.expect("You said: second, better")
+	p.expect("idle · websocket")
+	p.press("/approve the plan\r")
+	p.expect("? the plan")
+	p.press("/refuse not like this\r")
+	p.expect("You said: not like this")
+	p.press("/queue remove 7\r")
+	p.expect("/queue edit N TEXT")
+	p.press("\x04")
+	if code := p.left(); code != exitOK {
+		t.Errorf("Ctrl-D left with %d", code)
+	}
 }

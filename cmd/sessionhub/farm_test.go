@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"sessionhub/client"
-	"sessionhub/internal/soak"
+	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/soak"
 	"sessionhub/protocol"
 )
 
@@ -137,7 +138,7 @@ func (s *watched) say(text, id string) {
 func (s *watched) end(id string, most time.Duration) protocol.CompleteData {
 	s.f.t.Helper()
 	var end protocol.CompleteData
-	within(s.f.t, most, "the complete of "+id, func() bool {
+	judge.Within(s.f.t, most, "the complete of "+id, func() bool {
 		turn, _ := s.record.Turn(id)
 		if turn.End != nil {
 			end = *turn.End
@@ -157,7 +158,7 @@ func (s *watched) endsWell(id string) {
 // runs waits until a message's output comes.
 func (s *watched) runs(id string) {
 	s.f.t.Helper()
-	within(s.f.t, 30*time.Second, id+" runs", func() bool { turn, _ := s.record.Turn(id); return turn.Text != "" })
+	judge.Within(s.f.t, 30*time.Second, id+" runs", func() bool { turn, _ := s.record.Turn(id); return turn.Text != "" })
 }
 
 func (s *watched) is(want protocol.Status) bool { return s.record.Status() == want }

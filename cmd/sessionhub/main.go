@@ -37,9 +37,13 @@ func commands() []command {
 		{"serve", "[flags]", "run a node: API, streams, dashboard, and an embedded worker", config.Usage, serve},
 		{"worker", "[flags]", "run agents for a hub elsewhere (--hub wss://...)", config.WorkerUsage, runWorker},
 		{"chat", "[flags]", "talk to an agent in the terminal, or send it stdin and print the answer", config.ChatUsage, runChat},
+		{"export", "SESSION [flags]", "print a session's transcript, or save it: Markdown for people, JSON for programs", config.ExportUsage, runExport},
 		{"bench", "[flags]", "put load on a hub and measure what it costs", benchUsage, benchmark},
 		{"demo-agent", "", "run the demo agent: ACP over stdin and stdout", nil, demoAgent},
 		{"token", "mint [flags] | inspect JWT|-", "make a session token, or look into one", tokenUsage, token},
+		{"check", "[flags]", "verify a store on disk, offline", checkUsage, check},
+		{"backup", "[flags]", "copy a store on disk, also while a node has it", backupUsage, backup},
+		{"upgrade", "[flags]", "raise the format of a store on disk to that of this version", upgradeUsage, upgrade},
 		{"version", "", "print the version", nil, version},
 	}
 }

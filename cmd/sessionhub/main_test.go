@@ -1,22 +1,19 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
+	"sessionhub/protocol"
 )
 
 // binary is the program under test, built once.
@@ -102,29 +99,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 }
 
 // server is a running `sessionhub serve`.
-type server struct {
-	cmd *exec.Cmd
-	url string
-	log *logBuffer
-}
-
-// logBuffer keeps a log that may be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.String()
-}
+type server struct{ *hubtest.Process }
 
 func startServer(t *testing.T, flags ...string) *server {
 	t.Helper()
@@ -133,92 +108,42 @@ func startServer(t *testing.T, flags ...string) *server {
 
 func startServerEnv(t *testing.T, env []string, flags ...string) *server {
 	t.Helper()
-	s := &server{log: &logBuffer{}}
-	s.cmd = exec.Command(binary, append([]string{
-		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", t.TempDir(),
-		"--rate-sessions", "100/s:100",
-	}, flags...)...)
-	s.cmd.Env = append(os.Environ(), env...)
-	s.cmd.Stderr = s.log
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
-		if t.Failed() {
-			t.Logf("the server's log:\n%s", s.log)
-		}
-	})
-	url := regexp.MustCompile(`dashboard +(http://127\.0\.0\.1:\d+)/`)
-	in := bufio.NewReader(out)
-	for s.url == "" {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			t.Fatalf("the server said nothing of its URL: %v\n%s", err, s.log)
-		}
-		if m := url.FindStringSubmatch(line); m != nil {
-			s.url = m[1]
-		}
-	}
-	go func() { _, _ = io.Copy(io.Discard, in) }() // ends with the process
-	return s
+	return &server{hubtest.Serve(t, binary, env, flags...)}
 }
 
 func (s *server) post(t *testing.T, path, body string) map[string]any {
 	t.Helper()
-	resp, err := http.Post(s.url+path, "application/json", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
+	a := hubtest.Call(t, http.DefaultClient, http.MethodPost, s.URL+path, body)
+	if a.StatusCode >= 300 {
+		t.Fatalf("%s: %d %s", path, a.StatusCode, a.Body)
 	}
-	defer resp.Body.Close()
-	var out map[string]any
-	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil || resp.StatusCode >= 300 {
-		t.Fatalf("%s: %d %v %v", path, resp.StatusCode, out, err)
-	}
-	return out
+	return hubtest.Decode[map[string]any](t, a.Body)
 }
 
 // create makes a session with an API key.
 func (s *server) create(t *testing.T, key string) (id string) {
 	t.Helper()
-	resp := s.do(t, http.MethodPost, "/api/sessions", key, `{}`)
-	defer resp.Body.Close()
-	var out struct{ SessionID string }
-	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil || resp.StatusCode != http.StatusCreated {
-		t.Fatalf("create a session: %d %v", resp.StatusCode, err)
+	a := s.call(t, http.MethodPost, "/api/sessions", key)
+	if a.StatusCode != http.StatusCreated {
+		t.Fatalf("create a session: %d %s", a.StatusCode, a.Body)
 	}
-	return out.SessionID
+	return hubtest.Decode[protocol.CreateResponse](t, a.Body).SessionID
 }
 
 // status is what a request with a key or a token is answered with.
 func (s *server) status(t *testing.T, method, path, credential string) int {
 	t.Helper()
-	resp := s.do(t, method, path, credential, "{}")
-	_ = resp.Body.Close()
-	return resp.StatusCode
+	return s.call(t, method, path, credential).StatusCode
 }
 
-func (s *server) do(t *testing.T, method, path, credential, body string) *http.Response {
+// call sends a request with a key or a token.
+func (s *server) call(t *testing.T, method, path, credential string) hubtest.Answer {
 	t.Helper()
+	body := "{}"
 	if method == http.MethodGet {
 		body = ""
 	}
-	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+credential)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp
+	return hubtest.Call(t, http.DefaultClient, method, s.URL+path, body, "Authorization", "Bearer "+credential)
 }
 
 // busySession starts a session whose agent runs a command that ignores
@@ -249,15 +174,6 @@ func living(t *testing.T, word string) (pids []int) {
 	return pids
 }
 
-func within(t *testing.T, most time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(most); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", most, what)
-		}
-	}
-}
-
 // After kill -9 of the hub in the middle of ten busy sessions, no process of
 // theirs is left within 5 s.
 func TestNothingOutlivesAKilledHub(t *testing.T) {
@@ -266,11 +182,11 @@ func TestNothingOutlivesAKilledHub(t *testing.T) {
 	for range 10 {
 		s.busySession(t, mark)
 	}
-	within(t, 30*time.Second, "ten sessions run two sleeps each", func() bool { return len(living(t, "sleep "+mark)) >= 20 })
-	if err := s.cmd.Process.Kill(); err != nil {
+	judge.Within(t, 30*time.Second, "ten sessions run two sleeps each", func() bool { return len(living(t, "sleep "+mark)) >= 20 })
+	if err := s.Cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, "all are gone", func() bool { return len(living(t, mark)) == 0 })
+	judge.Within(t, 5*time.Second, "all are gone", func() bool { return len(living(t, mark)) == 0 })
 }
 
 // SIGTERM: turns may finish for --drain-timeout, then everything ends and the
@@ -279,17 +195,13 @@ func TestSIGTERMStopsCleanly(t *testing.T) {
 	s := startServer(t, "--drain-timeout", "1s")
 	mark := fmt.Sprintf("%d.25", 300+os.Getpid()%1000)
 	s.busySession(t, mark)
-	within(t, 20*time.Second, "the session runs", func() bool { return len(living(t, "sleep "+mark)) >= 2 })
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	judge.Within(t, 20*time.Second, "the session runs", func() bool { return len(living(t, "sleep "+mark)) >= 2 })
+	s.Terminate()
 	started := time.Now()
-	err := s.cmd.Wait()
-	if err != nil {
-		t.Errorf("it ended with %v", err)
+	<-s.Ended
+	if code := s.Cmd.ProcessState.ExitCode(); code != exitOK {
+		t.Errorf("it ended with %d", code)
 	}
-	if took := time.Since(started); took > 10*time.Second {
-		t.Errorf("it took %v", took)
-	}
-	within(t, time.Second, "all are gone", func() bool { return len(living(t, mark)) == 0 })
+	judge.AtMost(t, "the stop", time.Since(started), 10*time.Second)
+	judge.Within(t, time.Second, "all are gone", func() bool { return len(living(t, mark)) == 0 })
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -104,7 +106,7 @@ func (p *person) press(keys string) {
 // over.
 func (p *person) expect(text string) {
 	p.t.Helper()
-	within(p.t, 20*time.Second, fmt.Sprintf("the terminal shows %q", text), func() bool {
+	judge.Within(p.t, 20*time.Second, fmt.Sprintf("the terminal shows %q", text), func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		loc := loose(text).FindStringIndex(p.seen[p.at:])
@@ -112,6 +114,28 @@ func (p *person) expect(text string) {
 			p.at += loc[1]
 		}
 		return loc != nil
+	})
+}
+
+// readQuestion reads a question to its end: it presses Space until what allows
+// something is offered.
+func (p *person) readQuestion() {
+	p.t.Helper()
+	const page = 300 * time.Millisecond // longer than between two repeats of a held key
+	p.mu.Lock()
+	from := p.at
+	p.mu.Unlock()
+	p.expect("[n/") // keys answer it: a Space is not for the line any more
+	pressed := time.Now()
+	judge.Within(p.t, 20*time.Second, "the end of the question is reached", func() bool {
+		if strings.Contains(p.everything()[from:], "[y/") {
+			return true
+		}
+		if time.Since(pressed) >= page {
+			p.press(" ")
+			pressed = time.Now()
+		}
+		return false
 	})
 }
 

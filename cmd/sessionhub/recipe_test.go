@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"sessionhub/internal/faultproxy"
-	"sessionhub/internal/soak"
+	"sessionhub/internal/testkit/faultproxy"
+	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/soak"
 	"sessionhub/protocol"
 )
 
@@ -51,7 +52,7 @@ func TestWorkerInAnotherLanguage(t *testing.T) {
 			t.Logf("the worker's words:\n%s", w.Said())
 		}
 	})
-	within(t, 20*time.Second, "it has a link", func() bool { return strings.Contains(f.hub.Said(), "worker joined") })
+	judge.Within(t, 20*time.Second, "it has a link", func() bool { return strings.Contains(f.hub.Said(), "worker joined") })
 	echo := protocol.CreateRequest{Provider: "echo"}
 
 	s := f.session(echo)

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 // SIGHUP reads the keys again, also where nothing shows from outside that the
@@ -38,7 +40,7 @@ func TestSIGHUPReadsTheKeysAgain(t *testing.T) {
 	list := func(key string) int { return s.status(t, http.MethodGet, "/api/sessions", key) }
 	hangup := func() {
 		t.Helper()
-		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		if err := s.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -49,7 +51,7 @@ func TestSIGHUPReadsTheKeysAgain(t *testing.T) {
 	// Of the same length, so that only the signal can tell.
 	replace(line("second-key"))
 	hangup()
-	within(t, 10*time.Second, "the second key works", func() bool { return list("second-key") == 200 })
+	judge.Within(t, 10*time.Second, "the second key works", func() bool { return list("second-key") == 200 })
 	if got := list("first-key"); got != 401 {
 		t.Errorf("the first key is answered with %d", got)
 	}
@@ -57,13 +59,13 @@ func TestSIGHUPReadsTheKeysAgain(t *testing.T) {
 	broken := strings.Replace(line("third-key"), "one:ana:", "one ana ", 1)
 	replace(broken)
 	hangup()
-	within(t, 10*time.Second, "an error in the log", func() bool {
-		return strings.Contains(s.log.String(), `"level":"ERROR"`) && strings.Contains(s.log.String(), "the keys from before stay")
+	judge.Within(t, 10*time.Second, "an error in the log", func() bool {
+		return strings.Contains(s.Log.String(), `"level":"ERROR"`) && strings.Contains(s.Log.String(), "the keys from before stay")
 	})
 	if second, third := list("second-key"), list("third-key"); second != 200 || third != 401 {
 		t.Errorf("with a broken file: %d for the key from before, %d for the one in it", second, third)
 	}
-	if log := s.log.String(); !strings.Contains(log, "line 1") || strings.Contains(log, strings.TrimSpace(broken)[8:]) {
+	if log := s.Log.String(); !strings.Contains(log, "line 1") || strings.Contains(log, strings.TrimSpace(broken)[8:]) {
 		t.Errorf("the log names no line, or repeats what stands in it:\n%s", log)
 	}
 }

@@ -68,7 +68,9 @@ func mint(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	token, _ := signer.Mint(m.Session, m.User, scope, uint64(m.Generation), m.TTL)
+	token, _ := signer.Mint(auth.Order{
+		Session: m.Session, User: m.User, Scope: scope, Generation: uint64(m.Generation), TTL: m.TTL, Outside: true,
+	})
 	_, err = fmt.Fprintln(out, token)
 	return err
 }

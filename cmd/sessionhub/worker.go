@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 
@@ -18,7 +17,7 @@ func runWorker(ctx context.Context, args []string) int {
 	}
 	if err != nil { // and what only the parts can judge, so that all is named at once
 		err = errors.Join(err, app.CheckWorker(cfg, slog.New(slog.DiscardHandler)))
-		fmt.Fprintln(os.Stderr, "sessionhub worker:", err)
+		complain("worker", cfg.LogFormat, err)
 		return exitUsage
 	}
 	log := newLogger(cfg.LogFormat, cfg.LogLevel, os.Stderr)
@@ -26,7 +25,7 @@ func runWorker(ctx context.Context, args []string) int {
 	force, cancel := secondSignal(ctx)
 	defer cancel()
 	if err := app.RunWorker(ctx, cfg, log, os.Stdout, force); err != nil {
-		fmt.Fprintln(os.Stderr, "sessionhub worker:", err)
+		complain("worker", cfg.LogFormat, err)
 		if errors.Is(err, app.ErrConfig) {
 			return exitUsage
 		}

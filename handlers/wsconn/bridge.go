@@ -20,8 +20,9 @@ type Options struct {
 	// UserTimeout is how long a peer's kernel may acknowledge nothing, or keep its window closed, before the connection
 	// ends (Linux only). It should be longer than the time after which slow readers are cut. Default 30 s.
 	UserTimeout time.Duration
-	// CloseWait bounds a close handshake from the first frame to the last, and the wait for a client that broke the
-	// protocol to take the close frame. Default 1 s; more than 5 s counts as 5 s, which is the library's own limit.
+	// CloseWait bounds a close handshake from the first frame to the last. It also bounds the wait for a client that
+	// broke the protocol to take the close frame. Default 1 s; more than 5 s counts as 5 s, which is the library's own
+	// limit.
 	CloseWait time.Duration
 }
 
@@ -42,7 +43,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// ErrClientGone is the reason, wrapped, that lost is called with.
+// ErrClientGone is the error, possibly wrapped, that lost is called with.
 var ErrClientGone = errors.New("the client went away before its stream could begin")
 
 // Bridge takes connections over from one app. Its methods may be called concurrently.
@@ -55,14 +56,14 @@ type Bridge struct {
 	idle    chan struct{}            // non-nil while Wait waits; closed when live becomes 0
 }
 
-// Configure prepares the app's server and returns its bridge. It must be called before the app serves, once, and after
-// any other code that sets the server's ConnState. MaxConnsPerIP of the server must stay 0: it recycles the identity of
-// connections, by which the bridge knows them. A connection of the listener's that has a method Bare() net.Conn is replaced
-// by what that returns when it is taken over.
+// Configure prepares the app's server and returns its bridge. Call it once, before the app serves, and after any other
+// code that sets the server's ConnState. MaxConnsPerIP of the server must stay 0: with it, the identity of a connection
+// is reused, and the bridge knows connections by their identity. If a connection of the listener has a method Bare()
+// net.Conn, the bridge takes over the connection that Bare returns.
 func Configure(app *fiber.App, opts Options) *Bridge {
 	b := &Bridge{opts: opts.withDefaults(), pending: make(map[net.Conn]func(error))}
 	server := app.Server()
-	// fasthttp gets its context and its buffers back as soon as the hijack handler returns, and closes nothing.
+	// fasthttp frees its context and its buffers when the hijack handler returns, and leaves the connection open.
 	server.KeepHijackedConns = true
 	next := server.ConnState
 	server.ConnState = func(conn net.Conn, state fasthttp.ConnState) {
@@ -76,8 +77,8 @@ func Configure(app *fiber.App, opts Options) *Bridge {
 	return b
 }
 
-// giveUp ends a takeover that fasthttp never carries out. It drops the hijack handler in silence when it cannot flush the
-// answers to earlier, pipelined requests, or when it had closed the connection itself in the meantime (shutdown).
+// giveUp ends a takeover that fasthttp never carries out. fasthttp drops the hijack handler in silence in two cases. It
+// could not flush the answers to earlier, pipelined requests. Or it had closed the connection itself (shutdown).
 func (b *Bridge) giveUp(conn net.Conn) {
 	if lost := b.claim(conn); lost != nil {
 		lost(ErrClientGone)
@@ -148,7 +149,7 @@ func (b *Bridge) takeOver(c *fiber.Ctx, sock *Socket, head []byte, run func(), l
 	return nil
 }
 
-// begin makes hijacked the socket's connection and writes the response head; it closes the connection if it fails.
+// begin makes hijacked the socket's connection and writes the response head. On an error it closes the connection.
 func (b *Bridge) begin(sock *Socket, hijacked net.Conn, head []byte) error {
 	wrapper, ok := hijacked.(interface{ UnsafeConn() net.Conn })
 	if !ok {
@@ -173,8 +174,8 @@ func (b *Bridge) begin(sock *Socket, hijacked net.Conn, head []byte) error {
 	return err
 }
 
-// unread takes out of fasthttp's buffer what it had read behind the request. The read deadline lies in the past, so that
-// the connection itself gives nothing.
+// unread takes the bytes after the request out of fasthttp's buffer. The read deadline lies in the past, so that the
+// connection itself gives nothing.
 func unread(hijacked, conn net.Conn) ([]byte, error) {
 	if err := conn.SetReadDeadline(time.Unix(1, 0)); err != nil {
 		return nil, fmt.Errorf("empty the read buffer: %w", err)
@@ -209,7 +210,7 @@ func (b *Bridge) register(conn net.Conn, lost func(error)) error {
 	return nil
 }
 
-// claim takes a pending connection; nil if there is none, or no more.
+// claim takes a pending connection. It returns nil if the connection is not pending, or not any more.
 func (b *Bridge) claim(conn net.Conn) func(error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -227,8 +228,8 @@ func (b *Bridge) done() {
 	}
 }
 
-// Wait returns when every connection that was taken over has been served to its end, or with the context's error. Call it
-// after the app has been shut down and the streams have been told to end.
+// Wait returns when every connection that was taken over has been served to its end, or with the context's error. Call
+// it after the app was shut down and the streams were told to end.
 func (b *Bridge) Wait(ctx context.Context) error {
 	b.mu.Lock()
 	if b.live == 0 {

@@ -27,7 +27,7 @@ const (
 	maxReason         = maxControlPayload - 2
 )
 
-// ErrClosing is the answer to frames that come when the connection is closing: no data may follow a close frame.
+// ErrClosing is the error of a write after the close has begun: no data may follow a close frame.
 var ErrClosing = errors.New("the connection is closing")
 
 var (
@@ -36,8 +36,8 @@ var (
 	errSilent       = errors.New("the client did not answer the close frame in time, so it was cut")
 )
 
-// ViolationError ends Read when the client broke the protocol or the size limit. The close frame with Code has been
-// written; the connection closes when serve returns.
+// ViolationError ends Read when the client broke the protocol or the size limit. The close frame with Code was written
+// already. The connection closes when serve returns.
 type ViolationError struct {
 	Code websocket.StatusCode // 1002, 1007 or 1009
 	Err  error
@@ -48,14 +48,15 @@ func (e *ViolationError) Error() string {
 }
 func (e *ViolationError) Unwrap() error { return e.Err }
 
-// Conn is a WebSocket connection. coder/websocket does the handshake, reads, and closes; event frames go past it.
+// Conn is a WebSocket connection. coder/websocket does the handshake, reads and closes. Event frames do not pass
+// through it.
 //
-// Read belongs to the goroutine of serve, and must be called all the time: it also answers pings and notices the end.
-// WriteFrames may be called by several goroutines; calls follow each other whole. Close, Cut, Stalled, WaitingSince and
-// LastHeard may be called by anyone at any time. The connection is closed for good when serve returns.
+// Read belongs to the goroutine of serve. Call it all the time: it also answers pings and notices the end. Several
+// goroutines may call WriteFrames; the frames of one call stay together. Any goroutine may call Close, Cut, Stalled,
+// WaitingSince and LastHeard at any time. The connection is closed for good when serve returns.
 //
-// One mutex, the socket's writeMu, lies around every write. Nothing of the connection's own waits for it without bound
-// while a client is slow: a pong that finds it taken is left to the holder, and Close has its time limit.
+// One mutex, the socket's writeMu, guards every write. While a client is slow, no frame of the connection's own waits
+// for the mutex without bound. A pong leaves itself to the holder of the mutex, and Close has its time limit.
 type Conn struct {
 	// Immutable once bound.
 	lib       *websocket.Conn
@@ -69,18 +70,19 @@ type Conn struct {
 
 	inbound frameBorder // owned by the library's reader
 	rests   bool        // owned by the reader: the last Next found nothing
-	leaves  bool        // owned by the reader: it would rather leave the library than wait for a frame
+	leaves  bool        // owned by the reader: it prefers ErrIdle to a wait for a frame
 
 	paid     atomic.Int64           // unix nanoseconds: until when what was read is paid for; see Pace
 	pong     atomic.Pointer[[]byte] // the answer to the latest ping, until somebody has written it
 	closing  atomic.Bool            // Close was called
 	readEnd  atomic.Bool            // the socket gave no more bytes
-	violated atomic.Bool            // we closed because of what the client sent, which may still be sending
+	violated atomic.Bool            // we closed because the client broke the protocol; it may still be sending
 }
 
-// Read returns the next whole message. Its error is a *ViolationError for what the client did wrong, an error with a
-// websocket.CloseStatus for its close frame, and something else when the connection broke. Do not give a context that can
-// end: it costs allocations for each message, and Cut or Close end a Read as well.
+// Read returns the next whole message. If the client broke the protocol, the error is a *ViolationError. If the client
+// sent a close frame, the error has its websocket.CloseStatus. Any other error means that the connection broke.
+//
+// Do not pass a context that can end: it costs allocations for each message, and Cut or Close end a Read as well.
 func (c *Conn) Read(ctx context.Context) (websocket.MessageType, []byte, error) {
 	if c.violated.Load() {
 		return 0, nil, fmt.Errorf("read message: %w", net.ErrClosed)
@@ -95,8 +97,10 @@ func (c *Conn) Read(ctx context.Context) (websocket.MessageType, []byte, error) 
 	case errors.Is(err, ErrIdle):
 		return 0, nil, ErrIdle
 	case errors.Is(err, websocket.ErrMessageTooBig) && !c.closing.Load():
-		// Before readEnd: the client has been told, and may be gone by now.
+		// Before readEnd: the client was told already, and may be gone by now.
 		return 0, nil, c.violation(websocket.StatusMessageTooBig, err)
+	case badReason(err):
+		return 0, nil, c.violation(websocket.StatusInvalidFramePayloadData, errors.New("the reason of the close frame is not UTF-8"))
 	case c.closing.Load(), websocket.CloseStatus(err) != -1, c.readEnd.Load(), ctx.Err() != nil:
 		return 0, nil, fmt.Errorf("read message: %w", err)
 	default:
@@ -104,23 +108,32 @@ func (c *Conn) Read(ctx context.Context) (websocket.MessageType, []byte, error) 
 	}
 }
 
-// violation sees to it that the client is told. The library has written a close frame for most violations, but has none
-// for an unmasked frame or an impossible length.
+// badReason reports whether err is a close frame of the client whose reason is not UTF-8 (RFC 6455, 5.5.1 and 8.1).
+func badReason(err error) bool {
+	var frame websocket.CloseError
+	return errors.As(err, &frame) && !utf8.ValidString(frame.Reason)
+}
+
+// violation makes sure that the client is told. The library has written a close frame for most violations, but none for
+// an unmasked frame or an impossible length.
 func (c *Conn) violation(code websocket.StatusCode, err error) error {
 	c.violated.Store(true)
 	timer := time.AfterFunc(c.closeWait, c.sock.Cut) // the frame may have to wait for a writer
 	defer timer.Stop()
 
-	frame := []byte{finClose, 2, 0, 0}
-	binary.BigEndian.PutUint16(frame[2:], uint16(code))
-	// If it cannot be written, the client has gone and needs no telling.
-	_, _ = c.writeClose(frame)
+	// If the frame cannot be written, the client has gone and needs no frame.
+	_, _ = c.writeClose(closeFrame(code))
 	return &ViolationError{Code: code, Err: err}
 }
 
-// WriteFrames writes p: one or several whole server frames that were encoded and joined by the caller, among them no
-// close frame. It waits as long as the client takes bytes, however slowly; see Stalled. It keeps no reference to p.
-// After an error nothing more can be written.
+// closeFrame is a close frame without a reason.
+func closeFrame(code websocket.StatusCode) []byte {
+	return binary.BigEndian.AppendUint16([]byte{finClose, 2}, uint16(code))
+}
+
+// WriteFrames writes p: one or several whole server frames that the caller has encoded and joined, without a close
+// frame. It waits while the client takes bytes, however slowly; see Stalled. It keeps no reference to p. After an error
+// nothing more can be written.
 func (c *Conn) WriteFrames(p []byte) error {
 	if c.closing.Load() {
 		return ErrClosing
@@ -142,14 +155,14 @@ func (c *Conn) writeFrames(p []byte) error {
 }
 
 // answerPing replaces the library's own pong, which would wait behind a slow write and close the connection after five
-// seconds. It is called by the reader. Of several pings only the latest needs an answer (RFC 6455, 5.5.3).
+// seconds. The reader calls it. Of several pings only the latest needs an answer (RFC 6455, 5.5.3).
 func (c *Conn) answerPing(payload []byte) {
 	frame := append([]byte{finPong, byte(len(payload))}, payload...)
 	c.pong.Store(&frame)
 	c.sendPong()
 }
 
-// answerPingFor makes the library's callback, which asks the caller's own first, if there is one.
+// answerPingFor makes the library's callback. It asks the caller's own callback first, if there is one.
 func (c *Conn) answerPingFor(first func(context.Context, []byte) bool) func(context.Context, []byte) bool {
 	return func(ctx context.Context, payload []byte) bool {
 		if first == nil || first(ctx, payload) {
@@ -159,8 +172,8 @@ func (c *Conn) answerPingFor(first func(context.Context, []byte) bool) func(cont
 	}
 }
 
-// sendPong writes the pong that is due, unless somebody is writing: then that one will, for it looks again after it has
-// let go of the lock.
+// sendPong writes the pong that is due, unless another goroutine is writing. That goroutine checks for a due pong after
+// it has released the lock, and writes it.
 func (c *Conn) sendPong() {
 	for c.pong.Load() != nil && c.sock.writeMu.TryLock() {
 		c.flushPongLocked()
@@ -177,7 +190,7 @@ func (c *Conn) flushPongLocked() {
 	}
 }
 
-// writeClose writes a close frame, the first only.
+// writeClose writes a close frame, but only the first one.
 func (c *Conn) writeClose(frame []byte) (int, error) {
 	c.sock.writeMu.Lock()
 	defer c.sock.writeMu.Unlock()
@@ -188,10 +201,12 @@ func (c *Conn) writeClose(frame []byte) (int, error) {
 	return c.sock.writeLocked(frame)
 }
 
-// Close performs the close handshake: frames that are being written, then the close frame, then the wait for the client's.
-// It takes no longer than the bridge's CloseWait, then it cuts; it cuts at once if a write has waited that long already,
-// since nothing could be delivered behind it. WriteFrames fails with ErrClosing from here on. A second Close does nothing.
-// A reason that is too long for the frame (123 bytes) is shortened.
+// Close performs the close handshake. It waits for frames that are being written, sends the close frame, and waits for
+// the client's. After the bridge's CloseWait it cuts the connection. It cuts at once if a write has waited that long
+// already, since nothing would reach the client after that write.
+//
+// From here on WriteFrames fails with ErrClosing. A second Close does nothing. A reason that is too long for the frame
+// (123 bytes) is shortened.
 func (c *Conn) Close(code websocket.StatusCode, reason string) error {
 	if c.closing.Swap(true) || c.violated.Load() {
 		return nil // somebody closes, or serve is about to return
@@ -240,19 +255,20 @@ func (c *Conn) Subprotocol() string { return c.lib.Subprotocol() }
 // RemoteAddr is Socket.RemoteAddr.
 func (c *Conn) RemoteAddr() net.Addr { return c.sock.RemoteAddr() }
 
-// release ends the connection after serve has returned.
+// release closes the connection after serve has returned.
 func (c *Conn) release() {
 	if c.violated.Load() {
 		c.sock.closeLingering(c.closeWait)
 	}
-	_ = c.lib.CloseNow() // also takes the library's finalizer off; the only error is that it is closed
+	_ = c.lib.CloseNow() // also removes the library's finalizer; it fails only if the connection is closed
 }
 
-// libraryEnd is the Conn as coder/websocket sees it: the connection under its buffers. Until bind there is none, and the
-// library neither reads nor writes before Accept has returned.
+// libraryEnd is the Conn as coder/websocket sees it: the connection under the library's buffers. Before bind it has no
+// connection, and the library neither reads nor writes until Accept has returned.
 type libraryEnd Conn
 
-// An error between two frames leaves the library as it was, so that its next read goes on: see Next.
+// Read implements io.Reader for the library. An error between two frames leaves the library as it was, so that its next
+// read goes on: see Next.
 func (e *libraryEnd) Read(p []byte) (int, error) {
 	if e.idle() {
 		return 0, ErrIdle
@@ -266,19 +282,28 @@ func (e *libraryEnd) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write takes the library's close frame, whole, and nothing else: pongs are answered by the Conn, data goes by
-// WriteFrames. So no frame of one side can land inside one of the other. The library's write buffer is larger than any
-// control frame, therefore one frame is one Write.
+// Write takes the library's close frame, whole, and nothing else. The Conn answers pings, and data goes through
+// WriteFrames. So no frame of the library can land inside a frame of the Conn, or the other way round. The library's
+// write buffer is larger than any control frame, therefore one frame is one Write.
 func (e *libraryEnd) Write(p []byte) (int, error) {
 	if len(p) < 2 || p[0] != finClose || len(p) != 2+int(p[1]) {
 		return 0, errForeignWrite
 	}
+	if !utf8.Valid(p[min(4, len(p)):]) { // the library echoes what the client sent: see badReason
+		e.violated.Store(true)
+		if _, err := (*Conn)(e).writeClose(closeFrame(websocket.StatusInvalidFramePayloadData)); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
 	return (*Conn)(e).writeClose(p)
 }
 
+// Close does nothing if the client broke the protocol. release then closes the connection, after the close frame had
+// time to arrive.
 func (e *libraryEnd) Close() error {
-	if e.sock.conn == nil {
-		return nil // the client had gone before there was a connection
+	if e.sock.conn == nil || e.violated.Load() {
+		return nil // the client had gone before there was a connection, or as above
 	}
 	return e.sock.Close()
 }

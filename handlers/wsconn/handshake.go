@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	// readBufferBytes and writeBufferBytes are all the buffer an idle WebSocket has. Large messages go past the first;
-	// the second holds one control frame (127 bytes), so that the library writes each in one piece.
+	// readBufferBytes and writeBufferBytes are all the buffer that an idle WebSocket has. Large messages bypass the
+	// first. The second holds one control frame (127 bytes), so that the library writes each frame in one piece.
 	readBufferBytes  = 128
 	writeBufferBytes = 128
 )
 
-// RefusedError is a handshake that cannot be accepted: the answer that the handler should give.
+// RefusedError says that a handshake cannot be accepted, and what the handler should answer.
 type RefusedError struct {
 	Status int         // 400, 405 or 426
 	Header http.Header // what belongs to this answer: Upgrade, Connection, Sec-WebSocket-Version, Allow; nothing about a body
@@ -47,20 +47,20 @@ func accept(r *http.Request, opts *websocket.AcceptOptions, maxMessageBytes int6
 	}
 	lib.SetReadLimit(maxMessageBytes)
 	conn.lib = lib
-	// The library reads through a reader of what came with the handshake (nothing) and then the connection. That stays
-	// for the connection's life, 112 bytes of it, unless it is taken out.
+	// The library reads through a reader: first the bytes that came with the handshake (none), then the connection.
+	// Unless it is removed, that reader stays for the connection's life and costs 112 bytes.
 	w.read.Reset((*libraryEnd)(conn))
 
 	var head bytes.Buffer
 	head.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
-	// Neither can fail: it is a buffer.
+	// Neither can fail: both write to a buffer.
 	_ = w.header.Write(&head)
 	head.WriteString("\r\n")
 	return conn, head.Bytes(), nil
 }
 
-// recorder is the http.ResponseWriter that websocket.Accept sees. It notes the answer instead of sending it, and its
-// Hijack gives a connection that is bound later, for fasthttp lets go of the real one only after the handler.
+// recorder is the http.ResponseWriter that websocket.Accept sees. It notes the answer instead of sending it. Its Hijack
+// gives a connection that is bound later, since fasthttp lets go of the real one only after the handler.
 type recorder struct {
 	header http.Header
 	status int
@@ -104,13 +104,14 @@ func (w *recorder) refusal(err error) *RefusedError {
 	return e
 }
 
-// handshakeHeaders are the ones that websocket.Accept looks at.
+// handshakeHeaders are the headers that websocket.Accept reads.
 var handshakeHeaders = [...]string{
 	"Connection", "Upgrade", "Origin", "Sec-Websocket-Key", "Sec-Websocket-Version",
 	"Sec-Websocket-Protocol", "Sec-Websocket-Extensions",
 }
 
-// handshakeRequest copies what websocket.Accept needs: fasthttp's own strings are overwritten by the next request.
+// handshakeRequest copies the parts that websocket.Accept needs: fasthttp overwrites its own strings with the next
+// request.
 func handshakeRequest(c *fiber.Ctx) *http.Request {
 	from := &c.Request().Header
 	header := make(http.Header, len(handshakeHeaders))

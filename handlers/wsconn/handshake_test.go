@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
+
 	"github.com/gofiber/fiber/v2"
 )
 
@@ -237,7 +239,7 @@ func TestOverTLS(t *testing.T) {
 	conn := receive(t, "serve", conns)
 	stalled := make(chan error, 1)
 	go func() { stalled <- flood(conn) }()
-	eventually(t, "the writer waits", func() bool { return conn.Stalled(20 * time.Millisecond) })
+	judge.Within(t, patience, "the writer waits", func() bool { return conn.Stalled(20 * time.Millisecond) })
 	conn.Cut()
 	if err := receive(t, "the writer is free", stalled); err == nil {
 		t.Error("no error after the cut")

@@ -377,20 +377,6 @@ func serverFrame(op byte, payload string) []byte {
 
 func text(payload string) []byte { return serverFrame(opText, payload) }
 
-// eventually polls until ok.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("in vain: %s", what)
-		}
-		<-tick.C
-	}
-}
-
 // receive waits for a value.
 func receive[T any](t *testing.T, what string, from <-chan T) T {
 	t.Helper()

@@ -9,23 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrIdle is the answer of Next when the client has sent nothing more.
+// ErrIdle is what Next returns when the client has sent nothing more.
 var ErrIdle = errors.New("the client has sent nothing more")
 
-// Await returns when there is something for Next, be it the connection's end. It waits only after Next has returned
-// [ErrIdle]: before that, the library may hold what it has read already. It needs so little stack that a goroutine
-// which does nothing else keeps the 2 KB that it was born with, and pongs cost it no memory: the library's way to the
-// socket needs 4 KB, and half of that in garbage for each pong. Where that cannot be had (TLS, pipes, other systems than
-// Linux) it returns at once, and Next waits.
+// Await returns when the client has sent something for Next, or has ended the connection. It waits only after Next has
+// returned [ErrIdle]: before that, the library may hold bytes that it has read already.
 //
-// Await and Next belong to the goroutine of serve, as Read does, or to one that it waits for.
+// Await needs little stack: a goroutine that does nothing else keeps the 2 KB that it began with. Pongs cost it no
+// memory. The library's way to the socket needs 4 KB, and half of that in garbage for each pong. Where this is
+// impossible (TLS, pipes, systems other than Linux), Await returns at once, and Next waits.
+//
+// Await and Next belong to the goroutine of serve, as Read does, or to a goroutine that serve waits for.
 func (c *Conn) Await() {
 	if c.rests {
 		_ = c.sock.raw.Read(c.arrived) // the error is the connection's end, which Next will report
 	}
 }
 
-// Next is Read, but it returns [ErrIdle] rather than wait for a message to begin. Between messages it does what Read
+// Next is Read, but returns [ErrIdle] instead of waiting for a message to begin. Between messages it works as Read
 // does: it answers pings and notices the end.
 func (c *Conn) Next() (websocket.MessageType, []byte, error) {
 	c.leaves = true
@@ -35,25 +36,26 @@ func (c *Conn) Next() (websocket.MessageType, []byte, error) {
 	return typ, p, err
 }
 
-// idle reports whether the library, which asks for bytes, is to go back to Next: no frame and no message has begun, and
-// nothing is there.
+// idle reports whether Next should return ErrIdle when the library asks for bytes. No frame and no message must have
+// begun, and no byte must be there.
 func (e *libraryEnd) idle() bool {
-	// While the connection closes, the library reads in another goroutine than ours.
+	// While the connection closes, the library reads in a goroutine of its own.
 	if e.closing.Load() || !e.leaves || !e.inbound.between() || len(e.sock.first) > 0 || !canRecvfrom || !e.sock.direct {
 		return false
 	}
 	arrived := true
 	if err := e.sock.raw.Control(func(fd uintptr) { arrived = (*Conn)(e).arrived(fd) }); err != nil {
-		return false // closed: the read will say so
+		return false // closed: the read will return the error
 	}
 	return !arrived
 }
 
-// pongBytes is the size of a pong that answers a ping of ours, which has no payload: a header with a mask.
+// pongBytes is the size of a client's pong that answers our ping. Our pings have no payload, so it is a header with a
+// mask.
 const pongBytes = 6
 
-// arrived reports whether the client has sent something that Next must see: bytes, its end, or an error. It is called
-// between two frames. Pongs that ask for nothing it takes out by itself.
+// arrived reports whether the client has sent something that Next must see: bytes, its end, or an error. Call it
+// between two frames. It reads and drops plain pongs itself.
 func (c *Conn) arrived(fd uintptr) bool {
 	var b [pongBytes]byte
 	for {
@@ -74,8 +76,8 @@ func (c *Conn) arrived(fd uintptr) bool {
 	}
 }
 
-// frameBorder follows the frames that the client sends (RFC 6455, 5.2) as their bytes go by, to know when none is under
-// way. What is wrong in them it leaves to the library, which reads no further then.
+// frameBorder follows the client's frames (RFC 6455, 5.2) as their bytes pass. It knows whether a frame is under way.
+// It ignores faults in frames: the library finds them, and then reads no further.
 type frameBorder struct {
 	rest   uint64 // bytes of the payload that are still to come
 	length uint64 // of the payload, as far as it was seen
@@ -88,7 +90,7 @@ type frameBorder struct {
 
 func (b *frameBorder) between() bool { return b.rest == 0 && b.seen == 0 && !b.fragments }
 
-// pass returns what the frames cost whose headers have ended in p: see Pace.
+// pass returns the cost of the frames whose headers have ended in p: see Pace.
 func (b *frameBorder) pass(p []byte) (cost time.Duration) {
 	for len(p) > 0 {
 		if b.rest > 0 {

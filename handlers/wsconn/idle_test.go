@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 // A connection that is awaited with little stack keeps little: heartbeats, pings and messages do not change that.
@@ -55,7 +57,7 @@ func TestAwaitKeepsTheStackSmall(t *testing.T) {
 	}
 	var each int64
 	defer func() { t.Logf("%d bytes of stack each", each) }()
-	eventually(t, "small stacks", func() bool {
+	judge.Within(t, patience, "small stacks", func() bool {
 		each = (stack() - before) / n
 		return each <= smallStack
 	})
@@ -88,7 +90,7 @@ func TestAwaitTakesPongs(t *testing.T) {
 	}
 	opened := conn.LastHeard()
 	c.send(masked(0x8A, ""))
-	eventually(t, "the pong is heard", func() bool { return conn.LastHeard() > opened })
+	judge.Within(t, patience, "the pong is heard", func() bool { return conn.LastHeard() > opened })
 	c.send(masked(0x8A, "") + masked(0x8A, "") + masked(0x81, "behind pongs"))
 	if got := receive(t, "a turn", turns); got != "behind pongs" {
 		t.Errorf("got %q first: a pong cost a turn", got)
@@ -206,7 +208,7 @@ func TestAwaitEnds(t *testing.T) {
 			before := s.ended.Load()
 			c := s.open(t)
 			end(c, receive(t, "serve", conns))
-			eventually(t, "serve ends", func() bool { return s.ended.Load() == before+1 })
+			judge.Within(t, patience, "serve ends", func() bool { return s.ended.Load() == before+1 })
 		})
 	}
 }

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// chunkBytes is how much goes into one Write where the descriptor itself is out of reach, so that progress is seen
-	// at least that often. It is the size of a TLS record.
+	// chunkBytes is how much goes into one Write if the descriptor itself is out of reach, so that progress is seen at
+	// least that often. It is the size of a TLS record.
 	chunkBytes = 16 << 10
 
 	// headTimeout bounds the write of the response head. Nothing else has been sent by then, so only a client that
@@ -27,9 +27,9 @@ const (
 
 // Socket is a connection that was taken over from fasthttp.
 //
-// Read belongs to one goroutine. Write may be called by several, one write follows the other. Cut, Close, Stalled,
-// WaitingSince and LastHeard may be called by anyone at any time, also while a write waits. After a failed write the
-// stream may be broken off anywhere, so each later one fails with the same error.
+// Read belongs to one goroutine. Several may call Write; one write follows the other. Any goroutine may call Cut,
+// Close, Stalled, WaitingSince and LastHeard at any time, also while a write waits. A failed write may have sent a part
+// of its bytes, so each later write fails with the same error.
 type Socket struct {
 	// Immutable once bound.
 	conn   net.Conn
@@ -71,7 +71,7 @@ func (s *Socket) bind(conn net.Conn, first []byte, opts Options) error {
 	if s.direct {
 		s.push = s.pushLocked
 	}
-	// Left alone, the kernel grows this buffer to megabytes for each reader that has stopped.
+	// Without this, the kernel grows the buffer to megabytes for each reader that has stopped.
 	if err := s.tcp.SetWriteBuffer(opts.SendBufferBytes); err != nil {
 		return fmt.Errorf("set the send buffer: %w", err)
 	}
@@ -81,7 +81,7 @@ func (s *Socket) bind(conn net.Conn, first []byte, opts Options) error {
 	return nil
 }
 
-// writeHead writes the response head, in bounded time.
+// writeHead writes the response head, within headTimeout.
 func (s *Socket) writeHead(head []byte) error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(headTimeout)); err != nil {
 		return fmt.Errorf("write the response head: %w", err)
@@ -95,8 +95,8 @@ func (s *Socket) writeHead(head []byte) error {
 	return nil
 }
 
-// Read reads what the client sent, beginning with what had arrived behind its request. It ends with an error when the
-// client has gone or the socket was closed.
+// Read reads the client's bytes, beginning with those that had arrived after its request. It fails when the client has
+// gone or the socket was closed.
 func (s *Socket) Read(p []byte) (int, error) {
 	if len(s.first) > 0 {
 		n := copy(p, s.first)
@@ -112,7 +112,7 @@ func (s *Socket) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write writes all of p, and waits as long as the client takes it, however slowly. It keeps no reference to p.
+// Write writes all of p. It waits while the client takes bytes, however slowly. It keeps no reference to p.
 func (s *Socket) Write(p []byte) (int, error) {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
@@ -138,8 +138,9 @@ func (s *Socket) writeLocked(p []byte) (int, error) {
 	return s.writeChunksLocked(p)
 }
 
-// pushLocked writes to the non-blocking descriptor until all is written (true) or the socket is full (false: the runtime
-// calls again when it is writable). net.Conn.Write would do the same, but tell nobody that a part of it has gone.
+// pushLocked writes to the non-blocking descriptor. It returns true when all is written,
+// and false when the socket is full. The runtime calls it again when the socket is
+// writable. net.Conn.Write would do the same, but would not tell that a part has gone.
 func (s *Socket) pushLocked(fd uintptr) bool {
 	moved := false
 	for len(s.rest) > 0 {
@@ -182,15 +183,15 @@ func (s *Socket) writeChunksLocked(p []byte) (int, error) {
 	return written, nil
 }
 
-// WaitingSince is 0 while no write waits. Otherwise it is the time, in unix nanoseconds, when a write began to wait or
-// when one that waits was last seen to make progress.
+// WaitingSince is 0 while no write waits. Otherwise it is the last time when the waiting write began to wait or made
+// progress, in unix nanoseconds.
 func (s *Socket) WaitingSince() int64 { return s.waitingSince.Load() }
 
 // Stalled reports whether a write waits and the client has taken nothing for limit. It is cheap while nothing waits.
 //
-// It is meant to be called about once a second: while a write waits, each call looks into the kernel's send queue,
-// because the kernel wakes the writer only when a third of the buffer is free, which takes a slow but honest line longer
-// than the limit. What a peer takes into its own kernel's buffer counts as taken; finer than that nobody can see.
+// Call it about once a second. While a write waits, each call reads the length of the kernel's send queue. The kernel
+// wakes the writer only when a third of the buffer is free. A slow but honest line can need longer than the limit for
+// that. Bytes in the peer's own kernel buffer count as taken.
 func (s *Socket) Stalled(limit time.Duration) bool {
 	since := s.waitingSince.Load()
 	if since == 0 {
@@ -209,26 +210,28 @@ func (s *Socket) Stalled(limit time.Duration) bool {
 	return time.Duration(now-since) >= limit && s.waitingSince.Load() == since
 }
 
-// LastHeard is the time, in unix nanoseconds, when the client last sent anything (of a WebSocket, a pong too). It begins
-// with the time of the takeover.
+// LastHeard is when the client last sent anything, in unix nanoseconds. A pong of a WebSocket counts. It begins with
+// the time of the takeover.
 func (s *Socket) LastHeard() int64 { return s.lastHeard.Load() }
 
 // RemoteAddr is the address of the peer, which may be a proxy.
 func (s *Socket) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
 
-// Cut ends the connection at once: what is still in the send buffer is thrown away and the client gets a reset. A read
+// Cut ends the connection at once. The kernel drops the bytes in the send buffer, and the client gets a reset. A read
 // or write that waits returns.
 func (s *Socket) Cut() {
 	if s.tcp == nil {
 		_ = s.conn.Close()
 		return
 	}
-	// Errors here only say that it was closed already. TLS is passed by: its goodbye could wait behind a stalled write.
+	// Errors here only say that the socket was closed already. Cut bypasses TLS, whose closing message could wait
+	// behind a stalled write.
 	_ = s.tcp.SetLinger(0)
 	_ = s.tcp.Close()
 }
 
-// Close ends the connection. What was written is still sent, but a write that waits is broken off; a read returns.
+// Close ends the connection. Bytes that were written are still sent, but a write that waits is broken off. A read
+// returns.
 func (s *Socket) Close() error {
 	if err := s.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("close the connection: %w", err)
@@ -236,14 +239,14 @@ func (s *Socket) Close() error {
 	return nil
 }
 
-// closeLingering tells the client that no more will come, then reads and discards until it has gone too, for at most
-// wait. Closing with unread input would send a reset, and that can overtake the last bytes written (RFC 6455, 7.1.1).
-// Only the reader may call it.
+// closeLingering tells the client that no more will come. It then reads and discards until the client has gone too, for
+// at most wait. Closing with unread input would send a reset, which can overtake the last bytes written (RFC 6455,
+// 7.1.1). Only the reader may call it.
 func (s *Socket) closeLingering(wait time.Duration) {
 	defer s.Close()
 	half, ok := s.conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil || s.conn.SetReadDeadline(time.Now().Add(wait)) != nil {
 		return
 	}
-	_, _ = io.Copy(io.Discard, s.conn) // ends with the client or with the deadline, and there is nobody to tell
+	_, _ = io.Copy(io.Discard, s.conn) // ends with the client or with the deadline; nobody needs the error
 }

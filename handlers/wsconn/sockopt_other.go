@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// setUserTimeout does nothing: a vanished peer is noticed by the heartbeat alone.
+// setUserTimeout does nothing here: only the heartbeat notices a vanished peer.
 func setUserTimeout(syscall.RawConn, time.Duration) error { return nil }
 
-// unsentBytes is not known here: progress is seen only when the kernel takes more bytes.
+// unsentBytes is unknown here: progress shows only when the kernel takes more bytes.
 func unsentBytes(uintptr) int { return -1 }
 
 // canRecvfrom says that recvfrom does not work here.

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 // stalledConn opens a connection whose client does not read, and a writer that waits because of it.
@@ -20,7 +22,7 @@ func stalledConn(t *testing.T, opts Options) (*server, *client, *Conn, chan erro
 	wrote := make(chan error, 1)
 	go func() { wrote <- flood(conn) }()
 	t.Cleanup(conn.Cut)
-	eventually(t, "the writer waits", func() bool { return conn.WaitingSince() != 0 })
+	judge.Within(t, patience, "the writer waits", func() bool { return conn.WaitingSince() != 0 })
 	return s, c, conn, wrote
 }
 
@@ -31,16 +33,14 @@ func TestCutFreesAStalledWriterAndResetsTheClient(t *testing.T) {
 	if err := receive(t, "the writer", wrote); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the writer ended with %v", err)
 	}
-	if d := time.Since(begin); d > time.Second {
-		t.Errorf("the cut took %v", d)
-	}
+	judge.AtMost(t, "the cut", time.Since(begin), time.Second)
 	if conn.WaitingSince() != 0 || conn.Stalled(0) {
 		t.Error("a write still seems to wait")
 	}
 	if _, err := io.Copy(io.Discard, c.Conn); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the client saw %v, want a reset", err)
 	}
-	eventually(t, "serve ends", func() bool { return s.ended.Load() == 1 })
+	judge.Within(t, patience, "serve ends", func() bool { return s.ended.Load() == 1 })
 	if err := conn.WriteFrames(text("x")); err == nil {
 		t.Error("wrote after the cut")
 	}
@@ -54,9 +54,7 @@ func TestCloseBehindAStalledWriterIsBounded(t *testing.T) {
 	if err := conn.Close(4408, "took nothing for too long"); !errors.Is(err, errSilent) && !errors.Is(err, errStalled) {
 		t.Errorf("Close: %v", err)
 	}
-	if d := time.Since(begin); d > 10*wait {
-		t.Errorf("Close took %v", d)
-	}
+	judge.AtMost(t, "Close", time.Since(begin), 10*wait)
 	if err := receive(t, "the writer", wrote); err == nil {
 		t.Error("the writer ended without an error")
 	}
@@ -69,13 +67,13 @@ func TestViolationBehindAStalledWriterIsBounded(t *testing.T) {
 	if err := receive(t, "the writer", wrote); err == nil {
 		t.Error("the writer ended without an error")
 	}
-	eventually(t, "serve ends", func() bool { return s.ended.Load() == 1 })
+	judge.Within(t, patience, "serve ends", func() bool { return s.ended.Load() == 1 })
 }
 
 func TestCloseCutsAtOnceWhenAWriteHasStalled(t *testing.T) {
 	const wait = 200 * time.Millisecond
 	_, _, conn, _ := stalledConn(t, Options{CloseWait: wait})
-	eventually(t, "the write has waited for long", func() bool { return conn.Stalled(wait) })
+	judge.Within(t, patience, "the write has waited for long", func() bool { return conn.Stalled(wait) })
 	if err := conn.Close(4408, ""); !errors.Is(err, errStalled) {
 		t.Errorf("Close: %v", err)
 	}
@@ -124,21 +122,21 @@ func TestStampStandsStillWithoutProgressAndMovesWithIt(t *testing.T) {
 		since := conn.WaitingSince()
 		return since != 0 && time.Since(time.Unix(0, since)) > 100*time.Millisecond
 	}
-	eventually(t, "the write comes to rest", atRest)
+	judge.Within(t, patience, "the write comes to rest", atRest)
 	buf := make([]byte, 256<<10)
 	for range 3 {
 		since := conn.WaitingSince()
 		if _, err := io.ReadFull(c.br, buf); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the stamp moves", func() bool { return conn.WaitingSince() > since })
-		eventually(t, "the write comes to rest", atRest)
+		judge.Within(t, patience, "the stamp moves", func() bool { return conn.WaitingSince() > since })
+		judge.Within(t, patience, "the write comes to rest", atRest)
 	}
 	if conn.Stalled(patience) {
 		t.Error("the time before the last progress counts")
 	}
 	// The first look finds that the client's kernel took some more since then; the later ones find nothing new.
-	eventually(t, "the client counts as stalled", func() bool { return conn.Stalled(100 * time.Millisecond) })
+	judge.Within(t, patience, "the client counts as stalled", func() bool { return conn.Stalled(100 * time.Millisecond) })
 	conn.Cut()
 	if err := receive(t, "the writer", wrote); err == nil {
 		t.Error("no error after the cut")
@@ -153,11 +151,11 @@ func TestProgressIsSeenBeforeTheKernelWakesTheWriter(t *testing.T) {
 		return
 	}
 	_, c, conn, _ := stalledConn(t, Options{})
-	eventually(t, "the send queue comes to rest", func() bool { return conn.Stalled(50 * time.Millisecond) })
+	judge.Within(t, patience, "the send queue comes to rest", func() bool { return conn.Stalled(50 * time.Millisecond) })
 	begin, queue := conn.WaitingSince(), conn.sock.unsent.Load()
 	buf := make([]byte, 1<<10)
 	taken := 0
-	eventually(t, "the sweeper sees that bytes were taken", func() bool {
+	judge.Within(t, patience, "the sweeper sees that bytes were taken", func() bool {
 		n, err := io.ReadFull(c.br, buf)
 		if err != nil {
 			t.Fatal(err)
@@ -181,7 +179,7 @@ func TestStalledReaderHoldsLittle(t *testing.T) {
 	conn := receive(t, "serve", conns)
 	go flood(conn)
 	defer conn.Cut()
-	eventually(t, "the send queue comes to rest", func() bool { return conn.Stalled(100 * time.Millisecond) })
+	judge.Within(t, patience, "the send queue comes to rest", func() bool { return conn.Stalled(100 * time.Millisecond) })
 	held := conn.sock.unsent.Load()
 	t.Logf("the kernel holds %d bytes for a stalled reader", held)
 	if held >= 256<<10 || (knowsUnsent && held < 16<<10) {
@@ -211,7 +209,7 @@ func testPingsAndMessagesDuringAStalledWrite(t *testing.T, read reader) {
 	whole := strings.Repeat("w", 1<<20)
 	wrote := make(chan error, 1)
 	go func() { wrote <- conn.WriteFrames(text(whole)) }()
-	eventually(t, "the writer waits", func() bool { return conn.WaitingSince() != 0 })
+	judge.Within(t, patience, "the writer waits", func() bool { return conn.WaitingSince() != 0 })
 	c.send(masked(0x89, "first") + masked(0x89, "last") + masked(0x81, "cancel"))
 	if m := receive(t, "the message", messages); m != "cancel" {
 		t.Errorf("message %q", m)

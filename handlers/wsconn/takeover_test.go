@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
+
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 )
@@ -29,7 +31,7 @@ func TestClientGoneBeforeEarlierAnswersAreFlushed(t *testing.T) {
 			receive(t, "the handler", inside)
 			reset(t, c)
 			close(gone)
-			eventually(t, "serve or lost", func() bool { return s.served.Load()+s.lost.Load() == 1 })
+			judge.Within(t, patience, "serve or lost", func() bool { return s.served.Load()+s.lost.Load() == 1 })
 			if s.lost.Load() != 1 {
 				t.Error("the stream was served")
 			}
@@ -46,7 +48,7 @@ func TestClientGoneBeforeTheHead(t *testing.T) {
 	receive(t, "the handler", inside)
 	reset(t, c)
 	close(gone)
-	eventually(t, "serve or lost", func() bool { return s.served.Load()+s.lost.Load() == 1 })
+	judge.Within(t, patience, "serve or lost", func() bool { return s.served.Load()+s.lost.Load() == 1 })
 	waitIdle(t, s.bridge)
 	if s.lost.Load() != 1 || s.served.Load() != 0 {
 		t.Errorf("served %d, lost %d", s.served.Load(), s.lost.Load())
@@ -88,7 +90,7 @@ func TestEachTakeoverIsServedOrLostOnce(t *testing.T) {
 	if err := s.app.ShutdownWithTimeout(patience); err != nil { // requests of clients that have left may still be at work
 		t.Fatal(err)
 	}
-	eventually(t, "every takeover comes to an end", func() bool { return s.ended.Load()+s.lost.Load() == taken.Load() })
+	judge.Within(t, patience, "every takeover comes to an end", func() bool { return s.ended.Load()+s.lost.Load() == taken.Load() })
 	waitIdle(t, s.bridge)
 	t.Logf("of %d clients %d were taken over: %d served, %d lost", clients, taken.Load(), s.served.Load(), s.lost.Load())
 	if s.served.Load()+s.lost.Load() != taken.Load() || s.served.Load() != s.ended.Load() {
@@ -133,7 +135,7 @@ func TestRawStream(t *testing.T) {
 	if err := receive(t, "the client's end is noticed without a write", left); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "serve ends", func() bool { return s.ended.Load() == 1 })
+	judge.Within(t, patience, "serve ends", func() bool { return s.ended.Load() == 1 })
 	if err := sock.Close(); err != nil {
 		t.Errorf("second close: %v", err)
 	}
@@ -272,14 +274,14 @@ func TestIdleConnectionIsOneGoroutine(t *testing.T) {
 				}
 			}
 			open() // the first one warms fasthttp's pools
-			eventually(t, "the first is served", func() bool { return s.served.Load() == 1 })
+			judge.Within(t, patience, "the first is served", func() bool { return s.served.Load() == 1 })
 			before := takeStock()
 			for range n {
 				open()
 			}
-			eventually(t, "all are served", func() bool { return s.served.Load() == n+1 })
+			judge.Within(t, patience, "all are served", func() bool { return s.served.Load() == n+1 })
 			var after stock
-			eventually(t, "no more than one goroutine for each connection", func() bool {
+			judge.Within(t, patience, "no more than one goroutine for each connection", func() bool {
 				after = takeStock()
 				return after.goroutines-before.goroutines <= n
 			})

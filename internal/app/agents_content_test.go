@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"sessionhub/internal/fakemodel"
+	"sessionhub/internal/testkit/fakemodel"
 	"sessionhub/protocol"
 )
 

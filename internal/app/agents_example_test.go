@@ -33,8 +33,13 @@ func TestExampleProviders(t *testing.T) {
 				t.Errorf("%s: %s is set, not inherited", name, variable)
 			}
 		}
-		if !slices.Contains(p.InheritEnv, "HTTPS_PROXY") || len(p.InheritEnv) < 3 {
-			t.Errorf("%s inherits only %q", name, p.InheritEnv)
+		for _, variable := range []string{
+			"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+			"NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "SSH_AUTH_SOCK", "GNUPGHOME",
+		} {
+			if !slices.Contains(p.InheritEnv, variable) {
+				t.Errorf("%s does not inherit %s", name, variable)
+			}
 		}
 	}
 	// What the tests of the real agents use is what is recommended.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -14,7 +15,7 @@ import (
 func modelScenarios(agent realAgent) []scenario {
 	scenarios := []scenario{{"silent model", func(t *testing.T, c *conversation) {
 		m := c.say("silent")
-		waitFor(t, 30*time.Second, "the model is asked", func() bool { return c.inModelRequests("silent", "") > 0 })
+		judge.Within(t, 30*time.Second, "the model is asked", func() bool { return c.inModelRequests("silent", "") > 0 })
 		c.cancel(m)
 		c.answers("still here after the silence")
 	}}}
@@ -42,6 +43,6 @@ func modelScenarios(agent realAgent) []scenario {
 func (c *conversation) sayAndAwaitRetry(prompt string) protocol.MessageResponse {
 	c.t.Helper()
 	m := c.say(prompt)
-	waitFor(c.t, 30*time.Second, "the model is asked again", func() bool { return c.inModelRequests(prompt, "") > 1 })
+	judge.Within(c.t, 30*time.Second, "the model is asked again", func() bool { return c.inModelRequests(prompt, "") > 1 })
 	return m
 }

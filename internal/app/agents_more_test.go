@@ -6,22 +6,22 @@ import (
 	"os"
 	"testing"
 
-	"sessionhub/internal/fakemodel"
+	"sessionhub/internal/testkit/fakemodel"
+	"sessionhub/internal/testkit/need"
 	"sessionhub/protocol"
 )
-
-// moreAgentsVariable names the folder with the programs of agents/more.
-const moreAgentsVariable = "SESSIONHUB_TEST_MORE_AGENTS"
 
 // moreAgents are big or slow, or newer versions. They take 2 GB and minutes, so
 // they are behind a build tag: `make test-agents` drives them, and `make test` says
 // that it does not.
 var moreAgents = []realAgent{
 	{
-		name: "claude-newest", variable: moreAgentsVariable, program: "claude-agent-acp",
-		provider: func(_ *testing.T, home, modelURL string) provider {
-			return moreProvider(fakemodel.ClaudeHome(home, modelURL), "default")
+		name: "claude-newest", from: need.More, program: "claude-agent-acp",
+		provider: func(t *testing.T, home, modelURL string) provider {
+			return moreProvider(t, fakemodel.ClaudeHome(home, modelURL), "default")
 		},
+		tells:       []string{"commands", "context", "tokens", "cost"},
+		mayTell:     []string{"title"},
 		afterRefuse: protocol.StopEndTurn,
 		modelErrors: map[string]string{
 			"error 400": "400", "error 401": "Authentication required", "error 403": "Authentication required",
@@ -29,16 +29,20 @@ var moreAgents = []realAgent{
 		},
 		hopeless: []string{"error 400", "error 401", "error 403"},
 		refuses:  []string{"audio"},
+		goesOn:   true,
+		steers:   true,
+		asks:     true,
 	},
 	{
-		name: "gemini", variable: moreAgentsVariable, program: "gemini",
+		name: "gemini", from: need.More, program: "gemini", noQuestion: "the agent offers none of",
 		provider: func(t *testing.T, home, modelURL string) provider {
 			env, err := fakemodel.GeminiHome(home, modelURL)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return moreProvider(env, "default", "--acp")
+			return moreProvider(t, env, "default", "--acp")
 		},
+		tells:       []string{"commands"},
 		afterRefuse: protocol.StopEndTurn,
 		modelErrors: map[string]string{
 			"error 400": "400", "error 401": "401", "error 403": "403", "error 429": retried, "error 500": retried, "break": "",
@@ -47,14 +51,15 @@ var moreAgents = []realAgent{
 		holdsText: true, hidesInput: true, forgets: true,
 	},
 	{
-		name: "opencode", variable: moreAgentsVariable, program: "opencode",
+		name: "opencode", from: need.More, program: "opencode", noQuestion: "the agent offers none of",
 		provider: func(t *testing.T, home, modelURL string) provider {
 			env, err := fakemodel.OpencodeHome(home, modelURL)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return moreProvider(env, "", "acp")
+			return moreProvider(t, env, "", "acp")
 		},
+		tells:       []string{"commands", "tokens"},
 		afterRefuse: protocol.StopEndTurn,
 		// Which status it was, it does not tell.
 		modelErrors: map[string]string{
@@ -63,14 +68,15 @@ var moreAgents = []realAgent{
 		refuses: []string{"audio"},
 	},
 	{
-		name: "qwen", variable: moreAgentsVariable, program: "qwen",
+		name: "qwen", from: need.More, program: "qwen", noQuestion: askedAsApproval,
 		provider: func(t *testing.T, home, modelURL string) provider {
 			env, err := fakemodel.QwenHome(home, modelURL)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return moreProvider(env, "default", "--acp")
+			return moreProvider(t, env, "default", "--acp")
 		},
+		tells:       []string{"commands"},
 		afterRefuse: protocol.StopEndTurn,
 		modelErrors: map[string]string{
 			"error 400": "400", "error 401": "401", "error 403": "403", "error 429": retried, "error 500": retried,
@@ -78,14 +84,14 @@ var moreAgents = []realAgent{
 		hopeless: []string{"error 400", "error 401", "error 403"},
 		// Its model is not known to see or to hear; links it leaves out.
 		loses:   []string{"image", "audio", "link"},
-		wrapped: true,
+		wrapped: true, goesOn: true,
 	},
 }
 
 // moreProvider is a provider whose Node is the one of agents/more.
-func moreProvider(env []string, mode string, args ...string) provider {
+func moreProvider(t *testing.T, env []string, mode string, args ...string) provider {
 	p := provider{Args: args, Env: envMap(env), Mode: mode}
-	p.Env["PATH"] = os.Getenv(moreAgentsVariable) + string(os.PathListSeparator) + os.Getenv("PATH")
+	p.Env["PATH"] = need.More.Path(t) + string(os.PathListSeparator) + os.Getenv("PATH")
 	return p
 }
 
@@ -99,4 +105,8 @@ func TestMoreAgentsRememberAfterIdleStop(t *testing.T) {
 	for _, agent := range moreAgents {
 		t.Run(agent.name, func(t *testing.T) { remembersAfterIdleStop(t, agent) })
 	}
+}
+
+func TestMoreAgentsGoOnBehindTheirTurns(t *testing.T) {
+	goOnBehindTheirTurns(t, moreAgents)
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -22,8 +23,8 @@ var processScenarios = []scenario{
 	{"history after a crash", func(_ *testing.T, c *conversation) {
 		c.answers("the word is periwinkle")
 		c.kill()
-		for len(c.updates("agent_exited")) == 0 {
-			c.expect(protocol.EventAgentUpdate)
+		for len(c.notices(protocol.NoticeAgentExited)) == 0 {
+			c.expect(protocol.EventNotice)
 		}
 		c.remembers("the word is periwinkle", !c.agent.forgets)
 	}},
@@ -85,12 +86,12 @@ func (c *conversation) remembers(what string, can bool) {
 	c.t.Helper()
 	question := "say do you remember " + what[len(what)-4:]
 	c.complete(c.say(question), protocol.StopEndTurn)
-	if n := len(c.updates("agent_started")); n != 1 {
+	if n := len(c.starts()); n != 1 {
 		c.t.Fatalf("the agent started %d times: %s", n, c.record())
 	}
 	told := c.inModelRequests(question, what) > 0
-	if lost := c.updates("history_lost"); told != can || (len(lost) == 0) != can {
-		c.t.Errorf("the agent told its model of %q: %v; history lost: %s; how it started: %s", what, told, lost, c.updates("agent_started"))
+	if lost := c.notices(protocol.NoticeHistoryLost); told != can || (len(lost) == 0) != can {
+		c.t.Errorf("the agent told its model of %q: %v; history lost: %+v; how it started: %+v", what, told, lost, c.starts())
 	}
 	if got := text(c.t, c.seen); strings.Contains(got, what) {
 		c.t.Errorf("the answer repeats what was said before: %q", got)
@@ -123,7 +124,7 @@ func (c *conversation) working() (m protocol.MessageResponse, pids []int) {
 	m = c.say("shell sh work.sh")
 	c.decide(c.asked("execute", "sh work.sh"), protocol.AllowOnce)
 	for _, file := range []string{"child.pid", "detached.pid"} {
-		waitFor(c.t, 30*time.Second, "the command runs", func() bool {
+		judge.Within(c.t, 30*time.Second, "the command runs", func() bool {
 			pid, err := strconv.Atoi(strings.TrimSpace(c.content(file)))
 			if err != nil || processComm(pid) != "tail" {
 				return false
@@ -153,13 +154,13 @@ func (c *conversation) kill() {
 // the tests that follow.
 func (c *conversation) gone(pids ...int) {
 	c.t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience) // an agent that goes on behind its turn is idle some seconds later
 	for _, pid := range pids {
 		for processComm(pid) != "" && time.Now().Before(deadline) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		if comm := processComm(pid); comm != "" {
-			c.t.Errorf("process %d (%s) is still there after 5 s", pid, comm)
+			c.t.Errorf("process %d (%s) is still there after %s", pid, comm, patience)
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,7 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"sessionhub/internal/fakemodel"
+	"sessionhub/internal/testkit/fakemodel"
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/need"
 	"sessionhub/protocol"
 )
 
@@ -21,9 +23,9 @@ import (
 // the tests, and what is its own about it.
 type realAgent struct {
 	name string
-	// variable names the environment variable with the program's path, or with
-	// the folder that has the program.
-	variable, program string
+	// from is the program, or the folder that has the one named program.
+	from    need.Program
+	program string
 	// provider makes the entry of the providers file, but for the command. home
 	// is an empty directory.
 	provider func(t *testing.T, home, modelURL string) provider
@@ -45,9 +47,25 @@ type realAgent struct {
 	hidesInput bool
 	// forgets: after SIGKILL it has lost what was said before.
 	forgets bool
+	// steers: it takes messages in while it works.
+	steers bool
+	// tells are those of commands, context, tokens, cost and title that it tells of its
+	// session. Of mayTell it tells now and then: its model makes a title beside the turn.
+	tells, mayTell []string
+	// asks: it asks people through the hub when its model wants to; else noQuestion is a part
+	// of what its model is told, or askedAsApproval.
+	asks       bool
+	noQuestion string
 	// wrapped: its program starts another process, which does the work.
 	wrapped bool
+	// goesOn: when a command in the background has ended, it tells its model without a
+	// prompt.
+	goesOn bool
 }
+
+// askedAsApproval says that the agent asks its question as an approval, which has no room for
+// an answer.
+const askedAsApproval = "(an approval)"
 
 // retried says that the agent asks a failing model again, for longer than a test
 // waits.
@@ -60,11 +78,13 @@ type provider struct {
 	Env      map[string]string `json:"env,omitempty"`
 	Mode     string            `json:"mode,omitempty"`
 	Volatile []string          `json:"volatileInput,omitempty"`
+	Asking   []string          `json:"askingModes,omitempty"`
+	Allowed  []string          `json:"allowedModes,omitempty"`
 }
 
 var realAgents = []realAgent{
 	{
-		name: "codex", variable: "SESSIONHUB_TEST_CODEX_ACP",
+		name: "codex", from: need.Codex, noQuestion: "request_user_input is unavailable in Default mode",
 		provider: func(t *testing.T, home, modelURL string) provider {
 			env, err := fakemodel.CodexHome(home, modelURL)
 			if err != nil {
@@ -79,9 +99,10 @@ var realAgents = []realAgent{
 		},
 		hopeless: []string{"error 400", "error 401", "error 403"},
 		refuses:  []string{"audio"},
+		tells:    []string{"commands", "context"},
 	},
 	{
-		name: "claude", variable: "SESSIONHUB_TEST_CLAUDE_ACP",
+		name: "claude", from: need.Claude,
 		provider: func(_ *testing.T, home, modelURL string) provider {
 			return provider{Env: envMap(fakemodel.ClaudeHome(home, modelURL)), Mode: "default"}
 		},
@@ -91,6 +112,9 @@ var realAgents = []realAgent{
 		},
 		hopeless: []string{"error 400", "error 401", "error 403"},
 		refuses:  []string{"audio"},
+		goesOn:   true,
+		tells:    []string{"commands", "context", "tokens", "cost"},
+		asks:     true,
 	},
 }
 
@@ -122,7 +146,7 @@ func TestRealAgents(t *testing.T) {
 func driveAgent(t *testing.T, agent realAgent) {
 	b := startBench(t, agent)
 	c := b.converse(t, "project")
-	for _, s := range slices.Concat(turnScenarios, contentScenarios(agent), modelScenarios(agent), processScenarios) {
+	for _, s := range slices.Concat(turnScenarios, queueScenarios, toldScenarios(agent), contentScenarios(agent), modelScenarios(agent), questionScenarios(agent), processScenarios) {
 		if c.removed() {
 			c = b.converse(t, s.name)
 		}
@@ -146,10 +170,7 @@ type bench struct {
 
 func startBench(t *testing.T, agent realAgent, flags ...string) *bench {
 	t.Helper()
-	command := os.Getenv(agent.variable)
-	if command == "" {
-		t.Fatalf("%s is not set: run `make test`, which installs the agent and sets it to its path", agent.variable)
-	}
+	command := agent.from.Path(t)
 	model, err := fakemodel.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +192,7 @@ type conversation struct {
 	session protocol.CreateResponse
 	dir     string // the session's own working directory
 	sub     stream
-	seen    []frame // in the last expect
+	seen    []hubtest.Frame // in the last expect
 }
 
 // converse creates a session with a working directory of its own. Nobody follows
@@ -228,9 +249,9 @@ func (c *conversation) say(text string) protocol.MessageResponse {
 }
 
 // expect reads up to the next event of a type. What was read is in c.seen.
-func (c *conversation) expect(want protocol.EventType) frame {
+func (c *conversation) expect(want protocol.EventType) hubtest.Frame {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
 	defer context.AfterFunc(ctx, c.sub.close)() // the stream itself knows no deadline
 	c.seen = nil
@@ -249,7 +270,7 @@ func (c *conversation) expect(want protocol.EventType) frame {
 func (c *conversation) record() string {
 	var b strings.Builder
 	for _, f := range c.seen {
-		fmt.Fprintf(&b, "\n\t%.1000s", f.raw)
+		fmt.Fprintf(&b, "\n\t%.1000s", f.Raw)
 	}
 	return b.String()
 }
@@ -257,7 +278,7 @@ func (c *conversation) record() string {
 // complete reads up to the end of a turn, which must have the stop reason.
 func (c *conversation) complete(m protocol.MessageResponse, stopReason string) protocol.CompleteData {
 	c.t.Helper()
-	done := decode[protocol.CompleteData](c.t, c.expect(protocol.EventComplete).Data)
+	done := hubtest.Decode[protocol.CompleteData](c.t, c.expect(protocol.EventComplete).Data)
 	if done.MessageID != m.MessageID || done.StopReason != stopReason {
 		c.t.Errorf("the turn ended with %s, want %q for message %q; before: %s", protocol.Marshal(done), stopReason, m.MessageID, c.record())
 	}
@@ -269,7 +290,7 @@ func (c *conversation) sayAndHear(prompt string) protocol.MessageResponse {
 	c.t.Helper()
 	before := c.inModelRequests(prompt, "")
 	m := c.say(prompt)
-	waitFor(c.t, 30*time.Second, "the model is asked", func() bool { return c.inModelRequests(prompt, "") > before })
+	judge.Within(c.t, 30*time.Second, "the model is asked", func() bool { return c.inModelRequests(prompt, "") > before })
 	if !c.agent.holdsText {
 		c.expect(protocol.EventOutput)
 	}
@@ -288,7 +309,7 @@ func (c *conversation) answers(question string) {
 // asked reads up to a question, which must be about a command.
 func (c *conversation) asked(kind, about string) protocol.ToolApprovalData {
 	c.t.Helper()
-	a := decode[protocol.ToolApprovalData](c.t, c.expect(protocol.EventToolApproval).Data)
+	a := hubtest.Decode[protocol.ToolApprovalData](c.t, c.expect(protocol.EventToolApproval).Data)
 	shown := string(a.Input)
 	if c.agent.hidesInput {
 		shown = a.Title + string(protocol.Marshal(a.Content))
@@ -317,9 +338,7 @@ func (c *conversation) cancelWithin(m protocol.MessageResponse, most time.Durati
 	started := time.Now()
 	c.want(http.StatusAccepted, "", "POST", "/api/sessions/"+c.session.SessionID+"/cancel", `{}`)
 	c.complete(m, protocol.StopCancelled)
-	if took := time.Since(started); took > most {
-		c.t.Errorf("the cancel took %v", took)
-	}
+	judge.AtMost(c.t, "the cancel", time.Since(started), most)
 }
 
 // resolved are the ends of approvals that were seen.
@@ -327,7 +346,7 @@ func (c *conversation) resolved() []protocol.ApprovalResolvedData {
 	var all []protocol.ApprovalResolvedData
 	for _, f := range c.seen {
 		if f.Type == protocol.EventApprovalResolved {
-			all = append(all, decode[protocol.ApprovalResolvedData](c.t, f.Data))
+			all = append(all, hubtest.Decode[protocol.ApprovalResolvedData](c.t, f.Data))
 		}
 	}
 	return all
@@ -355,17 +374,28 @@ func (c *conversation) inModelRequests(question, text string) int {
 	return n
 }
 
-// updates are the raws of the agent_updates of a kind that were seen.
-func (c *conversation) updates(kind string) []json.RawMessage {
-	var raws []json.RawMessage
+// notices are the notices of a kind that were seen.
+func (c *conversation) notices(kind string) []protocol.NoticeData {
+	var notices []protocol.NoticeData
 	for _, f := range c.seen {
-		if f.Type == protocol.EventAgentUpdate {
-			if u := decode[protocol.AgentUpdateData](c.t, f.Data); u.Kind == kind {
-				raws = append(raws, u.Raw)
+		if f.Type == protocol.EventNotice {
+			if n := hubtest.Decode[protocol.NoticeData](c.t, f.Data); n.Kind == kind {
+				notices = append(notices, n)
 			}
 		}
 	}
-	return raws
+	return notices
+}
+
+// starts are the agent_started events that were seen.
+func (c *conversation) starts() []protocol.AgentStartedData {
+	var starts []protocol.AgentStartedData
+	for _, f := range c.seen {
+		if f.Type == protocol.EventAgentStarted {
+			starts = append(starts, hubtest.Decode[protocol.AgentStartedData](c.t, f.Data))
+		}
+	}
+	return starts
 }
 
 // toolStatuses are the last statuses of the tool calls that were seen.
@@ -373,7 +403,7 @@ func (c *conversation) toolStatuses() []string {
 	last := make(map[string]string)
 	for _, f := range c.seen {
 		if f.Type == protocol.EventToolCall {
-			if call := decode[protocol.ToolCallData](c.t, f.Data); call.Status != "" {
+			if call := hubtest.Decode[protocol.ToolCallData](c.t, f.Data); call.Status != "" {
 				last[call.ToolCallID] = call.Status
 			}
 		}

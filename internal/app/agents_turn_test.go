@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"sessionhub/internal/testkit/hubtest"
 	"sessionhub/protocol"
 )
 
@@ -18,7 +19,7 @@ var turnScenarios = []scenario{
 		if got := text(t, c.seen); got != "a few words from the scripted model" {
 			t.Errorf("the answer is %q", got)
 		}
-		if len(c.updates("agent_started")) != 1 {
+		if len(c.starts()) != 1 {
 			t.Errorf("how the agent started is not in the log: %s", c.record())
 		}
 	}},
@@ -88,8 +89,8 @@ var turnScenarios = []scenario{
 		second := c.say("say second")
 		c.complete(first, protocol.StopEndTurn)
 		for _, f := range c.seen {
-			if f.Type == protocol.EventOutput && decode[protocol.OutputData](t, f.Data).MessageID != first.MessageID {
-				t.Errorf("the second answer began before the first one ended: %s", f.raw)
+			if f.Type == protocol.EventOutput && hubtest.Decode[protocol.OutputData](t, f.Data).MessageID != first.MessageID {
+				t.Errorf("the second answer began before the first one ended: %s", f.Raw)
 			}
 		}
 		c.complete(second, protocol.StopEndTurn)

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	"sessionhub/protocol"
 	"sessionhub/worker"
 )
 
@@ -25,10 +24,7 @@ func TestRealAgentRemembersOnAnotherWorker(t *testing.T) {
 			}
 			c.gone(old...)
 			b.attachWorker(t)
-			m := c.say("say nobody hears this")
-			if done := c.complete(m, protocol.StopError); done.Error == nil || done.Error.Code != protocol.TurnWorkerLost {
-				t.Errorf("the message to a lost worker ended with %s", protocol.Marshal(done))
-			}
+			// The lost worker has not received the next message, so the other one runs it.
 			c.remembers("the word is larkspur", true)
 			if again := agentProcesses(t, c.dir); len(again) == 0 || slices.Equal(old, again) {
 				t.Errorf("agents %v, before: %v", again, old)

@@ -11,8 +11,10 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,6 +50,8 @@ type Node struct {
 	// ctx, until the hub has stored what came over it. nil without that worker.
 	endLink func(ctx context.Context)
 
+	leaving atomic.Bool // the drain is announced: see Serve
+
 	ends   []func() // what Stop ends at last, in reverse order
 	wg     sync.WaitGroup
 	links  sync.WaitGroup // the hub's side of links inside this process
@@ -79,38 +83,41 @@ func start(ctx context.Context, cfg config.Serve, log *slog.Logger) (_ *Node, er
 	if n.worker = p.worker; n.worker != nil {
 		n.ends = append(n.ends, func() { _ = n.worker.Close() })
 	}
-	if err := n.openStore(ctx, set); err != nil {
+	if err := n.openStore(ctx, set, &p); err != nil {
 		return nil, err
 	}
 	// Behind the store: whoever comes while it is waited for is refused, and does
 	// not wait for an answer too.
-	if n.listen, err = net.Listen("tcp", cfg.Listen); err != nil {
+	if n.listen, err = listen(cfg.Listen); err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
-	if n.adminListen, err = net.Listen("tcp", cfg.AdminListen); err != nil {
+	if n.adminListen, err = listen(cfg.AdminListen); err != nil {
 		return nil, fmt.Errorf("--admin-listen: %w", err)
 	}
+	n.keys = newKeyring(n.cfg, p.keys, p.workerKeys, log)
 	n.hub = n.newHub(names, set)
 	metrics.RegisterGauges(reg, names, n.hub.Gauges)
-	n.keys = newKeyring(n.cfg, p.keys, p.workerKeys, log)
 	if n.server, err = n.newServer(p, set); err != nil {
 		return nil, err
 	}
-	n.admin = newAdmin(reg, n.hub.Ready)
+	n.admin = newAdmin(reg, n.ready, newAdminGuard(n.adminListen, p.adminHosts, log))
 	n.run()
 	return n, nil
 }
 
 func (n *Node) newHub(providers []string, set *metrics.Set) *hub.Hub {
 	timers := hub.DefaultTimers
-	timers.SessionIdleTTL = n.cfg.SessionIdleTTL
 	timers.WriteTimeout = n.cfg.WriteTimeout
+	timers.SSEMaxAge = n.cfg.SSEMaxAge
 	timers.WorkerLease = n.cfg.WorkerLease
 	// Three in a lease, and in whole seconds, as welcome tells them.
 	timers.LinkHeartbeat = min(timers.LinkHeartbeat, (n.cfg.WorkerLease / 3).Truncate(time.Second))
+	policy := hub.DefaultPolicy
+	policy.MaxQueuedMessages, policy.ApprovalTimeout = n.cfg.MaxQueuedMessages, n.cfg.ApprovalTimeout
+	policy.SessionIdleTTL, policy.CompactAfter = n.cfg.SessionIdleTTL, n.cfg.CompactAfter
 	cfg := hub.Config{
 		Node:   n.name,
-		Policy: hub.Policy{MaxQueuedMessages: n.cfg.MaxQueuedMessages, ApprovalTimeout: n.cfg.ApprovalTimeout},
+		Policy: policy,
 		Timers: timers,
 		Limits: hub.Limits{
 			SessionsPerUser: n.cfg.MaxSessionsPerUser, ConnectionsPerUser: n.cfg.MaxConnectionsPerUser,
@@ -121,6 +128,7 @@ func (n *Node) newHub(providers []string, set *metrics.Set) *hub.Hub {
 		MaxConnections:           n.cfg.MaxConnections,
 		DefaultProvider:          n.cfg.DefaultProvider,
 		Providers:                providers,
+		KeyHolds:                 n.keys.holds,
 		Metrics:                  set,
 		Log:                      n.log,
 	}
@@ -142,7 +150,7 @@ func (n *Node) newServer(p parts, set *metrics.Set) (*handlers.Server, error) {
 		Origins: p.origins, Proxies: p.proxies,
 		Local: n.cfg.LocalMode(), Anonymous: n.cfg.Anonymous(),
 		PublicURL: n.cfg.PublicURL, MaxMessageBytes: n.cfg.MaxMessageBytes, MaxEventBytes: n.cfg.MaxEventBytes,
-		Dashboard: web.Dist(), Metrics: set, Log: n.log,
+		Ready: n.ready, Dashboard: web.Dist(), Metrics: set, Log: n.log,
 	})
 }
 
@@ -158,7 +166,7 @@ func (e refusedDirectory) Unwrap() error { return e.error }
 func (n *Node) run() {
 	hubCtx, stopHub := context.WithCancel(context.Background())
 	n.wg.Go(func() { n.hub.Run(hubCtx) })
-	n.keys.start(hubCtx, &n.wg)
+	n.keys.start(hubCtx, &n.wg, n.hub.RecheckKeys)
 	n.wg.Go(func() { giveMemoryBack(hubCtx, n.log) })
 	n.ends = append(n.ends, stopHub)
 	if n.worker != nil {
@@ -235,8 +243,11 @@ func (n *Node) abort() {
 	}
 }
 
-// Serve runs a node until ctx ends. A second call to force ends a drain.
-func Serve(ctx context.Context, cfg config.Serve, log *slog.Logger, out io.Writer, force context.Context) error {
+// Serve runs a node until ctx ends. Then it says for --drain-delay that it is not
+// ready, while it goes on as before, and drains. again gives the signals behind the
+// first: the next one ends what is under way, the delay or the drain. What fails for good
+// meanwhile is in the error too.
+func Serve(ctx context.Context, cfg config.Serve, log *slog.Logger, out io.Writer, again <-chan os.Signal) error {
 	n, err := start(ctx, cfg, log)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -244,11 +255,12 @@ func Serve(ctx context.Context, cfg config.Serve, log *slog.Logger, out io.Write
 		}
 		return err
 	}
-	fmt.Fprintf(out, "sessionhub %s\n  dashboard  %s/\n  metrics    %s/metrics\n  workspace  %s\n",
-		Version, n.URL(), n.AdminURL(), n.cfg.WorkspaceRoot)
+	facts := []fact{{"dashboard", n.URL() + "/"}, {"metrics", n.AdminURL() + "/metrics"}, {"workspace", n.cfg.WorkspaceRoot}, {"sessions", n.keptIn()}}
+	var notes []string
 	if !web.HasDashboard() {
-		fmt.Fprintln(out, "  The dashboard is not in this build: install Node 20 or newer and run `make build`. The API works.")
+		notes = append(notes, "The dashboard is not in this build: install Node 20 or newer and run `make build`. The API works.")
 	}
+	banner(out, cfg.LogFormat, facts, notes...)
 	// Not in Start: its caller may attach a worker.
 	if n.worker == nil && n.keys.WorkerKeys().Len() == 0 && cfg.WorkerKeysFile == "" {
 		log.Warn("no worker can join: --worker is none, and there is no worker key (SESSIONHUB_WORKER_KEY, SESSIONHUB_WORKER_KEYS_FILE)")
@@ -256,9 +268,10 @@ func Serve(ctx context.Context, cfg config.Serve, log *slog.Logger, out io.Write
 	var failure error
 	select {
 	case <-ctx.Done():
+		failure = n.announceDrain(again)
 		log.Info("stopping: turns may finish", "timeout", cfg.DrainTimeout.String())
 	case failure = <-n.Failed():
 		log.Error("a part failed", "error", failure)
 	}
-	return errors.Join(failure, n.Stop(force))
+	return errors.Join(failure, n.stopUntil(again))
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/hubtest"
+
 	"github.com/coder/websocket"
 
 	"sessionhub/protocol"
@@ -47,6 +49,7 @@ func TestBadRequests(t *testing.T) {
 		{"deep", 400, protocol.CodeInvalidJSON, "POST", messages, `{"content":` + deep, nil},
 		{"no content", 400, protocol.CodeInvalidRequest, "POST", messages, `{}`, nil},
 		{"empty content", 400, protocol.CodeInvalidRequest, "POST", messages, `{"content":"  "}`, nil},
+		{"an image under another name", 400, protocol.CodeInvalidRequest, "POST", messages, `{"content":[{"type":"image","mimeType":"image/jpeg","data":"iVBORw0KGgo="}]}`, nil},
 		{"an image without data", 400, protocol.CodeInvalidRequest, "POST", messages, `{"content":[{"type":"image","mimeType":"image/png"}]}`, nil},
 		{"content of another kind", 400, protocol.CodeInvalidRequest, "POST", messages, `{"content":[{"type":"smell"}]}`, nil},
 		{"a number", 400, protocol.CodeInvalidRequest, "POST", messages, `{"content":7}`, nil},
@@ -166,7 +169,7 @@ func TestBadFrames(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := decode[struct {
+			got := hubtest.Decode[struct {
 				Type  string
 				ID    string
 				Error protocol.CommandErrorBody

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"sessionhub/internal/faultproxy"
-	"sessionhub/internal/valkeytest"
+	"sessionhub/internal/testkit/faultproxy"
+	"sessionhub/internal/testkit/valkeytest"
 	"sessionhub/protocol"
 )
 

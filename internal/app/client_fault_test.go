@@ -8,16 +8,19 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"sessionhub/client"
-	"sessionhub/internal/faultproxy"
+	"sessionhub/internal/testkit/faultproxy"
+	"sessionhub/internal/testkit/hubtest"
 	"sessionhub/protocol"
 )
 
-// faults breaks the network at random until ctx ends, and then heals it.
-func faults(ctx context.Context, p *faultproxy.Proxy, r *rand.Rand) (broken int) {
+// faults breaks the network at random until ctx ends, and then heals it. It
+// counts what it broke.
+func faults(ctx context.Context, p *faultproxy.Proxy, r *rand.Rand, broken *atomic.Int64) {
 	defer p.Heal()
 	pause := func(most int) bool {
 		timer := time.NewTimer(time.Duration(1+r.IntN(most)) * time.Millisecond)
@@ -30,7 +33,7 @@ func faults(ctx context.Context, p *faultproxy.Proxy, r *rand.Rand) (broken int)
 		}
 	}
 	for pause(150) {
-		broken++
+		broken.Add(1)
 		switch r.IntN(6) {
 		case 0, 1:
 			p.Cut()
@@ -50,13 +53,15 @@ func faults(ctx context.Context, p *faultproxy.Proxy, r *rand.Rand) (broken int)
 			break
 		}
 	}
-	return broken
 }
 
 // Whatever the network does, a stream gives every event once and in order, and
-// every message that was sent through it counts once.
+// every message that was sent through it counts once. Messages go out until
+// the network has broken often enough to show something: how fast either of
+// them is depends on the machine.
 func TestClientPromisesHoldOverRandomFaults(t *testing.T) {
-	const messages, pieces = 6, 60
+	const fewest, most, pieces = 6, 100, 60
+	const faultsNeeded, retriesNeeded = 5, 3
 	for name, transport := range map[string]client.Transport{"auto": client.Auto, "websocket": client.WebSocket, "sse": client.SSE} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -76,11 +81,16 @@ func TestClientPromisesHoldOverRandomFaults(t *testing.T) {
 			way := &http.Transport{}
 			t.Cleanup(way.CloseIdleConnections)
 			c := &client.Client{BaseURL: "http://" + proxy.Addr(), HTTPClient: &http.Client{Transport: way}}
+			var broken, retries, sent atomic.Int64
+			var all atomic.Bool // every message was sent
 			used := map[client.Transport]int{}
 			var stream *client.Stream
 			stream = c.Session(made.SessionID, made.Token).Stream(client.StreamOptions{
 				Transport: transport, Backoff: client.Backoff{Base: 2 * time.Millisecond, Max: 30 * time.Millisecond},
-				OnRetry: func(error, time.Duration) { used[stream.Transport()]++ },
+				OnRetry: func(error, time.Duration) {
+					used[stream.Transport()]++
+					retries.Add(1)
+				},
 			})
 			defer stream.Close()
 
@@ -88,12 +98,22 @@ func TestClientPromisesHoldOverRandomFaults(t *testing.T) {
 			var wg sync.WaitGroup
 			defer wg.Wait()
 			defer stop()
-			broken := make(chan int, 1)
-			wg.Go(func() { broken <- faults(ctx, proxy, rand.New(rand.NewPCG(seed, 1))) })
+			wg.Go(func() { faults(ctx, proxy, rand.New(rand.NewPCG(seed, 1)), &broken) })
+			ahead := make(chan struct{}, 3) // messages that wait or run
+			enough := func(n int) bool {
+				return n >= fewest && broken.Load() >= faultsNeeded && retries.Load() >= retriesNeeded
+			}
 			wg.Go(func() {
-				for i := range messages {
-					if _, err := stream.Message(ctx, fmt.Sprintf("/stream %d 30 300", pieces), fmt.Sprint("m", i)); err != nil && ctx.Err() == nil {
-						t.Errorf("message %d: %v", i, err)
+				for n := 0; !all.Load(); n++ {
+					select {
+					case ahead <- struct{}{}:
+					case <-ctx.Done():
+						return
+					}
+					all.Store(enough(n+1) || n+1 == most) // before its end can be seen
+					sent.Store(int64(n + 1))
+					if _, err := stream.Message(ctx, fmt.Sprintf("/stream %d 30 300", pieces), fmt.Sprint("m", n)); err != nil && ctx.Err() == nil {
+						t.Errorf("message %d: %v", n, err)
 					}
 				}
 			})
@@ -107,20 +127,21 @@ func TestClientPromisesHoldOverRandomFaults(t *testing.T) {
 				seqs = append(seqs, fmt.Sprint(f.Seq))
 				switch f.Type {
 				case protocol.EventMessage:
-					accepted = append(accepted, decode[protocol.MessageData](t, f.Data).MessageID)
+					accepted = append(accepted, hubtest.Decode[protocol.MessageData](t, f.Data).MessageID)
 				case protocol.EventOutput:
-					d := decode[protocol.OutputData](t, f.Data)
+					d := hubtest.Decode[protocol.OutputData](t, f.Data)
 					texts[d.MessageID] += d.Text
 				case protocol.EventComplete:
-					completed = append(completed, decode[protocol.CompleteData](t, f.Data).MessageID)
+					completed = append(completed, hubtest.Decode[protocol.CompleteData](t, f.Data).MessageID)
+					<-ahead
 				}
-				return len(completed) == messages
+				return all.Load() && len(completed) == int(sent.Load())
 			})
 			stop()
-			if n, retries := <-broken, used[client.WebSocket]+used[client.SSE]; n < 5 || retries < 3 {
-				t.Errorf("%d faults and %d connections: too few to show anything", n, retries)
+			if n, lost := broken.Load(), retries.Load(); n < faultsNeeded || lost < retriesNeeded {
+				t.Errorf("%d faults and %d connections in %d messages: too few to show anything", n, lost, most)
 			} else {
-				t.Logf("%d faults, connections lost: %v", n, used)
+				t.Logf("%d faults, %d messages, connections lost: %v", n, sent.Load(), used)
 			}
 
 			for i, seq := range seqs {
@@ -128,7 +149,10 @@ func TestClientPromisesHoldOverRandomFaults(t *testing.T) {
 					t.Fatalf("event %d has the seq %s", i+1, seq)
 				}
 			}
-			want := []string{"m0", "m1", "m2", "m3", "m4", "m5"}
+			var want []string
+			for i := range sent.Load() {
+				want = append(want, fmt.Sprint("m", i))
+			}
 			if !slices.Equal(accepted, want) || !slices.Equal(completed, want) {
 				t.Errorf("accepted %v, completed %v", accepted, completed)
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sessionhub/client"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -75,8 +76,9 @@ func TestClientFindsTheWayThatIsOpen(t *testing.T) {
 				began, before := time.Now(), tried.Load()
 				stream := s.Stream(client.StreamOptions{})
 				follow(t, stream, func(f client.Frame) bool { return f.Control() == protocol.ControlCaughtUp })
-				if d := time.Since(began); d > 5*time.Second || stream.Transport() != client.SSE {
-					t.Errorf("stream %d: %s after %s", i, stream.Transport(), d)
+				judge.AtMost(t, "the way to SSE", time.Since(began), 5*time.Second)
+				if stream.Transport() != client.SSE {
+					t.Errorf("stream %d: %s", i, stream.Transport())
 				}
 				if again := tried.Load() > before; again != (i == 0) {
 					t.Errorf("stream %d tried a WebSocket: %v", i, again)

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"sessionhub/hub"
-	"sessionhub/hub/valkeystore"
-	"sessionhub/internal/valkeytest"
+	"sessionhub/hub/store/valkey"
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/valkeytest"
 	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
@@ -68,16 +70,14 @@ func TestNodesServeOneSession(t *testing.T) {
 	}
 
 	var view protocol.Session
-	waitFor(t, 10*time.Second, "the count of streams", func() bool {
+	judge.Within(t, 10*time.Second, "the count of streams", func() bool {
 		a.call("GET", "/api/sessions/"+s.SessionID, nil, &view, "Authorization", "Bearer "+s.Token)
 		return view.Connections.SSE == 2
 	})
 	began := time.Now()
 	b.want(http.StatusNoContent, "", "DELETE", "/api/sessions/"+s.SessionID, nil, "Authorization", "Bearer "+s.Token)
 	until(t, onC, isType(protocol.EventClosed))
-	if d := time.Since(began); d > 2*time.Second {
-		t.Errorf("the other node's stream ended after %s", d)
-	}
+	judge.AtMost(t, "the end of the other node's stream", time.Since(began), 2*time.Second)
 	for _, n := range nodes {
 		n.want(http.StatusNotFound, protocol.CodeNotFound, "GET", "/api/sessions/"+s.SessionID, nil, "Authorization", "Bearer "+s.Token)
 	}
@@ -113,9 +113,7 @@ func TestCredentialsHoldOnAllNodes(t *testing.T) {
 			break
 		}
 	}
-	if d := time.Since(began); d > 2*time.Second {
-		t.Errorf("the stream of a revoked token ended after %s", d)
-	}
+	judge.AtMost(t, "the end of a revoked token's stream", time.Since(began), 2*time.Second)
 	b.want(http.StatusUnauthorized, protocol.CodeTokenRevoked, "GET", "/api/sessions/"+s.SessionID, nil, "Authorization", "Bearer "+s.Token)
 }
 
@@ -155,8 +153,8 @@ func TestLimitsHoldOverAllNodes(t *testing.T) {
 
 // The names by which the store tells its failed calls are those of the metric.
 func TestStoreOpsAreTheMetrics(t *testing.T) {
-	if !slices.Equal(valkeystore.Ops, metrics.StoreOps) {
-		t.Errorf("the store names %v\nthe metric has %v", valkeystore.Ops, metrics.StoreOps)
+	if !slices.Equal(valkey.Ops, metrics.StoreOps) {
+		t.Errorf("the store names %v\nthe metric has %v", valkey.Ops, metrics.StoreOps)
 	}
 }
 
@@ -170,14 +168,14 @@ type reader struct {
 }
 
 // until reads up to the first frame that is wanted.
-func (r *reader) until(want func(frame) bool) {
+func (r *reader) until(want func(hubtest.Frame) bool) {
 	r.t.Helper()
 	for _, f := range until(r.t, r.stream, want) {
 		switch {
 		case f.Seq != 0:
-			r.seqs, r.ids = append(r.seqs, f.Seq), append(r.ids, f.id)
+			r.seqs, r.ids = append(r.seqs, f.Seq), append(r.ids, f.ID)
 		case string(f.Type) == string(protocol.ControlGap):
-			r.gaps = append(r.gaps, decode[protocol.Gap](r.t, f.Data))
+			r.gaps = append(r.gaps, hubtest.Decode[protocol.Gap](r.t, f.Data))
 		}
 	}
 }
@@ -191,7 +189,7 @@ func (r *reader) last() (seq uint64, id string) {
 
 func (h *hubUnderTest) ssePatiently(s protocol.CreateResponse, after string) (stream *sseStream) {
 	h.t.Helper()
-	waitFor(h.t, 20*time.Second, "a stream", func() (ok bool) {
+	judge.Within(h.t, 20*time.Second, "a stream", func() (ok bool) {
 		var err error
 		stream, err = h.sse(h.t.Context(), s, after)
 		return err == nil
@@ -202,7 +200,7 @@ func (h *hubUnderTest) ssePatiently(s protocol.CreateResponse, after string) (st
 func (h *hubUnderTest) sendPatiently(s protocol.CreateResponse, text string) (sent protocol.MessageResponse) {
 	h.t.Helper()
 	m := protocol.MessageRequest{Content: protocol.Marshal(text), MessageID: rand.Text()}
-	waitFor(h.t, 20*time.Second, "a message to be taken", func() bool {
+	judge.Within(h.t, 20*time.Second, "a message to be taken", func() bool {
 		resp := h.call("POST", "/api/sessions/"+s.SessionID+"/messages", m, &sent, "Authorization", "Bearer "+s.Token)
 		if resp.StatusCode != http.StatusAccepted && resp.StatusCode != http.StatusServiceUnavailable {
 			h.t.Fatalf("message: %d", resp.StatusCode)
@@ -224,7 +222,7 @@ func TestValkeyAwayForAWhile(t *testing.T) {
 	a.send(s, "/stream 60 20 20")
 	r.until(isType(protocol.EventOutput))
 	server.Kill()
-	waitFor(t, 10*time.Second, "not ready", func() bool {
+	judge.Within(t, 10*time.Second, "not ready", func() bool {
 		return b.call("GET", "/readyz", nil, nil).StatusCode == http.StatusServiceUnavailable
 	})
 	var p protocol.Problem
@@ -270,8 +268,8 @@ func TestValkeyLosesTheEnd(t *testing.T) {
 	a, b := nodes[0], nodes[1]
 	s := a.create(protocol.CreateRequest{WorkingDirectory: a.root})
 	live := &reader{t: t, stream: openSSE(t, b, s)}
-	rests := func(f frame) bool {
-		return f.Type == protocol.EventStatus && decode[protocol.StatusData](t, f.Data).Status == protocol.StatusIdle
+	rests := func(f hubtest.Frame) bool {
+		return f.Type == protocol.EventStatus && hubtest.Decode[protocol.StatusData](t, f.Data).Status == protocol.StatusIdle
 	}
 	live.until(rests) // as it was created
 	a.send(s, "the first")
@@ -306,8 +304,8 @@ func TestValkeyLosesTheEnd(t *testing.T) {
 	// session goes on with the next.
 	for tries := 0; ; tries++ {
 		m := a.sendPatiently(s, "is it well?")
-		done := completeOf(t, until(t, live.stream, func(f frame) bool {
-			return f.Type == protocol.EventComplete && decode[protocol.CompleteData](t, f.Data).MessageID == m.MessageID
+		done := completeOf(t, until(t, live.stream, func(f hubtest.Frame) bool {
+			return f.Type == protocol.EventComplete && hubtest.Decode[protocol.CompleteData](t, f.Data).MessageID == m.MessageID
 		}))
 		if done.StopReason == protocol.StopEndTurn {
 			return

@@ -3,9 +3,12 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"sync"
 	"time"
 
+	"sessionhub/hub"
 	"sessionhub/protocol"
 )
 
@@ -23,6 +26,77 @@ const endTime = 8 * time.Second
 
 // turnCheck is how often a drain looks whether turns still run.
 const turnCheck = 100 * time.Millisecond
+
+// announceDrain has the node say that it is not ready, and serve as before until
+// --drain-delay is over: a load balancer must have seen the one before the listener
+// closes, or it sends requests into nothing. A signal ends the delay, and so does a part
+// that fails, whose error it returns.
+func (n *Node) announceDrain(again <-chan os.Signal) error {
+	n.leaving.Store(true)
+	wait := n.cfg.DrainWait()
+	if wait <= 0 {
+		return nil
+	}
+	n.log.Info("not ready any more: the drain begins after a delay", "delay", wait.String())
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-again:
+	case err := <-n.Failed():
+		n.log.Error("a part failed", "error", err)
+		return err
+	}
+	return nil
+}
+
+// stopUntil is Stop until a signal comes, or until the store has stopped for good: then
+// there is nothing to drain into. Its error has all that failed by itself meanwhile.
+func (n *Node) stopUntil(again <-chan os.Signal) error {
+	force, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var errs []error
+	note := func(err error) {
+		n.log.Error("a part failed", "error", err)
+		errs = append(errs, err)
+	}
+	stopped := make(chan error, 1)
+	if n.storeEnded() {
+		cancel()
+	}
+	go func() { stopped <- n.Stop(force) }()
+	for {
+		select {
+		case <-again:
+			cancel()
+		case err := <-n.Failed():
+			note(err)
+			if n.storeEnded() {
+				cancel()
+			}
+		case err := <-stopped:
+			for { // what failed last
+				select {
+				case err := <-n.Failed():
+					note(err)
+				default:
+					return errors.Join(append(errs, err)...)
+				}
+			}
+		}
+	}
+}
+
+// storeEnded reports whether the store in this process has stopped for good.
+func (n *Node) storeEnded() bool { return !n.store.Shared() && n.store.Available("") != nil }
+
+// ready is what /readyz says on both listeners.
+func (n *Node) ready() error {
+	if n.leaving.Load() {
+		return fmt.Errorf("%w: the node is about to drain", hub.ErrUnavailable)
+	}
+	return n.hub.Ready()
+}
 
 // Stop drains the node for at most --drain-timeout and ends it. Nothing is left
 // running when it returns.

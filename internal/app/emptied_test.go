@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
+
 	"github.com/coder/websocket"
 
-	"sessionhub/internal/valkeytest"
+	"sessionhub/internal/testkit/valkeytest"
 	"sessionhub/protocol"
 )
 
@@ -61,8 +63,8 @@ func TestEmptiedValkeyEndsItsSessions(t *testing.T) {
 			if err := ended(sse); ctx.Err() != nil {
 				t.Errorf("the SSE stream does not end: %v", err)
 			}
-			waitFor(t, 20*time.Second, "its agent is gone", func() bool { return len(processesIn(t, a.root)) == 0 })
-			waitFor(t, 20*time.Second, "404", func() bool {
+			judge.Within(t, 20*time.Second, "its agent is gone", func() bool { return len(processesIn(t, a.root)) == 0 })
+			judge.Within(t, 20*time.Second, "404", func() bool {
 				resp := a.call("GET", "/api/sessions/"+s.SessionID, nil, nil, "Authorization", "Bearer "+s.Token)
 				return resp.StatusCode == http.StatusNotFound
 			})

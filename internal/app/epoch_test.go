@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"sessionhub/internal/valkeytest"
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/valkeytest"
 	"sessionhub/protocol"
 )
 
@@ -39,18 +41,18 @@ func TestLiveReadersLearnTheEpochOfARestart(t *testing.T) {
 		for _, f := range until(t, r, isType(protocol.EventComplete)) {
 			switch f.Type {
 			case protocol.EventType(protocol.ControlConnected):
-				if c := decode[protocol.Connected](t, f.Data); c.Epoch != epoch {
+				if c := hubtest.Decode[protocol.Connected](t, f.Data); c.Epoch != epoch {
 					epoch = c.Epoch
 				} else {
 					t.Errorf("told of the epoch %s again", epoch)
 				}
 			case protocol.EventType(protocol.ControlGap):
-				t.Errorf("a gap although nothing was lost: %s", f.raw)
+				t.Errorf("a gap although nothing was lost: %s", f.Raw)
 			}
 			if f.Seq > 0 {
 				cursors[r] = fmt.Sprintf("%s-%d", epoch, f.Seq)
-				if f.id != "" && epoch != "" && f.id != cursors[r] {
-					t.Errorf("the event %s follows the word of the epoch %s", f.id, epoch)
+				if f.ID != "" && epoch != "" && f.ID != cursors[r] {
+					t.Errorf("the event %s follows the word of the epoch %s", f.ID, epoch)
 				}
 			}
 		}
@@ -65,12 +67,12 @@ func TestLiveReadersLearnTheEpochOfARestart(t *testing.T) {
 		}
 		for _, f := range until(t, resumed, isType(protocol.EventType(protocol.ControlCaughtUp))) {
 			if f.Type == protocol.EventType(protocol.ControlGap) {
-				t.Errorf("resumed from %s: %s", cursor, f.raw)
+				t.Errorf("resumed from %s: %s", cursor, f.Raw)
 			}
 		}
 		resumed.close()
 	}
-	waitFor(t, 10*time.Second, "an idle session", func() bool {
+	judge.Within(t, 10*time.Second, "an idle session", func() bool {
 		var view protocol.Session
 		a.call("GET", "/api/sessions/"+s.SessionID, nil, &view, "Authorization", "Bearer "+s.Token)
 		return view.Status == protocol.StatusIdle

@@ -2,7 +2,6 @@ package app
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,15 +10,20 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"sessionhub/internal/testkit/hubtest"
 
 	"github.com/coder/websocket"
 
 	"sessionhub/internal/config"
 	"sessionhub/protocol"
 )
+
+// patience is how long a test waits for what has to come. It judges nothing: without it, a
+// test of what never comes would never end.
+const patience = 2 * time.Minute
 
 // hubUnderTest is a node in this process, seen from outside: only its URL is
 // used.
@@ -28,25 +32,7 @@ type hubUnderTest struct {
 	url  string
 	node *Node
 	root string
-	log  *logBuffer // warnings and errors, if the environment does not say otherwise
-}
-
-// logBuffer keeps a log that may be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.String()
+	log  *hubtest.Buffer // warnings and errors, if the environment does not say otherwise
 }
 
 // startHub starts a node on free ports with a workspace of its own and stops
@@ -59,7 +45,7 @@ func startHub(t *testing.T, flags ...string) *hubUnderTest {
 // startHubEnv is startHub with variables.
 func startHubEnv(t *testing.T, env map[string]string, flags ...string) *hubUnderTest {
 	t.Helper()
-	h := &hubUnderTest{t: t, root: t.TempDir(), log: &logBuffer{}}
+	h := &hubUnderTest{t: t, root: t.TempDir(), log: &hubtest.Buffer{}}
 	args := append([]string{
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", h.root,
 		"--drain-timeout", "2s", "--max-connections-per-session", "100",
@@ -87,63 +73,34 @@ func startHubEnv(t *testing.T, env map[string]string, flags ...string) *hubUnder
 	return h
 }
 
-// call sends a JSON request and decodes the answer into out, if there is one.
-func (h *hubUnderTest) call(method, path string, body, out any, header ...string) *http.Response {
+// call sends a request, whose body is JSON text or what is made into it, and decodes
+// the answer into out, if there is one.
+func (h *hubUnderTest) call(method, path string, body, out any, header ...string) hubtest.Answer {
 	h.t.Helper()
-	var reader io.Reader
-	if s, ok := body.(string); ok {
-		reader = strings.NewReader(s)
-	} else if body != nil {
-		reader = bytes.NewReader(protocol.Marshal(body))
+	text, given := body.(string)
+	if !given && body != nil {
+		text = string(protocol.Marshal(body))
 	}
-	req, err := http.NewRequestWithContext(h.t.Context(), method, h.url+path, reader)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		if header[i] == "Host" {
-			req.Host = header[i+1]
-		} else if header[i+1] == "" {
-			req.Header.Del(header[i])
-		} else {
-			req.Header.Set(header[i], header[i+1])
-		}
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		h.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		h.t.Fatalf("%s %s: %v", method, path, err)
-	}
+	a := hubtest.Call(h.t, http.DefaultClient, method, h.url+path, text, header...)
 	if out != nil {
-		if err := json.Unmarshal(raw, out); err != nil {
-			h.t.Fatalf("%s %s: %d: %v: %s", method, path, resp.StatusCode, err, raw)
+		if err := json.Unmarshal(a.Body, out); err != nil {
+			h.t.Fatalf("%s %s: %d: %v: %s", method, path, a.StatusCode, err, a.Body)
 		}
 	}
-	return resp
+	return a
 }
 
 // want sends a request and fails unless it is answered with the status and, for
 // an error, the code.
 func (h *hubUnderTest) want(status int, code protocol.Code, method, path string, body any, header ...string) {
 	h.t.Helper()
-	var p protocol.Problem
-	var out any
+	a := h.call(method, path, body, nil, header...)
 	if code != "" {
-		out = &p
-	}
-	resp := h.call(method, path, body, out, header...)
-	if resp.StatusCode != status || p.Code != code {
-		h.t.Errorf("%s %s: got %d %q (%s), want %d %q", method, path, resp.StatusCode, p.Code, p.Detail, status, code)
-	}
-	if code != "" && resp.Header.Get("Content-Type") != "application/problem+json" {
-		h.t.Errorf("%s %s: the error is %q", method, path, resp.Header.Get("Content-Type"))
+		if err := a.Problem(status, code); err != nil {
+			h.t.Errorf("%s %s: %v", method, path, err)
+		}
+	} else if a.StatusCode != status {
+		h.t.Errorf("%s %s: got %d, want %d: %s", method, path, a.StatusCode, status, a.Body)
 	}
 }
 
@@ -167,25 +124,9 @@ func (h *hubUnderTest) send(s protocol.CreateResponse, text string) protocol.Mes
 	return out
 }
 
-// frame is what a stream gave: a logged event, or a control frame with Seq 0.
-type frame struct {
-	protocol.Event
-	id  string // SSE only
-	raw []byte
-}
-
-func decode[T any](t *testing.T, raw json.RawMessage) T {
-	t.Helper()
-	var v T
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatalf("%s: %v", raw, err)
-	}
-	return v
-}
-
 // stream is a subscriber of either transport.
 type stream interface {
-	next(ctx context.Context) (frame, error)
+	next(ctx context.Context) (hubtest.Frame, error)
 	close()
 }
 
@@ -213,14 +154,10 @@ func (h *hubUnderTest) ws(ctx context.Context, s protocol.CreateResponse, after 
 	return &wsStream{c}, nil
 }
 
-func (w *wsStream) next(ctx context.Context) (frame, error) {
-	_, raw, err := w.c.Read(ctx)
-	if err != nil {
-		return frame{}, err
-	}
-	f := frame{raw: raw}
-	return f, json.Unmarshal(raw, &f.Event)
+func (w *wsStream) next(ctx context.Context) (hubtest.Frame, error) {
+	return hubtest.ReadSocket(ctx, w.c)
 }
+
 func (w *wsStream) close() { _ = w.c.CloseNow() }
 
 func (w *wsStream) command(ctx context.Context, t protocol.CommandType, id string, data any) error {
@@ -257,43 +194,24 @@ func (h *hubUnderTest) sse(ctx context.Context, s protocol.CreateResponse, after
 	return &sseStream{resp: resp, in: bufio.NewReader(resp.Body), stop: stop}, nil
 }
 
-// next reads one event as the WHATWG text says, strictly enough for a test.
-func (s *sseStream) next(context.Context) (frame, error) {
-	var f frame
-	var event string
+// next passes over comments and retries. The stream ends with ctx.
+func (s *sseStream) next(ctx context.Context) (hubtest.Frame, error) {
+	defer context.AfterFunc(ctx, s.stop)()
 	for {
-		line, err := s.in.ReadString('\n')
-		if err != nil {
+		if f, err := hubtest.ReadSSE(s.in); err != nil || f.Raw != "" {
 			return f, err
-		}
-		line = strings.TrimSuffix(line, "\n")
-		field, value, _ := strings.Cut(line, ": ")
-		switch {
-		case line == "" && f.raw != nil:
-			if err := json.Unmarshal(f.raw, &f.Event); err != nil {
-				return f, err
-			}
-			if string(f.Type) != event {
-				return f, fmt.Errorf("event %q carries type %q", event, f.Type)
-			}
-			return f, nil
-		case field == "id":
-			f.id = value
-		case field == "event":
-			event = value
-		case field == "data":
-			f.raw = []byte(value)
 		}
 	}
 }
+
 func (s *sseStream) close() { s.stop(); _ = s.resp.Body.Close() }
 
 // until reads frames up to the first one that want accepts.
-func until(t *testing.T, s stream, want func(frame) bool) []frame {
+func until(t *testing.T, s stream, want func(hubtest.Frame) bool) []hubtest.Frame {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	var all []frame
+	var all []hubtest.Frame
 	for {
 		f, err := s.next(ctx)
 		if err != nil {
@@ -305,23 +223,23 @@ func until(t *testing.T, s stream, want func(frame) bool) []frame {
 	}
 }
 
-func last(fs []frame) []byte {
+func last(fs []hubtest.Frame) string {
 	if len(fs) == 0 {
-		return nil
+		return ""
 	}
-	return fs[len(fs)-1].raw
+	return fs[len(fs)-1].Raw
 }
 
-func isType(t protocol.EventType) func(frame) bool {
-	return func(f frame) bool { return f.Type == t }
+func isType(t protocol.EventType) func(hubtest.Frame) bool {
+	return func(f hubtest.Frame) bool { return f.Type == t }
 }
 
 // text joins the output of a record.
-func text(t *testing.T, fs []frame) string {
+func text(t *testing.T, fs []hubtest.Frame) string {
 	var b strings.Builder
 	for _, f := range fs {
 		if f.Type == protocol.EventOutput {
-			b.WriteString(decode[protocol.OutputData](t, f.Data).Text)
+			b.WriteString(hubtest.Decode[protocol.OutputData](t, f.Data).Text)
 		}
 	}
 	return b.String()

@@ -80,7 +80,7 @@ func hostileProcesses() []hostileWay {
 			a.result(m, `{"stopReason":"cancelled"}`)
 			a.rest()
 		}},
-		{name: "permission-after-the-turn", want: outcome{kinds: []string{"agent_message_chunk"}}, agent: func(a *hostile) {
+		{name: "permission-after-the-turn", users: rejects, want: outcome{kinds: []string{inBackground + "tool_approval", inBackground + "output"}}, agent: func(a *hostile) {
 			a.result(a.prompted(), endTurn)
 			a.ask("1", "acp", `{"toolCallId":"t"}`, yesNo)
 			a.quote(a.answerTo("1"))

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
 	"strconv"
@@ -91,7 +92,7 @@ func hostileTurns() []hostileWay {
 			a.result(m, `{"stopReason":"refusal"}`)
 			a.rest()
 		}},
-		{name: "prompt-answered-before-its-updates", want: with("agent_message_chunk"), agent: func(a *hostile) {
+		{name: "prompt-answered-before-its-updates", want: with(inBackground + "output"), agent: func(a *hostile) {
 			m := a.prompted()
 			a.say("before behind")
 			a.result(m, endTurn)
@@ -113,6 +114,16 @@ func hostileTurns() []hostileWay {
 		{name: "error-of-a-megabyte", want: outcome{stop: protocol.StopError, code: protocol.TurnAgentFailed, says: "eeee"}, agent: func(a *hostile) {
 			a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-1,"message":"\u001b[2J%s","data":[%s0]}}`, a.prompted().ID, strings.Repeat("e", 1<<20), strings.Repeat("0,", 100_000))
 			a.rest()
+		}},
+
+		{name: "takes-its-question-back", want: outcome{says: "-32800"}, agent: func(a *hostile) {
+			m := a.prompted()
+			a.ask("7", "acp", `{"toolCallId":"t1","title":"Deploy"}`, `[{"optionId":"y","name":"Yes","kind":"allow_once"}]`)
+			for _, params := range []string{`{"requestId":"8"}`, `{}`, `7`, `{"requestId":7}`, `{"requestId":7}`} {
+				a.print(`{"jsonrpc":"2.0","method":"$/cancel_request","params":%s}`, params)
+			}
+			a.quote(a.answerTo("7"))
+			a.end(m)
 		}},
 
 		// What is printed in it.
@@ -137,6 +148,10 @@ func hostileTurns() []hostileWay {
 			updateLine("acp", chunk("raw\x00NUL")), "\x00\x00\x00", updateLine("acp", chunk(`a\u0000b `)))},
 		{name: "invalid-utf8", want: outcome{says: "before a\uFFFDb behind"}, agent: tells(updateLine("acp", chunk("a\xff\xfeb ")))},
 		{name: "lone-surrogates", want: outcome{says: "before \uFFFD\U0001F600 \uFFFD behind"}, agent: tells(updateLine("acp", chunk(`\ude00\ud83d\ude00 \ud83d `)))},
+		// JavaScript agents cut between UTF-16 units.
+		{name: "halves-of-surrogates", want: outcome{says: "before a\U0001F600b\U0001F680\uFFFDc\uFFFD behind"}, agent: tells(
+			updateLine("acp", chunk(`a\ud83d`)), updateLine("acp", chunk(`\ude00b\uD83D`)), updateLine("acp", chunk(``)), updateLine("acp", chunk(`\uDE80\ud83d`)),
+			updateLine("acp", chunk(`c\ud83d`)), `{"jsonrpc":"2.0","method":"$/progress"}`, updateLine("acp", chunk(` `)))},
 		{name: "deep-nesting", want: with("garbage", "deep"), agent: tellsAll(func() []string {
 			return []string{
 				updateLine("acp", strings.Repeat("[", 100_000)+strings.Repeat("]", 100_000)),
@@ -202,13 +217,32 @@ func hostileTurns() []hostileWay {
 				updateLine("acp", `{"sessionUpdate":"tool_call","toolCallId":7}`), updateLine("acp", `{"sessionUpdate":"tool_call"}`),
 			}
 		})},
-		{name: "updates-outside-of-turns", want: with("agent_message_chunk", "tool_call", "usage_update"), agent: func(a *hostile) {
+		{name: "updates-outside-of-turns", want: with(inBackground+"output", inBackground+"tool_call", "usage"), agent: func(a *hostile) {
 			m := a.prompted()
 			a.say("before behind")
 			a.result(m, endTurn)
 			a.flood(1000, updateLine("acp", chunk("nobody asked"))+"\n")
 			a.update(`{"sessionUpdate":"tool_call","toolCallId":"t","title":"on my own"}`)
 			a.update(`{"sessionUpdate":"usage_update","used":1}`)
+			a.rest()
+		}},
+		{name: "tells-too-much", want: with("commands", "usage", "session_info", "notice"), agent: func(a *hostile) {
+			m := a.prompted()
+			a.say("before ")
+			long := func(n int) string { return strings.Repeat(`\u001b[31mlong\u202e \n`, n) }
+			var list []string
+			for i := range 100 {
+				list = append(list, fmt.Sprintf(`{"name":"c%d","description":"%s","input":{"hint":"%s"}}`, i, long(2000), long(2000)))
+			}
+			a.update(`{"sessionUpdate":"available_commands_update","availableCommands":[` + strings.Join(list, ",") + `]}`)
+			for i := range 200 {
+				a.update(fmt.Sprintf(`{"sessionUpdate":"session_info_update","title":"%d %s"}`, i, long(500)))
+				a.update(fmt.Sprintf(`{"sessionUpdate":"usage_update","used":%d,"size":-1,"cost":{"amount":%de300,"currency":"USD"}}`, i, i))
+				a.update(fmt.Sprintf(`{"sessionUpdate":"usage_update","cost":{"amount":%d,"currency":"%s"}}`, 200-i, long(500)))
+			}
+			a.update(`{"sessionUpdate":"notice","severity":"` + long(500) + `","title":"` + long(5000) + `","description":"` + long(40_000) + `","_meta":{"a":"` + long(40_000) + `"}}`)
+			a.say("behind")
+			a.result(m, endTurn)
 			a.rest()
 		}},
 		{name: "asks-and-never-reads", want: fault("does not read its stdin"), agent: func(a *hostile) {

@@ -12,21 +12,29 @@ import (
 	"syscall"
 	"time"
 
+	"sessionhub/hub"
 	"sessionhub/internal/auth"
 	"sessionhub/internal/config"
 )
 
-// keyCheck is how often the keys files are looked at. A key that was taken out
-// opens nothing, and its worker links are ended, within 2 s.
-const keyCheck = time.Second
+const (
+	// keyCheck is how often the keys files are looked at, which costs a stat each. A
+	// key that was taken out opens nothing, and what it had opened has ended, within
+	// 2 s: this leaves most of them to the streams that take nothing.
+	keyCheck = 250 * time.Millisecond
+	// markSettles is when a file's time tells its versions apart: some file systems
+	// count in steps of two seconds. Until then the file is read at each look.
+	markSettles = 3 * time.Second
+)
 
 // keyring holds the API keys and the worker keys, and reads their files again on
 // SIGHUP and when they have changed. A file that cannot be read or has a bad line
 // changes nothing: the keys that were good stay good, and the log says what is
-// wrong.
+// wrong. Each node reads its own files.
 type keyring struct {
 	log         *slog.Logger
 	api, worker keySet
+	changed     func() // called after a change of the API keys; set by start
 }
 
 // keySet is one kind of keys: one from the environment, others from a file.
@@ -36,20 +44,26 @@ type keySet struct {
 	one  config.Secret
 	path string
 	keys atomic.Pointer[auth.Keys]
-	seen fileMark // owned by run
+
+	// Owned by run. The keys that a node starts with can be older than its keyring,
+	// since it waits for its store in between: so seen begins empty, and the first
+	// look reads the file again.
+	seen  fileMark
+	wrong string // the fault of the file that the log has told last
 }
 
-// fileMark tells one version of a file from another.
+// fileMark tells one version of a file from another; the zero value is that of no
+// file. A file that takes the place of another one can have its size and its time.
 type fileMark struct {
-	at   time.Time
-	size int64
+	info    os.FileInfo
+	settled bool // it was looked at long enough after its last change
 }
 
 func newKeyring(cfg config.Serve, api, workers auth.Keys, log *slog.Logger) *keyring {
 	k := &keyring{
 		log:    log,
-		api:    keySet{what: "API keys", name: "SESSIONHUB_API_KEY", one: cfg.APIKey, path: cfg.APIKeysFile, seen: markOf(cfg.APIKeysFile)},
-		worker: keySet{what: "worker keys", name: "SESSIONHUB_WORKER_KEY", one: cfg.WorkerKey, path: cfg.WorkerKeysFile, seen: markOf(cfg.WorkerKeysFile)},
+		api:    keySet{what: "API keys", name: "SESSIONHUB_API_KEY", one: cfg.APIKey, path: cfg.APIKeysFile},
+		worker: keySet{what: "worker keys", name: "SESSIONHUB_WORKER_KEY", one: cfg.WorkerKey, path: cfg.WorkerKeysFile},
 	}
 	k.api.keys.Store(&api)
 	k.worker.keys.Store(&workers)
@@ -62,9 +76,22 @@ func (k *keyring) Keys() auth.Keys { return *k.api.keys.Load() }
 // WorkerKeys are the worker keys that count now.
 func (k *keyring) WorkerKeys() auth.Keys { return *k.worker.keys.Load() }
 
-// start watches the files until ctx ends. From its return on SIGHUP is heard, and
-// no longer ends the process.
-func (k *keyring) start(ctx context.Context, wg *sync.WaitGroup) {
+// holds is hub.Config.KeyHolds. What a key opened itself is bound to that key; a
+// token is bound to the name of the key that it came from, whose hash may change.
+func (k *keyring) holds(user string, g hub.Grant) bool {
+	switch {
+	case g.KeyID != "":
+		return k.Keys().Has(g.KeyID)
+	case g.Key != "":
+		return k.Keys().CanMake(g.Key, user)
+	}
+	return true
+}
+
+// start watches the files until ctx ends, and calls changed when the API keys are
+// others. From its return on SIGHUP is heard, and no longer ends the process.
+func (k *keyring) start(ctx context.Context, wg *sync.WaitGroup, changed func()) {
+	k.changed = changed
 	if k.api.path == "" && k.worker.path == "" {
 		return
 	}
@@ -84,20 +111,22 @@ func (k *keyring) run(ctx context.Context, hup <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case <-hup:
-			k.reload(&k.api, &k.worker)
-			k.reload(&k.worker, &k.api)
+			k.reload(&k.api, &k.worker, true)
+			k.reload(&k.worker, &k.api, true)
 		case <-tick.C:
-			if markOf(k.api.path) != k.api.seen {
-				k.reload(&k.api, &k.worker)
+			if !k.api.seen.is(k.api.path) {
+				k.reload(&k.api, &k.worker, false)
 			}
-			if markOf(k.worker.path) != k.worker.seen {
-				k.reload(&k.worker, &k.api)
+			if !k.worker.seen.is(k.worker.path) {
+				k.reload(&k.worker, &k.api, false)
 			}
 		}
 	}
 }
 
-func (k *keyring) reload(set, other *keySet) {
+// reload reads a file. The log tells of what has changed; of all when it was asked
+// for.
+func (k *keyring) reload(set, other *keySet, asked bool) {
 	if set.path == "" {
 		return
 	}
@@ -107,11 +136,29 @@ func (k *keyring) reload(set, other *keySet) {
 		err = checkApart(keys, *other.keys.Load())
 	}
 	if err != nil {
-		k.log.Error("the file of the "+set.what+" cannot be used: the keys from before stay", "error", err)
+		if _, unread := errors.AsType[*os.PathError](err); unread {
+			set.seen = fileMark{} // what lets the file be read again may not change its time
+		}
+		if asked || set.wrong != err.Error() {
+			set.wrong = err.Error()
+			k.log.Error("the file of the "+set.what+" cannot be used: the keys from before stay", "error", err)
+		}
 		return
 	}
-	set.keys.Store(&keys)
-	k.log.Info(set.what+" read", "keys", keys.Len())
+	changed := !keys.Equal(*set.keys.Load())
+	if changed || asked || set.wrong != "" {
+		k.log.Info(set.what+" read", "keys", keys.Len())
+	}
+	set.wrong = ""
+	if changed {
+		set.keys.Store(&keys)
+		if set == &k.api {
+			k.changed()
+		}
+		if other.wrong != "" { // perhaps a key of this file stood in its way
+			k.reload(other, set, false)
+		}
+	}
 }
 
 // checkApart refuses a key that would open both the API and the worker link.
@@ -145,5 +192,18 @@ func markOf(path string) fileMark {
 	if err != nil {
 		return fileMark{}
 	}
-	return fileMark{at: info.ModTime(), size: info.Size()}
+	// A time far ahead of this clock is not reached soon: it has settled as well.
+	return fileMark{info: info, settled: time.Since(info.ModTime()).Abs() > markSettles}
+}
+
+// is reports whether the file at a path is surely still the one that was marked.
+func (m fileMark) is(path string) bool {
+	if path == "" {
+		return true
+	}
+	now := markOf(path)
+	if m.info == nil || now.info == nil {
+		return m.info == nil && now.info == nil
+	}
+	return m.settled && os.SameFile(m.info, now.info) && m.info.ModTime().Equal(now.info.ModTime()) && m.info.Size() == now.info.Size()
 }

@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -47,14 +49,37 @@ func TestAPIKeysFile(t *testing.T) {
 	}
 
 	write("this is no line of keys\n")
-	waitFor(t, 3*keyCheck, "the broken file has been looked at", func() bool { return strings.Contains(h.log.String(), "the keys from before stay") })
+	judge.Within(t, 3*keyCheck, "the broken file has been looked at", func() bool { return strings.Contains(h.log.String(), "the keys from before stay") })
 	if strings.Contains(h.log.String(), "no line of keys") {
 		t.Error("the log repeats what stands in the file, which may be a key")
 	}
 	h.want(200, "", "GET", "/api/sessions", nil, "X-API-Key", "key-of-alice")
 	write(bob + "# alice has left\n")
-	waitFor(t, 3*keyCheck, "alice's key stops working", func() bool {
+	judge.Within(t, 3*keyCheck, "alice's key stops working", func() bool {
 		return h.call("GET", "/api/sessions", nil, nil, "X-API-Key", "key-of-alice").StatusCode == 401
 	})
 	h.want(200, "", "GET", "/api/sessions", nil, "X-API-Key", "key-of-bob")
+}
+
+// A key moves from one file to the other. The first of the two edits makes it a key
+// of both kinds, which is refused; the file was not read again after the second one.
+func TestKeyMovesToTheOtherFile(t *testing.T) {
+	stays, moves, own := keyLine("a", "alice", "key-a"), keyLine("m", "alice", "key-m"), keyLine("w", "*", "key-w")
+	api, workers := newKeysFile(t, stays, moves), newKeysFile(t, own)
+	h := startHubEnv(t, map[string]string{"SESSIONHUB_API_KEYS_FILE": api.path, "SESSIONHUB_WORKER_KEYS_FILE": workers.path}, "--worker", "none")
+	workers.write(own, moves)
+	long := time.Now().Add(-time.Hour) // its time tells nothing of the next edit
+	if err := os.Chtimes(workers.path, long, long); err != nil {
+		t.Fatal(err)
+	}
+	judge.Within(t, 5*time.Second, "the key of both kinds is told", func() bool { return strings.Contains(h.log.String(), "one key is among both") })
+	time.Sleep(2 * keyCheck)
+	api.write(stays)
+	judge.Within(t, 5*time.Second, "the key opens the worker link", func() bool {
+		return h.call("GET", protocol.WorkerLinkPath, nil, nil, "Authorization", "Bearer key-m").StatusCode == 426
+	})
+	h.want(401, protocol.CodeUnauthorized, "GET", "/api/sessions", nil, "X-API-Key", "key-m")
+	if n := strings.Count(h.log.String(), "one key is among both"); n != 1 {
+		t.Errorf("the log told of it %d times", n)
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"sessionhub/internal/testkit/judge"
+
 	"github.com/coder/websocket"
 
 	"sessionhub/protocol"
@@ -40,7 +42,7 @@ func TestStreamsOfAUserAreLimited(t *testing.T) {
 		t.Errorf("a WebSocket too many: %v %v", err, resp)
 	}
 	first.close()
-	waitFor(t, 5e9, "the place is free", func() bool {
+	judge.Within(t, 5e9, "the place is free", func() bool {
 		sub, err := h.sse(t.Context(), a, "")
 		if err == nil {
 			sub.close()

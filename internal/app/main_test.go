@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		case "hostile-agent":
 			hostileAgent(os.Args[2:])
+		case "asking-agent":
+			askingAgent()
 		}
 	}
 	// fasthttp looks after its idle workers in a goroutine that sleeps for up to

@@ -1,11 +1,10 @@
 package app
 
 import (
-	"bufio"
 	"net/http"
-	"strconv"
-	"strings"
 	"testing"
+
+	"sessionhub/internal/scrape"
 )
 
 // metric reads one series from the admin listener.
@@ -16,17 +15,13 @@ func metric(t *testing.T, h *hubUnderTest, series string) float64 {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	in := bufio.NewScanner(resp.Body)
-	in.Buffer(nil, 1<<20)
-	for in.Scan() {
-		if v, ok := strings.CutPrefix(in.Text(), series+" "); ok {
-			f, err := strconv.ParseFloat(v, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return f
-		}
+	all, err := scrape.Read(resp.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("there is no series %s", series)
-	return 0
+	v, there := all[series]
+	if !there {
+		t.Fatalf("there is no series %s", series)
+	}
+	return v
 }

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
+
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
@@ -108,7 +111,8 @@ func (r *referee) do(x exchange) []byte {
 	if resp.StatusCode != x.status || p.Code != x.code {
 		r.t.Errorf("%s: got %d %q (%s), want %d %q", what, resp.StatusCode, p.Code, p.Detail, x.status, x.code)
 	}
-	options.ExcludeResponseBody = stream || strings.HasSuffix(resp.Header.Get("Content-Type"), "/yaml")
+	kind := resp.Header.Get("Content-Type")
+	options.ExcludeResponseBody = stream || strings.HasSuffix(kind, "/yaml") || strings.HasPrefix(kind, "text/markdown")
 	out := &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: in, Status: resp.StatusCode, Header: resp.Header,
 		Body: io.NopCloser(bytes.NewReader(body)), Options: options,
@@ -136,11 +140,11 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	// Creating.
 	create := exchange{method: "POST", path: "/api/sessions", header: append(service, "Idempotency-Key", "one"), status: 201,
 		body: `{"provider":"demo","userId":"ann","spaceId":"sp","title":"t","metadata":{"a":[1]},"agentOptions":{"model":"demo-large"}}`}
-	s := decode[protocol.CreateResponse](t, r.do(create))
+	s := hubtest.Decode[protocol.CreateResponse](t, r.do(create))
 	create.body, create.status, create.code = `{"userId":"ann"}`, 409, protocol.CodeIdempotency
 	r.do(create)
 	create = exchange{method: "POST", path: "/api/sessions", header: service, status: 201, body: `{"userId":"ann"}`}
-	bare := decode[protocol.CreateResponse](t, r.do(create))
+	bare := hubtest.Decode[protocol.CreateResponse](t, r.do(create))
 	create.status, create.code = 429, protocol.CodeSessionLimit
 	r.do(create)
 	create.body, create.status, create.code = `{"provider":"none"}`, 400, protocol.CodeUnknownProvider
@@ -169,58 +173,92 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	call("GET", "", "", 200, "")
 	r.do(exchange{method: "GET", path: "/api/sessions/" + bare.SessionID, header: service, status: 200}) // its metadata are null
 	r.do(exchange{method: "GET", path: "/api/sessions/" + bare.SessionID, header: token, status: 404, code: protocol.CodeNotFound})
+	call("PATCH", "", `{"title":"renamed"}`, 200, "")
+	r.do(exchange{method: "PATCH", path: own, body: `{}`, header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
 	call("GET", "/ws", "", 426, protocol.CodeUpgradeRequired)
 
 	// A turn with a question.
-	m := decode[protocol.MessageResponse](t, call("POST", "/messages", `{"content":"/approve may I?","messageId":"m1"}`, 202, ""))
+	m := hubtest.Decode[protocol.MessageResponse](t, call("POST", "/messages", `{"content":"/approve may I?","messageId":"m1"}`, 202, ""))
 	call("POST", "/messages", `{"content":[{"type":"text","text":"other"}],"messageId":"m1"}`, 409, protocol.CodeIdempotency)
 	r.do(exchange{method: "POST", path: own + "/messages", body: `{"content":""}`, header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
 	var open protocol.Approvals
-	waitFor(t, 20*time.Second, "the agent asks", func() bool {
-		open = decode[protocol.Approvals](t, call("GET", "/approvals", "", 200, ""))
+	judge.Within(t, 20*time.Second, "the agent asks", func() bool {
+		open = hubtest.Decode[protocol.Approvals](t, call("GET", "/approvals", "", 200, ""))
 		return len(open.Approvals) == 1
 	})
 	question := open.Approvals[0].InteractionID
 	answer := func(fields string) string { return `{"interactionId":"` + question + `",` + fields + `}` }
+	call("GET", "/approvals/"+question+"/content", "", 200, "")
+	call("GET", "/approvals/none/content", "", 404, protocol.CodeNotFound)
 	call("POST", "/approve", answer(`"optionId":"none"`), 400, protocol.CodeUnknownOption)
 	call("POST", "/approve", answer(`"decision":"allow_once","reason":"why not"`), 200, "")
 	call("POST", "/approve", answer(`"decision":"reject_once"`), 409, protocol.CodeApprovalResolved)
+	call("GET", "/approvals/"+question+"/content", "", 409, protocol.CodeApprovalResolved)
 	call("POST", "/approve", `{"interactionId":"none","decision":"allow_once"}`, 404, protocol.CodeNotFound)
+
+	call("GET", "/options", "", 200, "")
+	call("PATCH", "/options", `{"configId":"model","value":"demo-large"}`, 202, "")
+	// A question of the agent.
+	call("POST", "/messages", `{"content":"/ask What?"}`, 202, "")
+	var asked protocol.Elicitations
+	judge.Within(t, 20*time.Second, "the agent asks people", func() bool {
+		asked = hubtest.Decode[protocol.Elicitations](t, call("GET", "/elicitations", "", 200, ""))
+		return len(asked.Elicitations) == 1
+	})
+	call("GET", "", "", 200, "") // with a question that waits
+	question = asked.Elicitations[0].InteractionID
+	call("POST", "/answer", answer(`"action":"accept","content":{"name":"Ada","size":"huge"}`), 400, protocol.CodeInvalidAnswer)
+	call("POST", "/answer", answer(`"action":"accept","content":{"name":"Ada","size":"l","cups":2,"extras":["ice"],"takeOut":true}`), 200, "")
+	call("POST", "/answer", answer(`"action":"cancel"`), 409, protocol.CodeQuestionResolved)
+	call("POST", "/answer", `{"interactionId":"none","action":"decline"}`, 404, protocol.CodeNotFound)
 
 	// A plan, and a turn that is cancelled; then the log has most events.
 	call("POST", "/messages", `{"content":"/plan"}`, 202, "")
 	call("POST", "/messages", `{"content":"/slow 60","messageId":"m3"}`, 202, "")
-	call("POST", "/cancel", `{"messageId":"m3"}`, 202, "")
+	call("POST", "/messages", `{"content":"later","messageId":"q1","delivery":"queue"}`, 202, "")
+	r.do(exchange{method: "POST", path: own + "/messages", body: `{"content":"x","delivery":"soon"}`, header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
+	call("POST", "/queue", `{"action":"hold"}`, 200, "")
+	call("GET", "/queue", "", 200, "")
+	call("POST", "/queue", `{"action":"edit","messageId":"q1","content":"later on"}`, 200, "")
+	call("POST", "/queue", `{"action":"edit","messageId":"m1","content":"x"}`, 409, protocol.CodeMessageRunning)
+	call("POST", "/queue", `{"action":"remove","messageId":"none"}`, 404, protocol.CodeNotFound)
+	r.do(exchange{method: "POST", path: own + "/queue", body: `{"action":"sort"}`, header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
+	call("POST", "/queue", `{"action":"discard"}`, 200, "")
+	call("POST", "/cancel", `{"messageId":"m3","hold":true}`, 202, "")
 	call("POST", "/cancel", ``, 202, "")
 	seen := map[protocol.EventType]int{}
-	waitFor(t, 20*time.Second, "three turns end", func() bool {
+	judge.Within(t, 20*time.Second, "all messages end", func() bool {
 		clear(seen)
-		page := decode[protocol.History](t, call("GET", "/history?after="+s.Session.Epoch+"-0", "", 200, ""))
+		page := hubtest.Decode[protocol.History](t, call("GET", "/history?after="+s.Session.Epoch+"-0", "", 200, ""))
 		for _, raw := range page.Events {
-			seen[decode[protocol.Event](t, raw).Type]++
+			seen[hubtest.Decode[protocol.Event](t, raw).Type]++
 		}
-		return seen[protocol.EventComplete] == 3
+		return seen[protocol.EventComplete] == 4
 	})
 	for _, want := range []protocol.EventType{
 		protocol.EventStatus, protocol.EventMessage, protocol.EventOutput, protocol.EventToolApproval, protocol.EventApprovalResolved,
+		protocol.EventElicitation, protocol.EventElicitationResolved,
 	} {
 		if seen[want] == 0 {
 			t.Errorf("the history has no %s: it proves less than it should: %v", want, seen)
 		}
 	}
-	page := decode[protocol.History](t, call("GET", "/history?limit=2", "", 200, ""))
+	page := hubtest.Decode[protocol.History](t, call("GET", "/history?limit=2", "", 200, ""))
 	call("GET", "/history?limit=1&after="+page.NextAfter, "", 200, "")
+	call("GET", "/transcript?format=json", "", 200, "")
+	call("GET", "/transcript?download=1", "", 200, "")
 	if m.Seq == 0 || page.NextAfter == "" {
 		t.Errorf("message %+v, page %+v", m, page)
 	}
+	r.do(exchange{method: "GET", path: own + "/transcript?format=pdf", header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
 	r.do(exchange{method: "GET", path: own + "/history?after=x-y", header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
 	call("GET", "/events?after=999999", "", 400, protocol.CodeInvalidRequest)
 
 	// Credentials.
-	narrow := decode[protocol.TokenResponse](t, call("POST", "/token", `{"scope":"read","ttlSeconds":60}`, 201, ""))
+	narrow := hubtest.Decode[protocol.TokenResponse](t, call("POST", "/token", `{"scope":"read","ttlSeconds":60}`, 201, ""))
 	reader := []string{"Authorization", "Bearer " + narrow.Token}
 	r.do(exchange{method: "POST", path: own + "/messages", body: `{"content":"x"}`, header: reader, status: 403, code: protocol.CodeScope})
-	ticket := decode[protocol.TicketResponse](t, call("POST", "/ticket", "", 201, ""))
+	ticket := hubtest.Decode[protocol.TicketResponse](t, call("POST", "/ticket", "", 201, ""))
 	r.do(exchange{method: "GET", path: own + "/events?ticket=" + ticket.Ticket, status: 200})
 	r.do(exchange{method: "GET", path: own + "/events?ticket=" + ticket.Ticket, status: 401, code: protocol.CodeUnauthorized})
 	call("POST", "/cookie", "", 204, "")

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"sessionhub/handlers"
-	"sessionhub/hub/valkeystore"
+	"sessionhub/hub/store/valkey"
 	"sessionhub/internal/auth"
 	"sessionhub/internal/config"
 	"sessionhub/worker"
@@ -30,6 +30,8 @@ type parts struct {
 	signer    *auth.Signer
 	origins   auth.Origins
 	proxies   handlers.Proxies
+
+	adminHosts auth.Hosts
 
 	keys, workerKeys auth.Keys
 }
@@ -50,12 +52,14 @@ func prepare(cfg *config.Serve, node string, log *slog.Logger) (p parts, err err
 		check("--default-provider", fmt.Errorf("there is no %q, but %s", cfg.DefaultProvider, strings.Join(names, ", ")))
 	}
 	if cfg.ValkeyURL != "" {
-		check("--valkey-url", valkeystore.CheckURL(cfg.ValkeyURL))
+		check("--valkey-url", valkey.CheckURL(cfg.ValkeyURL))
 	}
 	p.signer, err = newSigner(*cfg)
 	check("SESSIONHUB_TOKEN_SECRET", err)
 	p.origins, err = auth.ParseOrigins(cfg.AllowedOrigins)
 	check("--allowed-origins", err)
+	p.adminHosts, err = auth.ParseHosts(cfg.AdminHosts)
+	check("--admin-hosts", err)
 	p.proxies, err = handlers.ParseProxies(cfg.TrustedProxies)
 	check("--trusted-proxies", err)
 	p.keys, err = loadKeys("SESSIONHUB_API_KEY", cfg.APIKey, cfg.APIKeysFile)
@@ -97,7 +101,9 @@ func loadProviders(file string) (map[string]worker.Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	providers := map[string]worker.Provider{demoProvider: {Command: self, Args: []string{"demo-agent"}}}
+	providers := map[string]worker.Provider{demoProvider: {
+		Command: self, Args: []string{"demo-agent"}, AskingModes: []string{"ask"}, AllowedModes: []string{"auto"},
+	}}
 	if file == "" {
 		return providers, nil
 	}
@@ -112,7 +118,7 @@ func loadProviders(file string) (map[string]worker.Provider, error) {
 func workerConfig(cfg config.Serve, name string, providers map[string]worker.Provider, log *slog.Logger) worker.Config {
 	return worker.Config{
 		Name: name, Version: Version, Root: cfg.WorkspaceRoot, Capacity: cfg.WorkerCapacity,
-		Providers: providers, AgentIdle: cfg.AgentIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
+		Providers: providers, AgentIdle: cfg.AgentIdle, ChildrenIdle: cfg.ChildrenIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
 		// Below this the hub cuts: a worker needs room for what is never cut.
 		MaxEventBytes: max(cfg.MaxEventBytes, 64<<10),
 	}

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"sessionhub/client"
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/need"
 )
 
 // certificate is one for this machine that a test makes for itself.
@@ -68,19 +70,20 @@ type frontDoor struct {
 	addr string
 	cert certificate
 	cmd  *exec.Cmd
-	log  *logBuffer
+	log  *hubtest.Buffer
 }
 
 // frontDoors say how each proxy runs: what in its file is replaced, what else has to
 // stand around it, and how it is started. DIR is a directory of the test's own.
 var frontDoors = map[string]struct {
-	variable, file string
-	replace        func(addr, hub string, c certificate) []string
-	around         string // with FILE where the file stands
-	argv           []string
+	program need.Program
+	file    string
+	replace func(addr, hub string, c certificate) []string
+	around  string // with FILE where the file stands
+	argv    []string
 }{
 	"nginx": {
-		variable: "SESSIONHUB_TEST_NGINX", file: "nginx.conf",
+		program: need.Nginx, file: "nginx.conf",
 		replace: func(addr, hub string, c certificate) []string {
 			return []string{"listen 443", "listen " + addr, "127.0.0.1:8080", hub,
 				"/etc/ssl/hub.example.org.pem", c.pem, "/etc/ssl/hub.example.org.key", c.key}
@@ -90,7 +93,7 @@ var frontDoors = map[string]struct {
 		argv: []string{"-p", "DIR", "-e", "DIR/error.log", "-c", "CONFIG"},
 	},
 	"caddy": {
-		variable: "SESSIONHUB_TEST_CADDY", file: "Caddyfile",
+		program: need.Caddy, file: "Caddyfile",
 		replace: func(addr, hub string, c certificate) []string {
 			return []string{"grace_period 5s", "grace_period 500ms\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n\tstorage file_system DIR/storage",
 				"\nhub.example.org {", "\nhttps://" + addr + " {\n\ttls " + c.pem + " " + c.key, "127.0.0.1:8080", hub}
@@ -99,7 +102,7 @@ var frontDoors = map[string]struct {
 		argv:   []string{"run", "--adapter", "caddyfile", "--config", "CONFIG"},
 	},
 	"haproxy": {
-		variable: "SESSIONHUB_TEST_HAPROXY", file: "haproxy.cfg",
+		program: need.HAProxy, file: "haproxy.cfg",
 		replace: func(addr, hub string, c certificate) []string {
 			return []string{"bind :443", "bind " + addr, "127.0.0.1:8080", hub, "/etc/ssl/hub.example.org.both.pem", c.both}
 		},
@@ -123,15 +126,12 @@ func freeAddress(t *testing.T) string {
 func openDoor(t *testing.T, name, addr, hub string) *frontDoor {
 	t.Helper()
 	kind := frontDoors[name]
-	program := os.Getenv(kind.variable)
-	if program == "" {
-		t.Fatalf("%s is not set: run `make test`, which finds %s and sets it to its path", kind.variable, name)
-	}
+	program := kind.program.Path(t)
 	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "proxy", kind.file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &frontDoor{t: t, addr: addr, cert: makeCertificate(t), log: &logBuffer{}}
+	d := &frontDoor{t: t, addr: addr, cert: makeCertificate(t), log: &hubtest.Buffer{}}
 	replace := kind.replace(addr, hub, d.cert)
 	for i := 0; i < len(replace); i += 2 {
 		if !strings.Contains(string(text), replace[i]) {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"sessionhub/client"
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -65,9 +67,7 @@ func firstEventIsQuick(t *testing.T, s *client.Session, transport client.Transpo
 		best = min(best, time.Since(began))
 		stream.Close()
 	}
-	if best > 100*time.Millisecond {
-		t.Errorf("the first event came after %s at best", best)
-	}
+	judge.AtMost(t, "the first event, at best,", best, 100*time.Millisecond)
 }
 
 // streamsAsTheyAreMade: 20 events a second arrive one by one. Held back, even for
@@ -80,17 +80,29 @@ func streamsAsTheyAreMade(t *testing.T, s *client.Session, transport client.Tran
 	if _, err := s.Message(t.Context(), "/stream 24 20 20", ""); err != nil {
 		t.Fatal(err)
 	}
+	var came []time.Time
 	var late []time.Duration
 	follow(t, stream, func(f client.Frame) bool {
-		if f.Type == protocol.EventOutput {
-			late = append(late, time.Since(f.Time))
+		switch f.Type {
+		case protocol.EventOutput:
+			came, late = append(came, time.Now()), append(late, time.Since(f.Time))
+		case protocol.EventComplete:
+			// What is held back comes when the last one has been made.
+			early := 0
+			for _, at := range came {
+				if at.Before(f.Time) {
+					early++
+				}
+			}
+			if early < len(came)/2 || early == 0 {
+				t.Errorf("%d of %d pieces came before the last was made", early, len(came))
+			}
+			return true
 		}
-		return f.Type == protocol.EventComplete
+		return false
 	})
 	slices.Sort(late)
-	if len(late) < 15 || late[len(late)/2] > 200*time.Millisecond {
-		t.Errorf("%d pieces, half of them later than %s", len(late), late[len(late)/2])
-	}
+	judge.AtMost(t, "the way of half of the pieces", late[len(late)/2], 200*time.Millisecond)
 }
 
 // resumesOverARestart: the proxy is replaced in mid-stream, and nothing is lost.
@@ -118,7 +130,7 @@ func resumesOverARestart(t *testing.T, door *frontDoor, s *client.Session, trans
 		}
 		seq = f.Seq
 		if f.Type == protocol.EventOutput {
-			if d := decode[protocol.OutputData](t, f.Data); d.MessageID == sent.MessageID {
+			if d := hubtest.Decode[protocol.OutputData](t, f.Data); d.MessageID == sent.MessageID {
 				text.WriteString(d.Text)
 			}
 			if !restarted && strings.Count(text.String(), "\n") >= 10 {
@@ -127,7 +139,7 @@ func resumesOverARestart(t *testing.T, door *frontDoor, s *client.Session, trans
 				door.start()
 			}
 		}
-		return f.Type == protocol.EventComplete && decode[protocol.CompleteData](t, f.Data).MessageID == sent.MessageID
+		return f.Type == protocol.EventComplete && hubtest.Decode[protocol.CompleteData](t, f.Data).MessageID == sent.MessageID
 	})
 	if n := strings.Count(text.String(), "\n"); n != pieces || retries == 0 {
 		t.Errorf("%d pieces over %d new connections", n, retries)
@@ -137,7 +149,7 @@ func resumesOverARestart(t *testing.T, door *frontDoor, s *client.Session, trans
 // takesTheWholeWay: the client that strangers use, with its defaults, finds that the
 // WebSocket gets through, asks, and is asked.
 func takesTheWholeWay(t *testing.T, c *client.Client) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	made, err := c.Create(ctx, protocol.CreateRequest{}, "")
 	if err != nil {
@@ -158,13 +170,13 @@ func takesTheWholeWay(t *testing.T, c *client.Client) {
 		done <- err
 	}()
 	got := follow(t, stream, func(f client.Frame) bool { return f.Type == protocol.EventToolApproval })
-	q := decode[protocol.ToolApprovalData](t, got[len(got)-1].Data)
+	q := hubtest.Decode[protocol.ToolApprovalData](t, got[len(got)-1].Data)
 	go func() {
 		_, err := stream.Approve(ctx, protocol.ApproveRequest{InteractionID: q.InteractionID, Decision: protocol.AllowOnce})
 		done <- err
 	}()
 	got = follow(t, stream, func(f client.Frame) bool { return f.Type == protocol.EventComplete })
-	if d := decode[protocol.CompleteData](t, got[len(got)-1].Data); d.StopReason != protocol.StopEndTurn || stream.Transport() != client.WebSocket {
+	if d := hubtest.Decode[protocol.CompleteData](t, got[len(got)-1].Data); d.StopReason != protocol.StopEndTurn || stream.Transport() != client.WebSocket {
 		t.Errorf("%+v over %s", d, stream.Transport())
 	}
 }
@@ -172,18 +184,13 @@ func takesTheWholeWay(t *testing.T, c *client.Client) {
 // nobodyIsLeftBehind: streams whose clients have left end at the hub, too.
 func nobodyIsLeftBehind(t *testing.T, s *client.Session) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	judge.Within(t, 10*time.Second, "no connection is open", func() bool {
 		info, err := s.Get(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if info.Connections == (protocol.Connections{}) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%+v are still open", info.Connections)
-		}
-	}
+		return info.Connections == protocol.Connections{}
+	})
 }
 
 // pagesAreRefusedAsWithout: the proxy hands on what the hub judges pages by.

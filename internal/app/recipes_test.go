@@ -19,6 +19,9 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/need"
 	"sessionhub/protocol"
 )
 
@@ -60,7 +63,7 @@ func (h *hubUnderTest) recipe(name, file string) string {
 // finish runs a program to its end and gives what it printed.
 func finish(t *testing.T, program string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.WaitDelay = time.Second // the curl that it leaves may hold the pipe for longer
@@ -96,7 +99,7 @@ func TestRecipeJavaScript(t *testing.T) {
 // background starts a program and ends it, with what it started, with the test.
 func background(t *testing.T, env []string, program string, args ...string) {
 	t.Helper()
-	log := &logBuffer{}
+	log := &hubtest.Buffer{}
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -128,15 +131,11 @@ func TestRecipeBot(t *testing.T) {
 		return string(raw), err
 	}
 	var first string
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	judge.Within(t, 20*time.Second, "the bot answers", func() bool {
 		var err error
-		if first, err = say("general", "hello"); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+		first, err = say("general", "hello")
+		return err == nil
+	})
 	var both sync.WaitGroup
 	for text, want := range map[string]string{
 		"/approve it": "Not approved: reject_once.", "/fail badly": "(badly)", "hey": "You said: hey",
@@ -161,10 +160,7 @@ func TestRecipeBot(t *testing.T) {
 // the page, too. The hub's connection breaks in the middle, and EventSource comes
 // back.
 func TestRecipeEventSource(t *testing.T) {
-	chromium := os.Getenv("CHROMIUM")
-	if chromium == "" {
-		t.Fatal("CHROMIUM is not set: run `make test`, which finds one and sets it to its path")
-	}
+	chromium := need.Chromium.Path(t)
 	h := startHub(t)
 	page, err := os.ReadFile(h.recipe("eventsource", "page.html"))
 	if err != nil {
@@ -177,7 +173,7 @@ func TestRecipeEventSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := &logBuffer{}
+	seen := &hubtest.Buffer{}
 	streams := make(chan context.CancelFunc, 10)
 	hub := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target)
@@ -210,17 +206,13 @@ func TestRecipeEventSource(t *testing.T) {
 	var cut context.CancelFunc
 	select {
 	case cut = <-streams:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the page opens no stream")
 	}
 	h.send(made, "/stream 40 8 20")
 	shows := func(text string) {
 		t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(seen.String(), text); time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("the page never shows %q; it showed %q", text, seen)
-			}
-		}
+		judge.Within(t, 30*time.Second, fmt.Sprintf("the page shows %q", text), func() bool { return strings.Contains(seen.String(), text) })
 	}
 	shows("5 xxxxx\n")
 	cut()

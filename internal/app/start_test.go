@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"sessionhub/internal/config"
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 )
 
 // A node that waits for its Valkey refuses connections, where a listener that
@@ -24,14 +26,14 @@ func TestNodeThatWaitsForItsStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := &logBuffer{}
+	said := &hubtest.Buffer{}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Serve(ctx, cfg, slog.New(slog.NewJSONHandler(said, nil)), io.Discard, context.Background())
+		ended <- Serve(ctx, cfg, slog.New(slog.NewJSONHandler(said, nil)), io.Discard, nil)
 	}()
-	waitFor(t, 10*time.Second, "word that it waits", func() bool { return strings.Contains(said.String(), "does not answer yet") })
+	judge.Within(t, 10*time.Second, "word that it waits", func() bool { return strings.Contains(said.String(), "does not answer yet") })
 	for _, a := range []string{addr, admin} {
 		if conn, err := net.Dial("tcp", a); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("a connection meanwhile: %v, want it refused", err)

@@ -7,13 +7,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -32,7 +32,7 @@ func TestSubscriberHopsBetweenTransports(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var (
-		record []frame
+		record []hubtest.Frame
 		cursor = "0"
 		epoch  string
 		hops   int
@@ -62,17 +62,17 @@ func TestSubscriberHopsBetweenTransports(t *testing.T) {
 			if f.Seq == 0 {
 				switch f.Type {
 				case protocol.EventType(protocol.ControlConnected):
-					epoch = decode[protocol.Connected](t, f.Data).Epoch
+					epoch = hubtest.Decode[protocol.Connected](t, f.Data).Epoch
 				case protocol.EventType(protocol.ControlGap):
-					t.Fatalf("hop %d from %s: a gap: %s", hops, cursor, f.raw)
+					t.Fatalf("hop %d from %s: a gap: %s", hops, cursor, f.Raw)
 				}
 				continue
 			}
 			n++
 			record = append(record, f)
 			cursor = fmt.Sprintf("%s-%d", epoch, f.Seq)
-			if f.id != "" && f.id != cursor {
-				t.Fatalf("the id of %s is %q", f.raw, f.id)
+			if f.ID != "" && f.ID != cursor {
+				t.Fatalf("the id of %s is %q", f.Raw, f.ID)
 			}
 			done = f.Type == protocol.EventComplete
 		}
@@ -91,7 +91,7 @@ func TestSubscriberHopsBetweenTransports(t *testing.T) {
 }
 
 // checkPieces checks that the demo agent's numbered pieces are all there.
-func checkPieces(t *testing.T, record []frame, pieces int) {
+func checkPieces(t *testing.T, record []hubtest.Frame, pieces int) {
 	t.Helper()
 	next := 1
 	for _, f := range record {
@@ -99,7 +99,7 @@ func checkPieces(t *testing.T, record []frame, pieces int) {
 			continue
 		}
 		var n int
-		piece := decode[protocol.OutputData](t, f.Data).Text
+		piece := hubtest.Decode[protocol.OutputData](t, f.Data).Text
 		if _, err := fmt.Sscanf(piece, "%d", &n); err != nil {
 			t.Fatalf("piece %q has no number", piece)
 		}
@@ -114,7 +114,7 @@ func checkPieces(t *testing.T, record []frame, pieces int) {
 }
 
 // checkHistory checks that history has the same events, byte for byte.
-func checkHistory(t *testing.T, h *hubUnderTest, s protocol.CreateResponse, record []frame) {
+func checkHistory(t *testing.T, h *hubUnderTest, s protocol.CreateResponse, record []hubtest.Frame) {
 	t.Helper()
 	after, i := "", 0
 	for {
@@ -124,8 +124,8 @@ func checkHistory(t *testing.T, h *hubUnderTest, s protocol.CreateResponse, reco
 			t.Fatalf("a page has %d events: limit is not clamped", len(page.Events))
 		}
 		for _, e := range page.Events {
-			if i < len(record) && string(e) != string(record[i].raw) {
-				t.Fatalf("history has %s, the stream had %s", e, record[i].raw)
+			if i < len(record) && string(e) != string(record[i].Raw) {
+				t.Fatalf("history has %s, the stream had %s", e, record[i].Raw)
 			}
 			i++
 		}
@@ -160,15 +160,16 @@ func TestStalledSubscriberIsCutAndOthersKeepPace(t *testing.T) {
 		h.call("GET", "/api/sessions/"+s.SessionID, nil, &view)
 		return view.Connections.WebSocket + view.Connections.SSE
 	}
-	waitFor(t, 10*time.Second, "all streams are counted", func() bool { return connections() == others+1 })
+	judge.Within(t, 10*time.Second, "all streams are counted", func() bool { return connections() == others+1 })
 	h.send(s, fmt.Sprintf("/stream %d 8000 20", pieces))
 
 	// The kernel's receive buffer at this end fills, then the hub's send
 	// buffer; from then on the clock runs.
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	var queued int64
 	for gone := false; !gone; {
-		queued = max(queued, sendQueue(t, stalled))
+		_, unsent, _ := hubtest.Queues(t, stalled)
+		queued = max(queued, unsent)
 		if time.Now().After(deadline) {
 			t.Fatal("the stalled subscriber was not cut")
 		}
@@ -188,9 +189,7 @@ func TestStalledSubscriberIsCutAndOthersKeepPace(t *testing.T) {
 	}
 	slowest := beside()
 	t.Logf("the slowest delivery took %v without the stalled subscriber, %v beside it", baseline, slowest)
-	if slowest > max(2*time.Second, 3*baseline) {
-		t.Errorf("a delivery beside the stalled subscriber took %v, without it at most %v", slowest, baseline)
-	}
+	judge.AtMost(t, "a delivery beside the stalled subscriber", slowest, max(2*time.Second, 3*baseline))
 	if got := metric(t, h, "sessionhub_slow_subscribers_closed_total"); got != 1 {
 		t.Errorf("slow_subscribers_closed_total is %v", got)
 	}
@@ -251,30 +250,6 @@ func startReaders(ctx context.Context, t *testing.T, h *hubUnderTest, s protocol
 // maxTail is the most that a write which waits can hold (hub.maxWrite), beside
 // what it shares with others.
 const maxTail = 64 << 10
-
-// sendQueue is what the kernel has queued on the hub's end of a connection
-// (proc_net_tcp, tx_queue).
-func sendQueue(t *testing.T, c net.Conn) int64 {
-	t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := func(a net.Addr) string { return fmt.Sprintf(":%04X", a.(*net.TCPAddr).Port) }
-	for line := range strings.Lines(string(table)) {
-		f := strings.Fields(line)
-		if len(f) < 5 || !strings.HasSuffix(f[1], port(c.RemoteAddr())) || !strings.HasSuffix(f[2], port(c.LocalAddr())) {
-			continue
-		}
-		queue, _, _ := strings.Cut(f[4], ":")
-		n, err := strconv.ParseInt(queue, 16, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	return 0
-}
 
 func isTimeout(err error) bool {
 	ne, ok := err.(net.Error)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -9,21 +10,33 @@ import (
 
 	"github.com/coder/websocket"
 
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
 // endOf reads a stream to its end and gives the close code, or 0 for SSE.
 func endOf(t *testing.T, s stream) websocket.StatusCode {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	_, code := restOf(t, s)
+	return code
+}
+
+// restOf is endOf with the frames up to the end.
+func restOf(t *testing.T, s stream) (fs []hubtest.Frame, code websocket.StatusCode) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
-		if _, err := s.next(ctx); err != nil {
-			if ctx.Err() != nil {
-				t.Fatal("the stream did not end")
-			}
-			return websocket.CloseStatus(err)
+		f, err := s.next(ctx)
+		if err == nil {
+			fs = append(fs, f)
+			continue
 		}
+		if ctx.Err() != nil {
+			t.Fatalf("the stream did not end after %d frames, the last %s", len(fs), last(fs))
+		}
+		return fs, websocket.CloseStatus(err)
 	}
 }
 
@@ -65,9 +78,7 @@ func TestRevokedTokenEndsItsStreams(t *testing.T) {
 		t.Errorf("the stream of the revoked token ended with %d", code)
 	}
 	endOf(t, doomedSSE)
-	if took := time.Since(started); took > 2*time.Second {
-		t.Errorf("the streams ended after %v", took)
-	}
+	judge.AtMost(t, "the end of the streams", time.Since(started), 2*time.Second)
 	h.want(401, protocol.CodeTokenRevoked, "GET", path, nil, "Authorization", "Bearer "+s.Token)
 	h.want(401, protocol.CodeTokenRevoked, "GET", path+"/events", nil, "Authorization", "Bearer "+s.Token)
 	h.send(other, "hello")
@@ -172,21 +183,66 @@ func TestCookieReadsStreams(t *testing.T) {
 	h.want(401, protocol.CodeTokenRevoked, "GET", path+"/events", nil, "Cookie", value)
 }
 
-// A share link ends with the token that made it, to the second, and cannot
-// renew itself: not even by what rounding adds.
+// What was narrowed, in scope or in time, ends with the token that made it, to the
+// second, and cannot renew itself: not even by what rounding adds. A token of the
+// full scope that was made for 60 s once made itself one of 24 h.
 func TestNarrowTokenDoesNotRenewItself(t *testing.T) {
 	h := startHub(t)
-	s := h.create(protocol.CreateRequest{})
-	first := h.token(s, `{"scope":"read","ttlSeconds":60}`)
-	for token := first; ; {
-		s.Token = token.Token
-		for _, body := range []string{`{}`, `{"ttlSeconds":3600}`} {
-			if token = h.token(s, body); !token.ExpiresAt.Equal(first.ExpiresAt) {
-				t.Fatalf("%s: ends at %v, what it came from at %v", body, token.ExpiresAt, first.ExpiresAt)
+	for _, narrow := range []string{`{"scope":"read","ttlSeconds":60}`, `{"ttlSeconds":60}`, `{"ttlSeconds":86399}`} {
+		s := h.create(protocol.CreateRequest{})
+		first := h.token(s, narrow)
+		for token := first; ; {
+			s.Token = token.Token
+			for _, body := range []string{`{}`, `{"ttlSeconds":3600}`, `{"ttlSeconds":86400}`} {
+				if token = h.token(s, body); token.ExpiresAt.After(first.ExpiresAt) {
+					t.Fatalf("%s: %s: ends at %v, what it came from at %v", narrow, body, token.ExpiresAt, first.ExpiresAt)
+				}
+			}
+			if s.Token != first.Token { // the second in the row
+				break
 			}
 		}
-		if s.Token != first.Token { // the second in the row
-			return
-		}
 	}
+	// With the full scope and the full life it renews itself, over a chain too.
+	s := h.create(protocol.CreateRequest{})
+	for range 3 {
+		ends := s.ExpiresAt
+		time.Sleep(1100 * time.Millisecond) // tokens end at whole seconds
+		next := h.token(s, `{}`)
+		if !next.ExpiresAt.After(ends) {
+			t.Fatalf("ends at %v, what it came from at %v", next.ExpiresAt, ends)
+		}
+		s.Token, s.ExpiresAt = next.Token, next.ExpiresAt
+	}
+}
+
+// A ticket lived for 30 s even if its token ended earlier. After the token's end it
+// opened a stream, which had the whole log before it was cut.
+func TestTicketDoesNotOutliveItsToken(t *testing.T) {
+	h := startHub(t)
+	s := h.create(protocol.CreateRequest{})
+	var short protocol.TokenResponse
+	var ticket protocol.TicketResponse
+	var cookie string
+	// On a busy machine a token can end before what it is for.
+	for life := 2; ; life *= 2 {
+		short = h.token(s, fmt.Sprintf(`{"ttlSeconds":%d}`, life))
+		bearer := []string{"Authorization", "Bearer " + short.Token}
+		ticketed := h.call("POST", "/api/sessions/"+s.SessionID+"/ticket", nil, &ticket, bearer...)
+		baked := h.call("POST", "/api/sessions/"+s.SessionID+"/cookie", nil, nil, bearer...)
+		if time.Now().After(short.ExpiresAt) && life < 60 {
+			continue
+		}
+		if ticketed.StatusCode != 201 || baked.StatusCode != 204 || len(baked.Cookies()) != 1 {
+			t.Fatalf("ticket: %d, cookie: %d", ticketed.StatusCode, baked.StatusCode)
+		}
+		cookie = baked.Cookies()[0].Name + "=" + baked.Cookies()[0].Value
+		break
+	}
+	if !ticket.ExpiresAt.Equal(short.ExpiresAt) {
+		t.Errorf("the ticket is said to end at %v, its token at %v", ticket.ExpiresAt, short.ExpiresAt)
+	}
+	time.Sleep(time.Until(short.ExpiresAt))
+	h.wantNoStream(protocol.CodeUnauthorized, "/api/sessions/"+s.SessionID+"/events?ticket="+ticket.Ticket)
+	h.wantNoStream(protocol.CodeTokenExpired, "/api/sessions/"+s.SessionID+"/events", "Cookie", cookie)
 }

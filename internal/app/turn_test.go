@@ -8,14 +8,16 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
 // pendingApproval waits for a question on the stream.
-func pendingApproval(t *testing.T, sub stream) (protocol.ToolApprovalData, []frame) {
+func pendingApproval(t *testing.T, sub stream) (protocol.ToolApprovalData, []hubtest.Frame) {
 	t.Helper()
 	fs := until(t, sub, isType(protocol.EventToolApproval))
-	return decode[protocol.ToolApprovalData](t, fs[len(fs)-1].Data), fs
+	return hubtest.Decode[protocol.ToolApprovalData](t, fs[len(fs)-1].Data), fs
 }
 
 func (h *hubUnderTest) approve(s protocol.CreateResponse, r protocol.ApproveRequest) (int, protocol.Problem) {
@@ -35,9 +37,9 @@ func openSSE(t *testing.T, h *hubUnderTest, s protocol.CreateResponse) stream {
 	return sub
 }
 
-func completeOf(t *testing.T, fs []frame) protocol.CompleteData {
+func completeOf(t *testing.T, fs []hubtest.Frame) protocol.CompleteData {
 	t.Helper()
-	return decode[protocol.CompleteData](t, fs[len(fs)-1].Data)
+	return hubtest.Decode[protocol.CompleteData](t, fs[len(fs)-1].Data)
 }
 
 // A plain message: the answer streams, and the log tells the turn in order.
@@ -65,7 +67,7 @@ func TestMessageIsAnswered(t *testing.T) {
 	var statuses []protocol.Status
 	for _, f := range fs {
 		if f.Type == protocol.EventStatus {
-			statuses = append(statuses, decode[protocol.StatusData](t, f.Data).Status)
+			statuses = append(statuses, hubtest.Decode[protocol.StatusData](t, f.Data).Status)
 		}
 		if f.Type == protocol.EventMessage && f.Seq != m.Seq {
 			t.Errorf("the message is event %d, its answer said %d", f.Seq, m.Seq)
@@ -80,8 +82,8 @@ func TestMessageIsAnswered(t *testing.T) {
 			t.Fatalf("statuses %v, want %v", statuses, want)
 		}
 	}
-	until(t, sub, func(f frame) bool {
-		return f.Type == protocol.EventStatus && decode[protocol.StatusData](t, f.Data).Status == protocol.StatusIdle
+	until(t, sub, func(f hubtest.Frame) bool {
+		return f.Type == protocol.EventStatus && hubtest.Decode[protocol.StatusData](t, f.Data).Status == protocol.StatusIdle
 	})
 }
 
@@ -153,7 +155,7 @@ func TestAllowAlwaysMatchesTheSameInputOnly(t *testing.T) {
 	var by []string
 	for i, f := range fs {
 		if f.Type == protocol.EventApprovalResolved {
-			by = append(by, decode[protocol.ApprovalResolvedData](t, f.Data).By)
+			by = append(by, hubtest.Decode[protocol.ApprovalResolvedData](t, f.Data).By)
 			if fs[i-1].Type != protocol.EventToolApproval {
 				t.Errorf("the rule's answer does not follow its question")
 			}
@@ -237,7 +239,7 @@ func TestDeleteEndsEverything(t *testing.T) {
 			t.Errorf("%d completes, want 1", completes)
 		}
 		if f, err := x.next(t.Context()); err == nil {
-			t.Errorf("after closed came %s", f.raw)
+			t.Errorf("after closed came %s", f.Raw)
 		}
 	}
 	for _, auth := range []string{"Bearer " + s.Token, ""} {
@@ -245,18 +247,9 @@ func TestDeleteEndsEverything(t *testing.T) {
 		h.want(http.StatusNotFound, protocol.CodeNotFound, "GET", "/api/sessions/"+s.SessionID+"/events", nil, "Authorization", auth)
 	}
 	h.want(http.StatusNotFound, protocol.CodeNotFound, "DELETE", "/api/sessions/"+s.SessionID, nil)
-	waitFor(t, 5*time.Second, "the agent's place is free", func() bool {
+	judge.Within(t, 5*time.Second, "the agent's place is free", func() bool {
 		return metric(t, h, `sessionhub_worker_sessions{provider="demo"}`) == 0
 	})
-}
-
-func waitFor(t *testing.T, most time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(most); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", most, what)
-		}
-	}
 }
 
 // Idle agents do not keep others waiting: with one place, sessions take turns.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -19,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"sessionhub/internal/auth"
 	"sessionhub/internal/config"
 	"sessionhub/metrics"
 	"sessionhub/worker"
@@ -44,15 +44,16 @@ func RunWorker(ctx context.Context, cfg config.Worker, log *slog.Logger, out io.
 	defer w.Close()
 	dialer := wslink.NewDialer(cfg.Hub, cfg.WorkerKey.Reveal())
 	defer dialer.Close()
-	admin, adminURL, err := startWorkerAdmin(cfg, w)
+	admin, adminURL, err := startWorkerAdmin(cfg, w, log)
 	if err != nil {
 		return err
 	}
 	defer admin.stop()
-	fmt.Fprintf(out, "sessionhub %s\n  hub        %s\n  workspace  %s\n  providers  %s\n", Version, cfg.Hub, cfg.WorkspaceRoot, strings.Join(names, ", "))
+	facts := []fact{{"hub", cfg.Hub.String()}, {"workspace", cfg.WorkspaceRoot}, {"providers", strings.Join(names, ", ")}}
 	if adminURL != "" {
-		fmt.Fprintf(out, "  metrics    %s/metrics\n", adminURL)
+		facts = append(facts, fact{"metrics", adminURL + "/metrics"})
 	}
+	banner(out, cfg.LogFormat, facts)
 	if cfg.Hub.Scheme == "ws" && !isLoopbackHost(cfg.Hub.Hostname()) {
 		log.Warn("the key and everything the agents say go over the network in the clear: use wss://", "hub", cfg.Hub.String())
 	}
@@ -109,9 +110,12 @@ func newWorker(cfg config.Worker, log *slog.Logger) (*worker.Worker, []string, e
 		errs = append(errs, fmt.Errorf("--providers-file: %w", err))
 		providers = map[string]worker.Provider{demoProvider: {Command: demoProvider}} // to find what else is wrong
 	}
+	if _, err := auth.ParseHosts(cfg.AdminHosts); err != nil {
+		errs = append(errs, fmt.Errorf("--admin-hosts: %w", err))
+	}
 	w, err := worker.New(worker.Config{
 		Name: cfg.Name, Version: Version, Root: cfg.WorkspaceRoot, Workspace: cfg.Workspace, Capacity: cfg.WorkerCapacity,
-		Providers: providers, AgentIdle: cfg.AgentIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
+		Providers: providers, AgentIdle: cfg.AgentIdle, ChildrenIdle: cfg.ChildrenIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
 	})
 	if err != nil {
 		errs = append(errs, err)
@@ -141,12 +145,16 @@ type workerAdmin struct {
 	failed chan error
 }
 
-func startWorkerAdmin(cfg config.Worker, w *worker.Worker) (*workerAdmin, string, error) {
+func startWorkerAdmin(cfg config.Worker, w *worker.Worker, log *slog.Logger) (*workerAdmin, string, error) {
 	a := &workerAdmin{ended: make(chan struct{}), failed: make(chan error, 1)}
 	if cfg.AdminListen == "" {
 		return a, "", nil
 	}
-	l, err := net.Listen("tcp", cfg.AdminListen)
+	hosts, err := auth.ParseHosts(cfg.AdminHosts)
+	if err != nil {
+		return nil, "", fmt.Errorf("--admin-hosts: %w", err)
+	}
+	l, err := listen(cfg.AdminListen)
 	if err != nil {
 		return nil, "", fmt.Errorf("--admin-listen: %w", err)
 	}
@@ -161,7 +169,7 @@ func startWorkerAdmin(cfg config.Worker, w *worker.Worker) (*workerAdmin, string
 			return errors.New("there is no link to the hub")
 		}
 		return nil
-	})
+	}, newAdminGuard(l, hosts, log))
 	go func() {
 		defer close(a.ended)
 		if err := a.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {

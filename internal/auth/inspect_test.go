@@ -64,7 +64,7 @@ func TestInspectRefusesWhatIsNoJWT(t *testing.T) {
 // Inspect and Verify must never differ on whether a token is good.
 func FuzzInspect(f *testing.F) {
 	s := newSigner(f, secretA, secretB)
-	token, _ := s.Mint("s1", "ana", ScopeAll, 0, 0)
+	token, _ := s.Mint(Order{Session: "s1", User: "ana", Scope: ScopeAll})
 	f.Add(token, false)
 	f.Add("e30.e30.", false)
 	f.Add(`{"sub":"ana","sid":"s1","scope":"read","exp":2000000000,"iat":1700000000,"jti":"j"}`, true)

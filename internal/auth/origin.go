@@ -92,6 +92,30 @@ func (o Origins) Check(originHeader, hostHeader string) bool {
 	return from.isAt(hostHeader) || o.allows(from)
 }
 
+// CheckNamed is Check for a hub that lets everybody act without a credential. There
+// the same origin passes only under a name that is surely the hub's: an address, a
+// private name, or that of own, the URL that clients reach the hub at (may be empty).
+// Any other name could belong to a page that pointed it at this hub (DNS rebinding).
+func (o Origins) CheckNamed(originHeader, hostHeader, own string) bool {
+	if originHeader == "" {
+		return true
+	}
+	from, ok := parseOrigin(originHeader)
+	if !ok {
+		return false
+	}
+	if o.allows(from) {
+		return true
+	}
+	if !from.isAt(hostHeader) {
+		return false
+	}
+	scheme, rest, _ := strings.Cut(own, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	named, ok := parseOrigin(scheme + "://" + authority)
+	return ok && named.host == from.host || isLoopback(from.host) || isAddress(from.host) || isPrivateName(from.host)
+}
+
 func (o Origins) allows(from origin) bool {
 	if slices.Contains(o.exact, from) {
 		return true

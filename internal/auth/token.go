@@ -27,6 +27,10 @@ const (
 	MaxTokenBytes = 4096
 	// maxTokenID bounds the id that a revocation keeps in the session's state.
 	maxTokenID = 128
+	// notBeforeLeeway is how far the clock that set a token's nbf may be ahead of
+	// this one (RFC 7519, section 4.1.5). There is none at a token's end: what is
+	// over is over on every node.
+	notBeforeLeeway = 5 * time.Second
 )
 
 // Claims is what a session token says: its bearer is User, on one session, as
@@ -41,6 +45,13 @@ type Claims struct {
 	// Generation of the session's tokens: those of an earlier one were revoked
 	// together.
 	Generation uint64
+	// Key is the name of the API key that the token came from, directly or over
+	// other tokens. Empty: it came from no key (local mode, the token command), or
+	// from a version that did not say.
+	Key string
+	// Renewable says that the token may make one that ends later than itself: it
+	// has the full scope and was made with the full life.
+	Renewable bool
 	// Cookie says that this is the value of a cookie, which is no bearer token:
 	// it opens streams only.
 	Cookie bool
@@ -62,6 +73,10 @@ type wireClaims struct {
 	Scope                string `json:"scope"`
 	Generation           uint64 `json:"gen,omitempty"`
 	Use                  string `json:"use,omitempty"` // useCookie, or nothing
+	Key                  string `json:"key,omitempty"`
+	// Renew is Claims.Renewable. Without it (an earlier version, the token command,
+	// another program) the token's own life tells.
+	Renew *bool `json:"renew,omitempty"`
 }
 
 const useCookie = "cookie"
@@ -125,16 +140,27 @@ func RandomSecret() []byte {
 // TTL is the life of a token when the caller of Mint names none.
 func (s *Signer) TTL() time.Duration { return s.ttl }
 
-// Mint makes a token. Session, user and scope must not be empty, or nobody
-// will take it. A ttl that is not positive, or beyond the signer's own, becomes
-// the signer's own. The end is rounded up to a second.
-func (s *Signer) Mint(session, user string, scope Scope, generation uint64, ttl time.Duration) (string, Claims) {
-	return s.MintUntil(session, user, scope, generation, ttl, time.Time{})
+// Order says what token is wanted. Session, User and Scope must not be empty, or
+// nobody will take the token.
+type Order struct {
+	Session    string
+	User       string
+	Scope      Scope
+	Generation uint64        // of the session's tokens
+	TTL        time.Duration // not positive, or longer than the signer's own: the signer's own
+	Key        string        // name of the API key that orders it, if one does
+	// Maker is the token that orders it, if one does. The new token names the same
+	// key. It ends no later than a maker that is not renewable.
+	Maker *Claims
+	// Outside says that no hub orders the token. What the hub's full life is cannot
+	// be known then, so the hub that gets the token judges whether it is renewable.
+	Outside bool
 }
 
-// MintUntil is Mint for a token that must not outlive another: it ends at
-// latest, to which nothing is rounded up, or before. A zero latest is none.
-func (s *Signer) MintUntil(session, user string, scope Scope, generation uint64, ttl time.Duration, latest time.Time) (string, Claims) {
+// Mint makes a token. Its end is rounded up to a second, but not beyond that of
+// a maker that is not renewable.
+func (s *Signer) Mint(o Order) (string, Claims) {
+	ttl := o.TTL
 	if ttl <= 0 || ttl > s.ttl {
 		ttl = s.ttl
 	}
@@ -143,28 +169,38 @@ func (s *Signer) MintUntil(session, user string, scope Scope, generation uint64,
 	if whole := end.Truncate(time.Second); whole.Before(end) {
 		end = whole.Add(time.Second)
 	}
-	if !latest.IsZero() && latest.Before(end) {
-		end = latest
+	key, renewable := o.Key, o.Scope.Contains(ScopeAll) && ttl == s.ttl
+	if m := o.Maker; m != nil {
+		key = m.Key
+		if !m.Renewable {
+			renewable = false
+			if m.ExpiresAt.Before(end) {
+				end = m.ExpiresAt
+			}
+		}
 	}
 	c := Claims{
-		User: user, Session: session, Scope: scope,
+		User: o.User, Session: o.Session, Scope: o.Scope,
 		IssuedAt:  time.Unix(now.Unix(), 0),
 		ExpiresAt: time.Unix(end.Unix(), 0),
 		ID:        rand.Text(),
 
-		Generation: generation,
+		Generation: o.Generation, Key: key, Renewable: renewable,
 	}
-	return s.sign(c), c
+	if o.Outside {
+		return s.sign(c, nil), c
+	}
+	return s.sign(c, &c.Renewable), c
 }
 
 // MintCookie makes the value of a cookie that reads the token's session. It has
-// the token's id, generation and end, and so dies with it.
+// the token's id, generation, key and end, and so dies with it.
 func (s *Signer) MintCookie(token Claims) string {
-	token.Scope, token.Cookie = ScopeRead, true
-	return s.sign(token)
+	token.Scope, token.Cookie, token.Renewable = ScopeRead, true, false
+	return s.sign(token, nil)
 }
 
-func (s *Signer) sign(c Claims) string {
+func (s *Signer) sign(c Claims, renew *bool) string {
 	w := wireClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Subject:   c.User,
@@ -175,6 +211,8 @@ func (s *Signer) sign(c Claims) string {
 		Session:    c.Session,
 		Scope:      c.Scope.String(),
 		Generation: c.Generation,
+		Key:        c.Key,
+		Renew:      renew,
 	}
 	if c.Cookie {
 		w.Use = useCookie
@@ -201,7 +239,21 @@ func (s *Signer) Verify(token string, now time.Time) (Claims, error) {
 	case err != nil: // the library's text can quote the token
 		return Claims{}, fmt.Errorf("%w: it is no JWT with HS256", ErrTokenInvalid)
 	}
-	return w.judge(t.Header, now)
+	c, err := w.judge(t.Header, now)
+	if err != nil {
+		return Claims{}, err
+	}
+	c.Renewable = c.Scope.Contains(ScopeAll) && !c.Cookie && w.fullLife(s.ttl)
+	return c, nil
+}
+
+// fullLife reports whether the token was made with the full life. One that does
+// not say so is measured by the present ttl.
+func (w *wireClaims) fullLife(ttl time.Duration) bool {
+	if w.Renew != nil {
+		return *w.Renew
+	}
+	return w.ExpiresAt.Sub(w.IssuedAt.Time) >= ttl
 }
 
 // judge says whether a token with these contents may be taken, its signature
@@ -216,7 +268,7 @@ func (w *wireClaims) judge(header map[string]any, now time.Time) (Claims, error)
 	if err != nil {
 		return Claims{}, fmt.Errorf("%w: %w", ErrTokenInvalid, err)
 	}
-	if w.NotBefore != nil && now.Before(w.NotBefore.Time) {
+	if w.NotBefore != nil && now.Add(notBeforeLeeway).Before(w.NotBefore.Time) {
 		return Claims{}, fmt.Errorf("%w: its time has not come", ErrTokenInvalid)
 	}
 	if !now.Before(c.ExpiresAt) {
@@ -248,7 +300,7 @@ func (w *wireClaims) claims() (Claims, error) {
 	return Claims{
 		User: w.Subject, Session: w.Session, Scope: scope,
 		IssuedAt: w.IssuedAt.Time, ExpiresAt: w.ExpiresAt.Time, ID: w.ID,
-		Generation: w.Generation, Cookie: w.Use == useCookie,
+		Generation: w.Generation, Cookie: w.Use == useCookie, Key: w.Key,
 	}, nil
 }
 

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rand"
@@ -33,7 +34,7 @@ func newSigner(t testing.TB, secrets ...[]byte) *Signer {
 
 func TestTokenSaysWhatWasMinted(t *testing.T) {
 	s := newSigner(t, secretA)
-	token, minted := s.Mint("s1", "ana <ä>", ScopeRead|ScopeApprove, 0, time.Hour)
+	token, minted := s.Mint(Order{Session: "s1", User: "ana <ä>", Scope: ScopeRead | ScopeApprove, TTL: time.Hour})
 	got, err := s.Verify(token, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +45,7 @@ func TestTokenSaysWhatWasMinted(t *testing.T) {
 	if got.Session != "s1" || got.User != "ana <ä>" || got.Scope.String() != "read approve" || got.ID == "" {
 		t.Errorf("claims are %+v", got)
 	}
-	if other, _ := s.Mint("s1", "ana <ä>", ScopeAll, 0, time.Hour); other == token {
+	if other, _ := s.Mint(Order{Session: "s1", User: "ana <ä>", Scope: ScopeAll, TTL: time.Hour}); other == token {
 		t.Error("two tokens are the same")
 	}
 }
@@ -53,14 +54,14 @@ func TestTokenSaysWhatWasMinted(t *testing.T) {
 // claim names.
 func TestTokenOnTheWire(t *testing.T) {
 	s := newSigner(t, secretA)
-	token, c := s.Mint("s1", "ana", ScopeAll, 0, time.Hour)
+	token, c := s.Mint(Order{Session: "s1", User: "ana", Scope: ScopeAll, TTL: time.Hour, Key: "ci"})
 	claims := jwt.MapClaims{}
 	if _, err := jwt.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return secretA, nil }); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]any{
 		"sub": "ana", "sid": "s1", "scope": "read write approve", "jti": c.ID,
-		"iat": float64(c.IssuedAt.Unix()), "exp": float64(c.ExpiresAt.Unix()),
+		"iat": float64(c.IssuedAt.Unix()), "exp": float64(c.ExpiresAt.Unix()), "key": "ci", "renew": false,
 	}
 	if len(claims) != len(want) {
 		t.Errorf("claims are %v, want %v", claims, want)
@@ -77,7 +78,7 @@ func TestTokenEndsAtItsTime(t *testing.T) {
 		s := newSigner(t, secretA)
 		time.Sleep(300 * time.Millisecond) // off the whole second
 		start := time.Now()
-		token, c := s.Mint("s1", "ana", ScopeAll, 0, 2*time.Second)
+		token, c := s.Mint(Order{Session: "s1", User: "ana", Scope: ScopeAll, TTL: 2 * time.Second})
 		if life := c.ExpiresAt.Sub(start); life < 2*time.Second || life >= 3*time.Second {
 			t.Errorf("a token for 2s lives %v", life)
 		}
@@ -99,7 +100,7 @@ func TestTokenLifeIsClamped(t *testing.T) {
 			0: 24 * time.Hour, -time.Hour: 24 * time.Hour, 48 * time.Hour: 24 * time.Hour,
 			time.Hour: time.Hour, time.Nanosecond: time.Second,
 		} {
-			if _, c := s.Mint("s1", "ana", ScopeAll, 0, ttl); c.ExpiresAt.Sub(c.IssuedAt) != want {
+			if _, c := s.Mint(Order{Session: "s1", User: "ana", Scope: ScopeAll, TTL: ttl}); c.ExpiresAt.Sub(c.IssuedAt) != want {
 				t.Errorf("ttl %v lives %v, want %v", ttl, c.ExpiresAt.Sub(c.IssuedAt), want)
 			}
 		}
@@ -111,25 +112,110 @@ func TestTokenDoesNotOutliveWhatItCameFrom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSigner(t, secretA)
 		time.Sleep(300 * time.Millisecond) // rounding has something to round
-		_, first := s.Mint("s1", "ana", ScopeRead, 0, time.Minute)
+		_, first := s.Mint(Order{Session: "s1", User: "ana", Scope: ScopeRead, TTL: time.Minute})
 		latest := first
 		for range 3 {
 			time.Sleep(10 * time.Millisecond)
-			_, latest = s.MintUntil("s1", "ana", ScopeRead, 0, 0, latest.ExpiresAt)
+			_, latest = s.Mint(Order{Session: "s1", User: "ana", Scope: ScopeRead, Maker: &latest})
 			if !latest.ExpiresAt.Equal(first.ExpiresAt) {
 				t.Errorf("ends at %v, the first one at %v", latest.ExpiresAt, first.ExpiresAt)
 			}
 		}
-		if _, c := s.MintUntil("s1", "ana", ScopeRead, 0, time.Second, first.ExpiresAt); c.ExpiresAt.After(c.IssuedAt.Add(2 * time.Second)) {
+		if _, c := s.Mint(Order{Session: "s1", User: "ana", Scope: ScopeRead, TTL: time.Second, Maker: &first}); c.ExpiresAt.After(c.IssuedAt.Add(2 * time.Second)) {
 			t.Errorf("a token for 1s ends at %v, made at %v", c.ExpiresAt, c.IssuedAt)
 		}
 	})
 }
 
+// A token of 60 s with the full scope once made itself one of 24 h. What was
+// narrowed, in scope or in time, makes nothing that ends later than itself, over
+// any chain; what has the full scope and life renews itself.
+func TestNarrowedTokenMakesNoneThatEndsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSigner(t, secretA)
+		time.Sleep(300 * time.Millisecond) // rounding has something to round
+		made := func(o Order) Claims {
+			t.Helper()
+			o.Session, o.User, o.Scope = "s1", "ana", cmp.Or(o.Scope, ScopeAll)
+			token, minted := s.Mint(o)
+			got, err := s.Verify(token, time.Now())
+			if err != nil || got != minted && !o.Outside {
+				t.Fatalf("minted %+v, verified %+v, %v", minted, got, err)
+			}
+			return got
+		}
+		for name, o := range map[string]Order{
+			"time":                  {TTL: time.Minute},
+			"time, by a key":        {TTL: time.Minute, Key: "ci"},
+			"a second":              {TTL: 24*time.Hour - time.Second},
+			"scope":                 {Scope: ScopeRead | ScopeWrite},
+			"time, the command":     {TTL: time.Hour, Outside: true},
+			"both":                  {Scope: ScopeRead, TTL: time.Minute},
+			"scope, of a long life": {Scope: ScopeRead, Outside: true},
+		} {
+			first := made(o)
+			last := first
+			for range 3 {
+				time.Sleep(10 * time.Millisecond)
+				for _, ttl := range []time.Duration{0, time.Hour, 48 * time.Hour} {
+					next := made(Order{Maker: &last, TTL: ttl, Scope: first.Scope})
+					if next.ExpiresAt.After(first.ExpiresAt) || next.Renewable || next.Key != o.Key {
+						t.Errorf("%s: %+v makes %+v", name, first, next)
+					}
+					last = next
+				}
+			}
+		}
+		full := made(Order{Key: "ci"})
+		for range 3 {
+			time.Sleep(time.Hour)
+			next := made(Order{Maker: &full})
+			if !next.ExpiresAt.After(full.ExpiresAt) || !next.Renewable || next.Key != "ci" {
+				t.Fatalf("%+v makes %+v", full, next)
+			}
+			full = next
+		}
+		if c := made(Order{TTL: 24 * time.Hour, Outside: true}); !c.Renewable {
+			t.Error("a token of another program with the full life does not renew itself")
+		}
+
+		// --token-ttl is changed while tokens are out: what a token was made as it stays.
+		longer, _ := NewSigner([][]byte{secretA}, 48*time.Hour)
+		shorter, _ := NewSigner([][]byte{secretA}, time.Second)
+		fullToken, _ := s.Mint(Order{Session: "s1", User: "ana", Scope: ScopeAll})
+		narrow, _ := s.Mint(Order{Session: "s1", User: "ana", Scope: ScopeAll, TTL: time.Minute})
+		for _, other := range []*Signer{longer, shorter} {
+			if c, err := other.Verify(fullToken, time.Now()); err != nil || !c.Renewable {
+				t.Errorf("the full one: %+v, %v", c, err)
+			}
+			if c, err := other.Verify(narrow, time.Now()); err != nil || c.Renewable {
+				t.Errorf("the narrowed one: %+v, %v", c, err)
+			}
+		}
+	})
+}
+
+// A token's nbf that was set by a clock one second ahead was refused. A few seconds
+// count for nothing there; at its end a token has none.
+func TestNotBeforeHasLeeway(t *testing.T) {
+	s := newSigner(t, secretA)
+	now := time.Unix(1800000000, 0)
+	for nbf, ok := range map[string]bool{
+		"1799999999": true, "1800000000": true, "1800000001": true, "1800000005": true, "1800000006": false, "1800003600": false,
+	} {
+		for _, iat := range []string{"1799999990", nbf} {
+			claims := `{"sub":"ana","sid":"s1","scope":"read","exp":2000000000,"iat":` + iat + `,"jti":"j","nbf":` + nbf + `}`
+			if _, err := s.Verify(signed(`{"alg":"HS256"}`, claims, secretA), now); (err == nil) != ok {
+				t.Errorf("nbf %s, iat %s: %v", nbf, iat, err)
+			}
+		}
+	}
+}
+
 func TestSecretsRotate(t *testing.T) {
 	before, after, gone := newSigner(t, secretA), newSigner(t, secretB, secretA), newSigner(t, secretB)
-	old, _ := before.Mint("s1", "ana", ScopeAll, 0, 0)
-	fresh, _ := after.Mint("s1", "ana", ScopeAll, 0, 0)
+	old, _ := before.Mint(Order{Session: "s1", User: "ana", Scope: ScopeAll})
+	fresh, _ := after.Mint(Order{Session: "s1", User: "ana", Scope: ScopeAll})
 	if _, err := after.Verify(old, time.Now()); err != nil {
 		t.Errorf("the second secret does not verify: %v", err)
 	}
@@ -238,9 +324,14 @@ func TestVerifyRefuses(t *testing.T) {
 // user's name.
 func TestLongUserFitsAToken(t *testing.T) {
 	s := newSigner(t, secretA)
-	token, _ := s.Mint(strings.Repeat("s", 64), strings.Repeat("漢", 341), ScopeAll, 0, 0)
+	token, _ := s.Mint(Order{Session: strings.Repeat("s", 64), User: strings.Repeat("漢", 341), Scope: ScopeAll})
 	if _, err := s.Verify(token, time.Now()); err != nil {
 		t.Errorf("a token of %d bytes: %v", len(token), err)
+	}
+	// JSON writes < as six characters; the hub takes a user of 256 bytes.
+	token, _ = s.Mint(Order{Session: strings.Repeat("s", 64), User: strings.Repeat("<", 256), Scope: ScopeAll, Key: strings.Repeat("<", maxKeyName)})
+	if _, err := s.Verify(token, time.Now()); err != nil {
+		t.Errorf("with the longest name of a key a token of %d bytes: %v", len(token), err)
 	}
 }
 
@@ -291,7 +382,7 @@ func TestNewSignerRefuses(t *testing.T) {
 
 func FuzzVerify(f *testing.F) {
 	s := newSigner(f, secretA, secretB)
-	token, _ := s.Mint("s1", "ana", ScopeAll, 0, 0)
+	token, _ := s.Mint(Order{Session: "s1", User: "ana", Scope: ScopeAll})
 	f.Add(token, false)
 	f.Add("a.b.c", false)
 	f.Add(`{"sub":"ana","sid":"s1","scope":"read","exp":2000000000,"iat":1700000000,"jti":"j"}`, true)
@@ -316,7 +407,7 @@ func FuzzVerify(f *testing.F) {
 
 func BenchmarkVerify(b *testing.B) {
 	s := newSigner(b, secretA)
-	token, _ := s.Mint("s1", "ana", ScopeAll, 0, 0)
+	token, _ := s.Mint(Order{Session: "s1", User: "ana", Scope: ScopeAll})
 	now := time.Now()
 	for b.Loop() {
 		if _, err := s.Verify(token, now); err != nil {

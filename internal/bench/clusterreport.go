@@ -64,7 +64,7 @@ func (r *ClusterReport) resources(before, created, connected, after clusterUsage
 			Start: before.nodes[i].rss, Connected: connected.nodes[i].rss, End: after.nodes[i].rss,
 			HoldCPU: (after.nodes[i].cpu() - connected.nodes[i].cpu()).Seconds(),
 		}
-		if v, ok := connected.nodes[i].gauges[gaugeGoroutines]; ok {
+		if v, ok := connected.nodes[i].metrics[gaugeGoroutines]; ok {
 			n.Goroutines = &v
 		}
 		grown += n.Connected - n.Start

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,6 +25,7 @@ type target struct {
 	admin  admin
 	pid    int // 0: unknown, and so are CPU and memory
 
+	place   *place    // what is forgotten with it; nil: nothing is
 	process *exec.Cmd // nil: it was there before
 	stdin   io.Closer // the process ends when this does
 	output  chan error
@@ -54,7 +56,11 @@ func open(ctx context.Context, o Options, start Starter) (*target, error) {
 		return t, nil
 	}
 	t.client.APIKey = rand.Text()
-	if err := t.start(ctx, start, limits(t.client.APIKey)); err != nil {
+	var err error
+	if t.place, err = newPlace(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := t.start(ctx, start, append(limits(t.client.APIKey), t.place.settings()...)); err != nil {
 		_ = t.close()
 		return nil, fmt.Errorf("start a hub: %w", err)
 	}
@@ -123,18 +129,24 @@ func (t *target) readOutput(stdout io.Reader, up chan<- struct{}) error {
 	return io.EOF
 }
 
+// defaults are the settings of a node that has the limits it has by itself.
+func defaults(key string) []string {
+	return []string{
+		"SESSIONHUB_LISTEN=127.0.0.1:0", "SESSIONHUB_ADMIN_LISTEN=127.0.0.1:0", "SESSIONHUB_WORKER=none", "SESSIONHUB_API_KEY=" + key,
+		"SESSIONHUB_LOG_LEVEL=warn", "SESSIONHUB_DRAIN_TIMEOUT=1s",
+	}
+}
+
 // limits are the settings under which a node lets the load in. Variables of
 // settings that it does not have are ignored.
 func limits(key string) []string {
 	most := strconv.Itoa(1_000_000)
 	set := map[string]string{
-		"LISTEN": "127.0.0.1:0", "ADMIN_LISTEN": "127.0.0.1:0", "WORKER": "none", "API_KEY": key,
-		"LOG_LEVEL": "warn", "DRAIN_TIMEOUT": "1s",
 		"MAX_CONNECTIONS_PER_SESSION": most, "MAX_CONNECTIONS_PER_USER": most, "MAX_SESSIONS_PER_USER": most,
 		"MAX_QUEUED_MESSAGES": "1000", "LOG_MAX_EVENTS": most, "LOG_MAX_BYTES": "4GiB",
 		"RATE_MESSAGES": "1000000/s:1000000", "RATE_SESSIONS": "1000000/s:1000000",
 	}
-	env := make([]string, 0, len(set))
+	env := defaults(key)
 	for name, value := range set {
 		env = append(env, "SESSIONHUB_"+name+"="+value)
 	}
@@ -144,8 +156,17 @@ func limits(key string) []string {
 // stopTimeout is how long a node may take to end.
 const stopTimeout = 20 * time.Second
 
-// close ends a node that was started here.
+// close ends a node that was started here, and forgets its place.
 func (t *target) close() error {
+	err := t.end()
+	if t.place != nil {
+		err = errors.Join(err, t.place.close())
+	}
+	return err
+}
+
+// end ends a node that was started here.
+func (t *target) end() error {
 	t.client.HTTPClient.CloseIdleConnections()
 	if t.process == nil {
 		return nil
@@ -158,6 +179,12 @@ func (t *target) close() error {
 		return fmt.Errorf("the hub's end: %w", err)
 	}
 	return nil
+}
+
+// kill ends a node that was started here as kill -9 does.
+func (t *target) kill() {
+	_ = t.process.Process.Kill()
+	_ = t.end() // it says that the node was killed
 }
 
 // host is the host:port of the API.

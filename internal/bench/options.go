@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +32,18 @@ type Options struct {
 	Active float64       `json:"active,omitempty"` // the share of the sessions that have events
 	Hold   time.Duration `json:"hold,omitempty"`   // how long they have them
 	Server string        `json:"-"`                // Valkey's program; it is started
+
+	// Only of ModeHistory.
+	Pieces       int           `json:"pieces,omitempty"`
+	Tools        int           `json:"tools,omitempty"`
+	ToolBytes    int           `json:"toolBytes,omitempty"` // in each, from its beginning to its end
+	CompactAfter time.Duration `json:"compactAfter,omitempty"`
+	Rounds       int           `json:"rounds,omitempty"` // of late joiners
+
+	// DataDir is a directory in which the hub that is started gets one of its own, for
+	// its sessions; empty: it keeps them in memory.
+	DataDir string `json:"dataDir,omitempty"`
+	Compare int    `json:"compare,omitempty"` // rounds of RunCompare
 
 	// A hub that runs already; empty: one is started, with limits that fit.
 	Hub    string `json:"hub,omitempty"`
@@ -59,7 +73,12 @@ const (
 	// the others.
 	ModeRelay   = "relay"
 	ModeCluster = "cluster" // many nodes on one Valkey, most sessions at rest: see RunCluster
+	ModeHistory = "history" // one long session, and readers who join late: see RunHistory
+	ModeRestart = "restart" // many sessions on disk, and a process that takes them over: see RunRestart
 )
+
+// modes are all of them.
+var modes = []string{ModeIdle, ModeFanout, ModeSessions, ModeRelay, ModeCluster, ModeHistory, ModeRestart}
 
 // Preset gives the options of a mode. Every one may be changed afterwards.
 func Preset(mode string) (Options, error) {
@@ -78,8 +97,13 @@ func Preset(mode string) (Options, error) {
 	case ModeCluster:
 		o.Subscribers, o.Sessions, o.Events, o.Rate, o.Transport = 100_000, 100_000, 0, 1, TransportMixed
 		o.Nodes, o.Active, o.Hold, o.Timeout = 6, .01, 10*time.Minute, 40*time.Minute
+	case ModeHistory:
+		o.Subscribers, o.Events, o.Bytes, o.Settle = 1, 0, 24, 0
+		o.Pieces, o.Tools, o.ToolBytes, o.CompactAfter, o.Rounds = 200_000, 5_000, 1_024, time.Minute, 5
+	case ModeRestart:
+		o.Subscribers, o.Sessions, o.Events, o.Bytes, o.Settle = 1000, 1000, 1000, 1000, 0
 	default:
-		return Options{}, fmt.Errorf("--mode %q: want %s, %s, %s, %s or %s", mode, ModeIdle, ModeFanout, ModeSessions, ModeRelay, ModeCluster)
+		return Options{}, fmt.Errorf("--mode %q: want %s", mode, strings.Join(modes, ", "))
 	}
 	return o, nil
 }
@@ -129,7 +153,7 @@ func (o Options) Check() error {
 	if o.Settle < 0 || o.Timeout <= 0 {
 		bad("--settle and --timeout must not be negative")
 	}
-	errs = append(errs, o.checkNodes(), o.checkRelay(), o.checkCluster())
+	errs = append(errs, o.checkNodes(), o.checkRelay(), o.checkCluster(), o.checkHistory(), o.checkDataDir())
 	for name, v := range map[string]string{"--hub": o.Hub, "--admin": o.Admin} {
 		if u, err := url.Parse(v); v != "" && (err != nil || u.Scheme != "http" || u.Port() == "") {
 			bad("%s %q: want http://host:port (TLS would be measured with it)", name, v)
@@ -189,8 +213,11 @@ func (o Options) checkRelay() error {
 // their being there.
 func (o Options) checkCluster() error {
 	if o.Mode != ModeCluster {
-		if o.Active != 0 || o.Hold != 0 || o.Server != "" {
-			return fmt.Errorf("--active, --hold and --valkey belong to --mode %s", ModeCluster)
+		if o.Active != 0 || o.Hold != 0 {
+			return fmt.Errorf("--active and --hold belong to --mode %s", ModeCluster)
+		}
+		if o.Server != "" && o.Mode != ModeHistory {
+			return fmt.Errorf("--valkey belongs to --mode %s and %s", ModeCluster, ModeHistory)
 		}
 		return nil
 	}
@@ -215,4 +242,55 @@ func (o Options) checkCluster() error {
 		bad("--hub and --profile: not with --mode %s, which starts its nodes", ModeCluster)
 	}
 	return errors.Join(errs...)
+}
+
+// checkHistory names what is wrong with the options of ModeHistory, or with their being
+// there.
+func (o Options) checkHistory() error {
+	if o.Mode != ModeHistory {
+		if o.Pieces != 0 || o.Tools != 0 || o.ToolBytes != 0 || o.CompactAfter != 0 || o.Rounds != 0 {
+			return fmt.Errorf("--pieces, --tools, --tool-bytes, --compact-after and --rounds belong to --mode %s", ModeHistory)
+		}
+		return nil
+	}
+	errs := []error{o.script().check()}
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if o.CompactAfter < time.Second {
+		bad("--compact-after %s: want 1s at least", o.CompactAfter)
+	}
+	if o.Rounds < 1 || o.Rounds > mostRounds {
+		bad("--rounds %d: want 1 to %d", o.Rounds, mostRounds)
+	}
+	if o.Sessions != 1 || o.Subscribers != 1 || o.Events != 0 || o.Rate != 0 {
+		bad("--sessions, --subscribers, --events and --rate: not with --mode %s, which has one session", ModeHistory)
+	}
+	if o.Hub != "" {
+		bad("--hub: not with --mode %s, which starts its hub", ModeHistory)
+	}
+	return errors.Join(errs...)
+}
+
+// mostRounds bounds rounds of any kind.
+const mostRounds = 1000
+
+// checkDataDir names what is wrong with the place of the sessions.
+func (o Options) checkDataDir() error {
+	switch {
+	case o.Compare != 0 && (o.Compare < 0 || o.Compare > mostRounds || o.DataDir == "" || o.Events == 0 || o.Mode != ModeFanout && o.Mode != ModeSessions):
+		return fmt.Errorf("--compare %d: want 1 to %d, with --data-dir, events, and --mode %s or %s", o.Compare, mostRounds, ModeFanout, ModeSessions)
+	case o.Mode == ModeRestart && (o.DataDir == "" || o.Hub != "" || o.Events == 0 || o.Sessions != o.Subscribers):
+		return fmt.Errorf("--mode %s: want --data-dir, events, a subscriber for each session, and no --hub", ModeRestart)
+	case o.DataDir == "":
+		return nil
+	case o.Hub != "" || o.Server != "" || o.Mode == ModeRelay || o.Mode == ModeCluster:
+		return errors.New("--data-dir: only for one hub that is started here, without Valkey")
+	}
+	info, err := os.Stat(o.DataDir)
+	if err == nil && !info.IsDir() {
+		err = errors.New("not a directory")
+	}
+	if err != nil {
+		return fmt.Errorf("--data-dir %q: %w", o.DataDir, err)
+	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sessionhub/internal/scrape"
 )
 
 // ticksPerSecond is USER_HZ, in which /proc counts CPU time: 100 on every
@@ -49,6 +50,22 @@ func rss(pid int) (int64, error) {
 	pages, err := strconv.ParseInt(fields[1], 10, 64)
 	return pages * int64(os.Getpagesize()), err
 }
+
+// usage is what the hub uses at a moment. Zero where it is not known.
+type usage struct {
+	user, system time.Duration
+	rss          int64
+	metrics      scrape.Series
+}
+
+func (u usage) cpu() time.Duration { return u.user + u.system }
+
+// The gauges of interest, from Go's own collector.
+const (
+	gaugeGoroutines = "go_goroutines"
+	gaugeHeap       = "go_memstats_heap_alloc_bytes"
+	gaugeStack      = "go_memstats_stack_inuse_bytes"
+)
 
 // admin reads a hub's admin listener.
 type admin struct {
@@ -95,24 +112,11 @@ func (a admin) save(ctx context.Context, path, file string) error {
 	})
 }
 
-// gauges reads series without labels.
-func (a admin) gauges(ctx context.Context, names ...string) (map[string]float64, error) {
-	out := make(map[string]float64, len(names))
-	err := a.get(ctx, "/metrics", func(r io.Reader) error {
-		lines := bufio.NewScanner(r)
-		for lines.Scan() {
-			name, value, _ := strings.Cut(lines.Text(), " ")
-			for _, n := range names {
-				if n == name {
-					v, err := strconv.ParseFloat(value, 64)
-					if err != nil {
-						return fmt.Errorf("metric %s: %w", name, err)
-					}
-					out[n] = v
-				}
-			}
-		}
-		return lines.Err()
+// metrics reads all series.
+func (a admin) metrics(ctx context.Context) (series scrape.Series, err error) {
+	err = a.get(ctx, "/metrics", func(r io.Reader) error {
+		series, err = scrape.Read(r)
+		return err
 	})
-	return out, err
+	return series, err
 }

@@ -121,22 +121,6 @@ func (r *run) measure(ctx context.Context) error {
 	return r.account(ctx)
 }
 
-// usage is what the hub uses at a moment. Zero where it is not known.
-type usage struct {
-	user, system time.Duration
-	rss          int64
-	gauges       map[string]float64
-}
-
-func (u usage) cpu() time.Duration { return u.user + u.system }
-
-// The gauges of interest, from Go's own collector.
-const (
-	gaugeGoroutines = "go_goroutines"
-	gaugeHeap       = "go_memstats_heap_alloc_bytes"
-	gaugeStack      = "go_memstats_stack_inuse_bytes"
-)
-
 func (r *run) usage(ctx context.Context, collect bool) (u usage, err error) {
 	if r.target.admin.url != "" && collect {
 		if err := r.target.admin.collect(ctx); err != nil {
@@ -152,7 +136,7 @@ func (r *run) usage(ctx context.Context, collect bool) (u usage, err error) {
 		}
 	}
 	if r.target.admin.url != "" {
-		u.gauges, err = r.target.admin.gauges(ctx, gaugeGoroutines, gaugeHeap, gaugeStack)
+		u.metrics, err = r.target.admin.metrics(ctx)
 	}
 	return u, err
 }
@@ -272,7 +256,7 @@ func (r *run) settle(ctx context.Context, before, made usage) error {
 	}
 	if m := r.report.Memory; m != nil {
 		each := func(name string) *float64 {
-			v := (collected.gauges[name] - before.gauges[name]) / n
+			v := (collected.metrics[name] - before.metrics[name]) / n
 			return &v
 		}
 		v := float64(collected.rss-before.rss) / n

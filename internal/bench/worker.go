@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -21,9 +21,10 @@ type Conn interface {
 
 // Worker is a worker that has no agents: it plays their part itself, so that
 // thousands of sessions can be at work. A message "/stream N bytes perSecond"
-// makes the events that the demo agent would make, any other one ends its turn
-// at once. Where it fits, a text begins with the time at which it was made. It
-// cannot resume a link: when that breaks, it has ended.
+// makes the events that the demo agent would make, one of script.message a part
+// of the script, any other one ends its turn at once. Where it fits, a text of a
+// stream begins with the time at which it was made. It cannot resume a link: when
+// that breaks, it has ended.
 type Worker struct {
 	conn Conn
 	name string
@@ -146,8 +147,9 @@ func (w *Worker) command(ctx context.Context, c protocol.WorkerCommand) error {
 // turn runs one message.
 func (w *Worker) turn(ctx context.Context, s *published, c protocol.WorkerCommand, m protocol.MessageData) error {
 	n, size, perSecond := streamArgs(m.Content)
-	text := strings.Repeat("x", size)
-	stamped := func() string {
+	at := rand.IntN(poolBytes) // texts that differ: a store on disk compresses them
+	stamped := func(i int) string {
+		text := textAt(at+i*size, size)
 		if size < stampBytes {
 			return text
 		}
@@ -162,6 +164,11 @@ func (w *Worker) turn(ctx context.Context, s *published, c protocol.WorkerComman
 			SessionID: c.SessionID, Assignment: c.Assignment, N: s.n, Type: t, Data: protocol.Marshal(data),
 		})
 	}
+	if s, from, to, ok := scriptOf(m.Content); ok {
+		if err := s.say(m.MessageID, from, to, publish); err != nil {
+			return err
+		}
+	}
 	for i := range n {
 		if perSecond > 0 {
 			due := began.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
@@ -169,7 +176,7 @@ func (w *Worker) turn(ctx context.Context, s *published, c protocol.WorkerComman
 				return err
 			}
 		}
-		if err := publish(protocol.EventOutput, protocol.OutputData{MessageID: m.MessageID, Text: stamped(), Kind: protocol.OutputText}); err != nil {
+		if err := publish(protocol.EventOutput, protocol.OutputData{MessageID: m.MessageID, Text: stamped(i), Kind: protocol.OutputText}); err != nil {
 			return err
 		}
 	}
@@ -190,6 +197,15 @@ func streamArgs(content json.RawMessage) (n, size, perSecond int) {
 		return 0, 0, 0
 	}
 	return n, size, perSecond
+}
+
+// scriptOf reads a message of script.message.
+func scriptOf(content json.RawMessage) (s script, from, to int, ok bool) {
+	var text string
+	if json.Unmarshal(content, &text) != nil {
+		return s, 0, 0, false
+	}
+	return parseScript(text)
 }
 
 // maxText bounds an event's text.

@@ -9,7 +9,11 @@
 //
 // Elsewhere stdin is one message: the answer goes to stdout, all else to stderr.
 //
-// What an agent writes is not trusted: control characters are made visible before
-// they reach a terminal, so that no text can move the cursor, change the title,
-// fill the clipboard or play another line than the one that is there.
+// What an agent writes is not trusted: internal/text decides how it is shown, so
+// that no text can move the cursor, change the title, fill the clipboard or play
+// another line than the one that is there.
+//
+// Nobody allows what was not shown. One question is asked at a time, the one that
+// has waited longest. It is shown whole, in pages, and what allows it is offered at
+// its end. A key answers the question that it was pressed for, or none.
 package chat

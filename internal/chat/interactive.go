@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sessionhub/client"
+	"sessionhub/internal/text"
 	"sessionhub/protocol"
 )
 
@@ -23,9 +24,6 @@ const (
 	maxUnsent = 16
 	// frameTime is the least time between two drawings while events pour in.
 	frameTime = 33 * time.Millisecond
-	// armAfter is how long a question must have been there before a key answers
-	// it: what is typed at that moment was meant for the line.
-	armAfter = 300 * time.Millisecond
 	// againWithin is how long the first Ctrl-C is remembered where nothing runs.
 	againWithin = 3 * time.Second
 )
@@ -41,13 +39,17 @@ type item struct {
 
 // outcome is how a command ended.
 type outcome struct {
-	message string // id of the message that it was; empty: something else
-	what    string
-	err     error
+	message  string // id of the message that it was; empty: something else
+	what     string
+	said     string                    // what to show
+	form     string                    // interaction of the agent's that it answered
+	question string                    // interaction whose content was fetched
+	content  *protocol.ApprovalContent // of it
+	err      error
 }
 
 // unsent is a message that is not in the log yet.
-type unsent struct{ id, text string }
+type unsent struct{ id, text, delivery string }
 
 // conversation is a chat with a person. Its goroutine owns everything in it; the
 // others reach it by the channels.
@@ -68,18 +70,22 @@ type conversation struct {
 	editor     *editor
 	paint      painter
 
-	waiting    []unsent
-	caughtUp   bool
-	link       string // the state of the connection
-	notice     string // until the next key
-	since      time.Time
-	stopping   string    // message that a first Ctrl-C stopped
-	pressed    time.Time // when Ctrl-C was pressed with nothing to stop
-	questionAt time.Time // when the first question came to the front
-	question   string
-	answered   string // interaction that an answer is under way for
-	over       bool
-	err        error
+	waiting  []unsent
+	caughtUp bool
+	link     string // the state of the connection
+	notice   string // until the next key
+	since    time.Time
+	stopping string    // message that a first Ctrl-C stopped
+	pressed  time.Time // when Ctrl-C was pressed with nothing to stop
+	front    *asking   // the question that keys answer; nil: none
+	filling  *filling  // the question of the agent that the line answers; nil: none
+	lineFor  string    // the interaction that the line was begun for; empty: it is a message
+	entered  time.Time // when Enter was pressed for a question
+	answered string    // interaction that an answer is under way for
+	last     rune      // key that was pressed last, and when
+	lastAt   time.Time
+	over     bool
+	err      error
 }
 
 // converse runs a chat on a terminal.
@@ -104,7 +110,9 @@ func converse(ctx context.Context, o Options) error {
 	columns, rows := t.size()
 	c.screen = &screen{out: o.Out, columns: columns, rows: rows}
 	c.transcript = newTranscript(c.paint, columns)
-	c.transcript.me = s.info.UserID
+	c.transcript.me, c.transcript.past = s.info.UserID, true
+	c.transcript.told.title = s.info.Title
+	c.transcript.options = sessionOptions{mode: s.info.Mode, asking: s.info.Asking}
 	work, cancel := context.WithCancel(ctx)
 	defer func() {
 		if p := recover(); p != nil { // leave no raw terminal behind
@@ -146,7 +154,7 @@ func (c *conversation) start(ctx context.Context) {
 		for {
 			select {
 			case m := <-c.outbox:
-				_, err := c.stream.Message(ctx, m.text, m.id)
+				_, err := c.stream.MessageContent(ctx, protocol.MessageRequest{Content: protocol.Marshal(m.text), MessageID: m.id, Delivery: m.delivery})
 				c.report(ctx, outcome{message: m.id, what: "send", err: err})
 			case <-ctx.Done():
 				return
@@ -189,8 +197,10 @@ func (c *conversation) loop(ctx context.Context) {
 	arm := time.NewTimer(0)
 	defer arm.Stop()
 	for !c.over {
-		c.front(arm)
+		c.present()
+		c.presentForm()
 		c.draw()
+		c.shown(arm)
 		select {
 		case k := <-c.keys:
 			c.press(ctx, k)
@@ -223,28 +233,6 @@ func (c *conversation) drain() {
 	}
 }
 
-// front looks whether another question has come to the front, and lets the loop
-// wake up when keys begin to answer it.
-func (c *conversation) front(arm *time.Timer) {
-	first := ""
-	if q := c.transcript.questions; len(q) > 0 {
-		first = q[0].InteractionID
-	}
-	if first != c.question {
-		c.question, c.questionAt = first, time.Now()
-		arm.Reset(armAfter)
-	}
-}
-
-// asked is the question that keys answer now.
-func (c *conversation) asked() (protocol.ToolApprovalData, bool) {
-	q := c.transcript.questions
-	if len(q) == 0 || !c.caughtUp || q[0].InteractionID != c.question || q[0].InteractionID == c.answered || time.Since(c.questionAt) < armAfter {
-		return protocol.ToolApprovalData{}, false
-	}
-	return q[0], true
-}
-
 func (c *conversation) take(i item) {
 	switch {
 	case i.lost != nil:
@@ -258,9 +246,9 @@ func (c *conversation) take(i item) {
 		switch {
 		case errors.Is(i.end, io.EOF), errors.Is(i.end, context.Canceled):
 		case errors.As(i.end, &refused) && refused.Code == protocol.CodeNotFound:
-			c.err = fmt.Errorf("the hub does not know session %s any more", c.session.session.ID())
+			c.err = fmt.Errorf("the hub does not know session %s any more: it was deleted, or the hub was started again without its sessions; sessionhub chat begins another", c.session.session.ID())
 		default:
-			c.err = i.end
+			c.err = explain(i.end)
 		}
 	case i.frame.Control() != "":
 		c.control(i)
@@ -274,16 +262,16 @@ func (c *conversation) control(i item) {
 	case protocol.ControlConnected:
 		c.link = i.via.String()
 	case protocol.ControlCaughtUp:
-		c.caughtUp = true
+		c.caughtUp, c.transcript.past = true, false
 	case protocol.ControlDraining:
 		c.link = i.via.String() + ", the node is going away"
 	case protocol.ControlGap:
 		if g, ok := decode[protocol.Gap](i.frame.Data); ok {
-			text := fmt.Sprintf("Events %d to %d are not kept any more.", g.FromSeq, g.ToSeq)
+			said := fmt.Sprintf("Events %d to %d are not kept any more.", g.FromSeq, g.ToSeq)
 			if g.Reason == protocol.GapEpochChanged {
-				text = fmt.Sprintf("The hub has lost events %d to %d: what was shown of them is void.", g.FromSeq, g.ToSeq)
+				said = fmt.Sprintf("The hub has lost events %d to %d: what was shown of them is void.", g.FromSeq, g.ToSeq)
 			}
-			c.transcript.note(yellow, text)
+			c.transcript.note(yellow, said)
 		}
 	}
 }
@@ -304,7 +292,7 @@ func (c *conversation) event(e protocol.Event) {
 	}
 }
 
-// working reports that a turn is under way.
+// working reports that a turn is under way, or that the agent works in the background.
 func (c *conversation) working() bool {
 	switch c.transcript.status {
 	case protocol.StatusQueued, protocol.StatusStarting, protocol.StatusRunning, protocol.StatusRequiresAction:
@@ -327,19 +315,29 @@ func (c *conversation) sent(id string) (text string) {
 // settle takes the end of a command. What went well shows in the log.
 func (c *conversation) settle(o outcome) {
 	var refused *client.Error
+	if o.question != "" {
+		c.opened(o)
+	}
+	if o.err == nil && o.said != "" {
+		c.transcript.note(dim, o.said)
+	}
 	if o.err == nil || errors.Is(o.err, context.Canceled) {
 		return
 	}
-	if errors.As(o.err, &refused) && refused.Code == protocol.CodeApprovalResolved {
+	c.notTaken(o)
+	if errors.As(o.err, &refused) && (refused.Code == protocol.CodeApprovalResolved || refused.Code == protocol.CodeQuestionResolved) {
 		return // somebody else was faster; the log says who
 	}
 	if o.message != "" {
-		if text := c.sent(o.message); text != "" && c.editor.empty() {
-			c.editor.set([]rune(text)) // to be tried again
+		if unsaid := c.sent(o.message); unsaid != "" && c.editor.empty() {
+			c.editor.set([]rune(unsaid)) // to be tried again
 		}
 	}
 	c.answered = ""
-	c.transcript.note(red, "Could not "+o.what+": "+Neutral(o.err.Error()))
+	if c.front != nil && unread(o.err) {
+		c.front.whole, c.front.since = false, time.Time{}
+	}
+	c.transcript.note(red, "Could not "+o.what+": "+text.Prose(explain(o.err).Error()))
 }
 
 func (c *conversation) greet() {
@@ -349,7 +347,11 @@ func (c *conversation) greet() {
 		dir = " in " + oneLine(info.WorkingDirectory, 200)
 	}
 	c.transcript.note(dim, fmt.Sprintf("session %s: %s%s", c.session.session.ID(), oneLine(info.Provider, 40), dir))
-	c.transcript.note(dim, "Enter sends, Ctrl-J breaks the line, Ctrl-C stops the turn, Ctrl-D leaves.")
+	if info.Title != "" {
+		c.transcript.note(dim, "called "+oneLine(info.Title, 200))
+	}
+	c.transcript.note(dim, "Enter sends, Ctrl-J breaks the line, Ctrl-C stops the turn, Ctrl-D leaves. /options, /usage, /commands and /rename NAME are the chat's own.")
+	c.transcript.note(dim, "/steer TEXT goes to the running turn, /now TEXT stops it first, /queue shows what waits, /refuse WHY says no.")
 }
 
 // leave says how to come back.
@@ -361,6 +363,8 @@ func (c *conversation) leave(ctx context.Context) {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 		defer cancel()
 		c.err = errors.Join(c.err, c.session.session.Delete(end))
+	case c.transcript.inBackground():
+		fmt.Fprintf(c.o.Out, "The agent goes on in the background. To come back: sessionhub chat --session %s\n", id)
 	case c.working():
 		fmt.Fprintf(c.o.Out, "The turn goes on. To come back: sessionhub chat --session %s\n", id)
 	default:
@@ -368,17 +372,27 @@ func (c *conversation) leave(ctx context.Context) {
 	}
 }
 
-// draw shows what has changed. While the past is read nothing is drawn piece by
-// piece.
-func (c *conversation) draw() {
+// live is the live region above the line, with what is to be shown of a question.
+func (c *conversation) live(question []string) []string {
 	live := c.transcript.live()
 	for _, m := range c.waiting {
 		live = append(live, c.paint.paint(dim, "› "+oneLine(m.text, max(10, c.screen.columns-4))))
 	}
-	if q, ok := c.asked(); ok {
-		live = append(live, choiceRows(c.paint, q, c.screen.columns)...)
+	if row := c.transcript.queue.row(); row != "" {
+		live = append(live, c.paint.paint(dim, truncate(row, max(10, c.screen.columns-1))))
 	}
-	live = append(live, c.paint.paint(dim, oneLine(c.state(), max(10, c.screen.columns-1))))
+	live = append(live, question...)
+	live = append(live, c.formRows()...)
+	if warning := c.transcript.options.unasked(); warning != "" {
+		live = append(live, c.paint.paint(yellow, oneLine(warning, max(10, c.screen.columns-1))))
+	}
+	return append(live, c.paint.paint(dim, oneLine(c.state(), max(10, c.screen.columns-1))))
+}
+
+// draw shows what has changed. While the past is read nothing is drawn piece by
+// piece.
+func (c *conversation) draw() {
+	live := c.live(c.questionRows(false))
 	rows, row, column := c.editor.rows(c.paint, c.screen.columns-1)
 	row += len(live)
 	if err := c.screen.draw(c.transcript.take(), append(live, rows...), row, column); err != nil && c.err == nil {
@@ -394,16 +408,31 @@ func (c *conversation) state() string {
 	switch {
 	case c.stopping != "":
 		parts = append(parts, "stopping; Ctrl-C again leaves")
-	case len(c.transcript.questions) > 0 && c.editor.empty():
+	case c.front != nil && c.editor.empty():
 		parts = append(parts, "a key answers")
-	case len(c.transcript.questions) > 0:
+		if n := len(c.transcript.questions); n > 1 {
+			parts[0] += fmt.Sprintf(" question 1 of %d", n)
+		}
+	case c.front != nil:
 		parts = append(parts, "a key answers when the line is empty")
+	case c.filling != nil && (c.editor.empty() || c.lineFor != ""):
+		parts = append(parts, "the line answers the agent's question")
+	case c.filling != nil:
+		parts = append(parts, "the line is a message; an empty one answers the agent's question")
 	case c.working():
+		if c.transcript.inBackground() {
+			status = "working in the background"
+		}
 		parts = append(parts, fmt.Sprintf("%s %s", status, time.Since(c.since).Round(time.Second)))
 	case status != "":
 		parts = append(parts, status)
 	}
 	parts = append(parts, c.link)
+	for _, told := range []string{oneLine(c.transcript.told.title, 40), c.transcript.told.context()} {
+		if told != "" {
+			parts = append(parts, told)
+		}
+	}
 	if c.notice != "" {
 		parts = append(parts, c.notice)
 	}

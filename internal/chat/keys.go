@@ -3,7 +3,10 @@ package chat
 import (
 	"bytes"
 	"strings"
+	"time"
 	"unicode/utf8"
+
+	"sessionhub/internal/text"
 )
 
 // keyKind is what a key does.
@@ -38,6 +41,7 @@ type key struct {
 	kind keyKind
 	r    rune
 	text string
+	at   time.Time // when it was read of the terminal
 }
 
 const maxPaste = 1 << 20 // bytes; the rest of a longer one is left out
@@ -75,7 +79,7 @@ func decodeKey(b []byte, final bool) (k key, n int) {
 		return key{}, 0
 	}
 	r, n := utf8.DecodeRune(b)
-	if r == utf8.RuneError || unsafe(r) {
+	if typed := string(r); r == utf8.RuneError || text.Typed(typed) != typed {
 		return key{}, n
 	}
 	return key{kind: keyRune, r: r}, n
@@ -121,7 +125,5 @@ func decodePaste(b []byte) (key, int) {
 		return key{}, 0
 	}
 	n := len(pasteBegin) + end + len(pasteEnd)
-	text := strings.ToValidUTF8(string(body[:min(end, maxPaste)]), "")
-	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
-	return key{kind: keyPaste, text: Neutral(text)}, n
+	return key{kind: keyPaste, text: text.Typed(strings.ToValidUTF8(string(body[:min(end, maxPaste)]), ""))}, n
 }

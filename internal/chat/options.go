@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -60,15 +61,18 @@ type opened struct {
 func open(ctx context.Context, o Options) (opened, error) {
 	if o.Session != "" {
 		s := o.Client.Session(o.Session, o.Token)
-		info, err := s.Get(ctx)
+		var info protocol.Session
+		err := again(ctx, o, func() (err error) { info, err = s.Get(ctx); return err })
 		if err == nil && (info.Status == protocol.StatusEnded || info.Status == protocol.StatusFailed) {
-			err = fmt.Errorf("session %s has %s", o.Session, info.Status)
+			err = fmt.Errorf("session %s has %s: it can only be read, in the dashboard; without --session another one begins", o.Session, info.Status)
 		}
-		return opened{session: s, info: info}, err
+		return opened{session: s, info: info}, explain(err)
 	}
-	made, err := o.Client.Create(ctx, o.Create, "")
+	var made protocol.CreateResponse
+	key := rand.Text() // a repeat makes no second one
+	err := again(ctx, o, func() (err error) { made, err = o.Client.Create(ctx, o.Create, key); return err })
 	if err != nil {
-		return opened{}, err
+		return opened{}, explain(err)
 	}
 	return opened{session: o.Client.Session(made.SessionID, made.Token), info: made.Session, made: true}, nil
 }

@@ -17,10 +17,15 @@ const (
 	green
 	yellow
 	cyan
+	reverse
 )
 
+// marked is what stands for a character that cannot be seen, or looks like
+// another.
+const marked = bold | reverse
+
 // sgr is the code of each bit, in their order (ECMA-48, 8.3.117).
-var sgr = [...]string{"1", "2", "3", "31", "32", "33", "36"}
+var sgr = [...]string{"1", "2", "3", "31", "32", "33", "36", "7"}
 
 const reset = "\x1b[0m"
 
@@ -30,7 +35,7 @@ type painter struct{ color bool }
 
 func (p painter) start(s style) string {
 	if !p.color {
-		s &= bold | dim | italic
+		s &= bold | dim | italic | reverse
 	}
 	var b strings.Builder
 	b.WriteString("\x1b[0")

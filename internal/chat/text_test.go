@@ -9,36 +9,9 @@ import (
 	"sessionhub/protocol"
 )
 
-func TestNeutralShowsWhatWouldAct(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain ünïcode 漢字 👩‍🚀\tand\nlines": "plain ünïcode 漢字 👩‍🚀\tand\nlines",
-		"\x1b[2J\x1b]0;title\x07":          "␛[2J␛]0;title␇",
-		"a\r\nb\rc":                        "a\nb␍c",
-		"\u009b31m\u0085\x7f\x00":          "\ufffd31m\ufffd␡␀",
-		"evil\u202etxt.exe\u2066\u200f":    "evil\ufffdtxt.exe\ufffd\ufffd",
-		"tag\U000e0041":                    "tag\ufffd",
-		"two\u2028lines":                   "two\ufffdlines",
-	} {
-		if got := Neutral(in); got != want {
-			t.Errorf("%q: got %q, want %q", in, got, want)
-		}
-	}
-}
-
-func TestHarmlessJSONMeansTheSame(t *testing.T) {
-	text := "\x1b[31m \u009b2J \u202e \U000e0041 漢字"
-	raw, err := json.Marshal(map[string]string{"text": text})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := harmlessJSON(raw)
-	var back map[string]string
-	if err := json.Unmarshal(got, &back); err != nil || back["text"] != text {
-		t.Errorf("%s: %q, %v", got, back, err)
-	}
-	if strings.ContainsFunc(string(got), unsafe) || !strings.Contains(string(got), "漢字") {
-		t.Errorf("got %q", got)
-	}
+// acts reports that a rune does something to a terminal rather than be seen.
+func acts(r rune) bool {
+	return r < 0x20 || r >= 0x7f && r <= 0x9f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff
 }
 
 // ours is what this package itself writes into a row.
@@ -60,11 +33,28 @@ func hostileEvents(text string) []protocol.Event {
 			Content: []json.RawMessage{protocol.Marshal(map[string]string{"type": "diff", "path": text, "oldText": text, "newText": text + "\n" + text})},
 			Options: []protocol.ApprovalOption{{OptionID: text, Name: text, Kind: text}},
 		},
+		protocol.EventConfigOptions: protocol.ConfigOptionsData{
+			ConfigOptions: []protocol.ConfigOption{{ID: text, Name: text, Type: protocol.ConfigSelect, CurrentValue: protocol.TextValue(text)}}, Changed: []string{text}, By: text,
+		},
 		protocol.EventApprovalResolved: protocol.ApprovalResolvedData{InteractionID: "i", Outcome: text, By: text},
 		protocol.EventStatus:           protocol.StatusData{Status: protocol.StatusFailed, Detail: text},
 		protocol.EventComplete:         protocol.CompleteData{StopReason: text, Error: &protocol.TurnError{Code: text, Message: text}},
 		protocol.EventClosed:           protocol.ClosedData{Reason: text},
-		protocol.EventAgentUpdate:      protocol.AgentUpdateData{Kind: text, Raw: protocol.Marshal(text)},
+		protocol.EventAgentUpdate:      protocol.AgentUpdateData{Kind: protocol.NoticeAgentExited, Raw: protocol.Marshal(map[string]string{"message": text})},
+		protocol.EventSessionInfo:      protocol.SessionInfoData{Title: text, By: text},
+		protocol.EventCommands: protocol.CommandsData{AvailableCommands: []protocol.AgentCommand{
+			{Name: text, Description: text, Input: &protocol.AgentCommandInput{Hint: text}},
+		}},
+		protocol.EventUsage:  protocol.UsageData{Cost: &protocol.Cost{Currency: text}},
+		protocol.EventNotice: protocol.NoticeData{Kind: text, Severity: protocol.Severity(text), Title: text, Description: text},
+		protocol.EventElicitation: protocol.ElicitationData{
+			InteractionID: "q", Mode: protocol.ElicitForm, Message: text, RequestedSchema: protocol.Marshal(map[string]any{
+				"properties": map[string]any{"a": map[string]any{"type": "string", "title": text, "description": text, "enum": []string{text}}},
+			}),
+		},
+		protocol.EventElicitationResolved: protocol.ElicitationResolvedData{
+			InteractionID: "q", Outcome: protocol.OutcomeAccepted, By: text, Content: protocol.Marshal(map[string]string{"a": text}),
+		},
 	}
 	events := make([]protocol.Event, 0, len(data)+1)
 	for _, kind := range protocol.EventTypes {
@@ -74,6 +64,16 @@ func hostileEvents(text string) []protocol.Event {
 		events = append(events, protocol.Event{Type: kind, Data: protocol.Marshal(data[kind])})
 	}
 	return events
+}
+
+func TestEndedProcessesAreShown(t *testing.T) {
+	tr := newTranscript(painter{}, 80)
+	for _, raw := range []string{`{"message":"ended with it: node (4211)"}`, `null`, `7`, `{}`} {
+		tr.event(protocol.Event{Type: protocol.EventAgentUpdate, Data: protocol.Marshal(protocol.AgentUpdateData{Kind: protocol.NoticeProcessesEnded, Raw: json.RawMessage(raw)})})
+	}
+	if got := strings.TrimSpace(ours.ReplaceAllString(strings.Join(tr.take(), "\n"), "")); got != "ended with it: node (4211)" {
+		t.Errorf("shown is %q", got)
+	}
 }
 
 // Nothing that comes over the wire reaches the terminal as a command.
@@ -91,15 +91,19 @@ func FuzzTranscriptIsHarmless(f *testing.F) {
 func checkHarmless(t *testing.T, text string) {
 	t.Helper()
 	tr := newTranscript(painter{color: true}, 40)
-	tr.me = "me"
+	tr.me, tr.past = "me", true
 	for _, e := range hostileEvents(text) {
 		tr.event(e)
 		rows := append(tr.take(), tr.live()...)
 		for _, q := range tr.questions {
-			rows = append(rows, choiceRows(tr.paint, q, 40)...)
+			c := &conversation{paint: tr.paint, transcript: tr, screen: &screen{columns: 40, rows: 30}, editor: newEditor(&history{}), front: &asking{d: q}}
+			rows = append(rows, c.questionRows(true)...)
 		}
+		tr.note(dim, tr.told.commandLines())
+		tr.note(dim, usageLines(&protocol.SessionUsage{Cost: &protocol.Cost{Currency: text}}))
+		rows = append(rows, tr.take()...)
 		for _, row := range rows {
-			if bare := ours.ReplaceAllString(row, ""); strings.ContainsFunc(bare, unsafe) || strings.ContainsAny(bare, "\n\t") {
+			if bare := ours.ReplaceAllString(row, ""); strings.ContainsFunc(bare, acts) || strings.ContainsAny(bare, "\n\t") {
 				t.Fatalf("%s wrote %q", e.Type, row)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"sessionhub/internal/text"
 	"sessionhub/protocol"
 )
 
@@ -32,20 +33,30 @@ type transcript struct {
 	rows  []string
 	last  block
 	run   textRun
+	said  text.Stream // of the block that is written
 	text  markdown
 	think wrapper
 	tools map[string]*protocol.ToolCallData
-	order []string // of the tools that run
+	left  map[string]*protocol.ToolCallData // of the last turn
+	order []string                          // of the tools that run
 	plan  []protocol.PlanEntry
+	told  told
 
+	past      bool                        // the events tell what was, and nobody answers
 	questions []protocol.ToolApprovalData // that wait for an answer, the oldest first
 	status    protocol.Status
-	running   string // message that is worked on, or was last
+	running   string // message that is worked on; empty: none
+	queue     messageQueue
 	ended     bool
+
+	background bool // what was written last, the agent has done outside of a turn
+	options    sessionOptions
+
+	elicitations []protocol.ElicitationData // of the agent, that wait, the oldest first
 }
 
 func newTranscript(p painter, columns int) *transcript {
-	t := &transcript{paint: p, tools: map[string]*protocol.ToolCallData{}}
+	t := &transcript{paint: p, tools: map[string]*protocol.ToolCallData{}, left: map[string]*protocol.ToolCallData{}, queue: newMessageQueue()}
 	emit := func(cells []cell) { t.rows = append(t.rows, t.paint.row(cells)) }
 	t.text.w.rows, t.think.rows = emit, emit
 	t.resize(columns)
@@ -72,8 +83,10 @@ func (t *transcript) begin(b block) {
 	}
 	switch t.last {
 	case blockText:
+		t.text.feed(t.said.End())
 		t.text.end()
 	case blockThought:
+		t.think.text(dim|italic, t.said.End())
 		if len(t.think.partial()) > 0 {
 			t.think.line()
 		}
@@ -109,7 +122,18 @@ func (t *transcript) event(e protocol.Event) {
 	if e.Type != protocol.EventOutput {
 		t.run.other()
 	}
+	defer t.queue.event(e)
+	if t.told.take(e) {
+		if d, ok := decode[protocol.SessionInfoData](e.Data); ok && e.Type == protocol.EventSessionInfo {
+			t.onTitle(d)
+		}
+		return
+	}
 	switch e.Type {
+	case protocol.EventConfigOptions:
+		if d, ok := decode[protocol.ConfigOptionsData](e.Data); ok {
+			t.onOptions(d)
+		}
 	case protocol.EventStatus:
 		if d, ok := decode[protocol.StatusData](e.Data); ok {
 			t.onStatus(d)
@@ -139,6 +163,36 @@ func (t *transcript) event(e protocol.Event) {
 		if d, ok := decode[protocol.ApprovalResolvedData](e.Data); ok {
 			t.onResolved(d)
 		}
+	case protocol.EventElicitation:
+		if q, ok := decode[protocol.ElicitationData](e.Data); ok {
+			t.onElicitation(q)
+		}
+	case protocol.EventElicitationResolved:
+		if d, ok := decode[protocol.ElicitationResolvedData](e.Data); ok {
+			t.onElicited(d)
+		}
+	case protocol.EventAgentUpdate:
+		if d, ok := decode[protocol.AgentUpdateData](e.Data); ok {
+			if notice, ok := protocol.NoticeOf(d); ok { // of an earlier worker
+				t.onNotice(notice)
+			}
+		}
+	case protocol.EventNotice:
+		if d, ok := decode[protocol.NoticeData](e.Data); ok {
+			t.onNotice(d)
+		}
+	case protocol.EventQueue:
+		if d, ok := decode[protocol.QueueData](e.Data); ok {
+			t.onQueue(d)
+		}
+	case protocol.EventMessageEdited:
+		if d, ok := decode[protocol.MessageEditedData](e.Data); ok {
+			t.onEdited(d)
+		}
+	case protocol.EventSteered:
+		if d, ok := decode[protocol.SteeredData](e.Data); ok {
+			t.onSteered(d)
+		}
 	case protocol.EventComplete:
 		if d, ok := decode[protocol.CompleteData](e.Data); ok {
 			t.onComplete(d)
@@ -152,24 +206,53 @@ func (t *transcript) event(e protocol.Event) {
 }
 
 func (t *transcript) onStatus(d protocol.StatusData) {
-	t.status = d.Status
-	if d.MessageID != "" {
-		t.running = d.MessageID
+	t.status, t.running = d.Status, d.MessageID
+	if d.Status == protocol.StatusIdle {
+		t.leaveBackground()
 	}
 	if d.Status == protocol.StatusFailed {
-		t.note(red, "The session failed: "+Neutral(d.Detail))
+		t.note(red, "The session failed: "+failed(d.Detail))
 	}
+}
+
+func (t *transcript) onTitle(d protocol.SessionInfoData) {
+	by := ""
+	if d.By != "" && d.By != t.me {
+		by = " (" + oneLine(d.By, 30) + ")"
+	}
+	t.note(dim, "This session is called "+oneLine(d.Title, 200)+by)
+}
+
+// onNotice shows what the worker or the agent tells people.
+func (t *transcript) onNotice(d protocol.NoticeData) {
+	colour := yellow
+	if d.Severity == protocol.SeverityError {
+		colour = red
+	}
+	if said := d.Text(); said != "" {
+		t.note(colour, text.Prose(said))
+	}
+}
+
+// failed says why a session failed, and what to do about it.
+func failed(detail string) string {
+	for _, code := range []protocol.Code{protocol.CodeWorkingDirectory, protocol.CodeUnknownProvider} { // what a worker refuses
+		if strings.Contains(detail, string(code)) {
+			return text.Prose(detail) + "; " + advice[code]
+		}
+	}
+	return text.Prose(detail)
 }
 
 func (t *transcript) onMessage(d protocol.MessageData) {
 	t.begin(blockNone)
-	t.last = blockUser
-	text := Neutral(contentText(d.Content))
+	t.last, t.background = blockUser, false
+	said := text.Prose(contentText(d.Content))
 	who := ""
 	if d.UserID != t.me && t.me != "" {
 		who = oneLine(d.UserID, 30) + ": "
 	}
-	t.add(bold, 2, "› "+who+strings.ReplaceAll(text, "\n", "\n  "))
+	t.add(bold, 2, "› "+who+strings.ReplaceAll(said, "\n", "\n  "))
 }
 
 // contentText is the text of a message's content; what else is in it is named.
@@ -194,26 +277,21 @@ func contentText(raw json.RawMessage) string {
 }
 
 func (t *transcript) onOutput(d protocol.OutputData) {
-	text := Neutral(d.Text)
+	t.place(d.MessageID)
 	if d.Kind == protocol.OutputThought {
 		t.begin(blockThought)
-		t.think.text(dim|italic, text)
+		t.think.text(dim|italic, t.said.Write(d.Text))
 		return
 	}
 	t.begin(blockText)
-	t.text.feed(text)
+	t.text.feed(t.said.Write(d.Text))
 }
 
 // finished reports that a tool call has ended.
 func finished(status string) bool { return status == "completed" || status == "failed" }
 
 func (t *transcript) onTool(d protocol.ToolCallData) {
-	known := t.tools[d.ToolCallID]
-	if known == nil {
-		known = &protocol.ToolCallData{ToolCallID: d.ToolCallID}
-		t.tools[d.ToolCallID] = known
-		t.order = append(t.order, d.ToolCallID)
-	}
+	known := t.tool(d)
 	was := finished(known.Status)
 	if d.Title != "" {
 		known.Title = d.Title
@@ -231,6 +309,7 @@ func (t *transcript) onTool(d protocol.ToolCallData) {
 
 func (t *transcript) endTool(d *protocol.ToolCallData) {
 	t.order = slices.DeleteFunc(t.order, func(id string) bool { return id == d.ToolCallID })
+	t.place(d.MessageID)
 	t.begin(blockTool)
 	switch d.Status {
 	case "completed":
@@ -250,22 +329,51 @@ func (t *transcript) toolTitle(d *protocol.ToolCallData) string {
 	return oneLine(title, 2*t.columns)
 }
 
+// recordLines bounds what is shown of a question of the past.
+const recordLines = 40
+
+// onQuestion takes a question in. Of the past it is written down; one that waits
+// is shown by who lets it be answered.
 func (t *transcript) onQuestion(d protocol.ToolApprovalData) {
 	t.questions = append(t.questions, d)
-	t.begin(blockNone)
-	t.last = blockNote
-	t.add(bold|yellow, 2, "? "+oneLine(d.Title, 4*t.columns))
-	for _, l := range details(d) {
-		t.add(l.s, 4, "  "+l.text)
+	switch {
+	case t.past:
+		t.questionTitle(d)
+		lines := details(d)
+		for _, l := range lines[:min(len(lines), recordLines)] {
+			rows := exactRows(t.paint, t.columns, l)
+			t.rows = append(t.rows, rows[:min(len(rows), recordLines)]...)
+			if left := len(rows) - recordLines; left > 0 {
+				t.add(yellow, 4, fmt.Sprintf("  … %d more rows of this line that are not shown", left))
+			}
+		}
+		if left := len(lines) - recordLines; left > 0 {
+			t.add(yellow, 4, fmt.Sprintf("  … %d more lines that are not shown", left))
+		}
+	case len(t.questions) > 1:
+		title, _ := exactLine(d.Title, t.columns)
+		t.note(yellow, fmt.Sprintf("? question %d waits behind the others: %s", len(t.questions), title))
 	}
 }
 
+// questionTitle begins what is shown of a question. whole: nothing of the title
+// is missing.
+func (t *transcript) questionTitle(d protocol.ToolApprovalData) (whole bool) {
+	t.begin(blockNone)
+	t.last = blockNote
+	begin := askedIn(d)
+	title, whole := exactLine(d.Title, 4*t.columns-len(begin))
+	t.add(bold|yellow, 2, begin+title)
+	return whole
+}
+
 func (t *transcript) onResolved(d protocol.ApprovalResolvedData) {
-	name := d.Outcome
+	name, title := d.Outcome, ""
 	t.questions = slices.DeleteFunc(t.questions, func(q protocol.ToolApprovalData) bool {
 		if q.InteractionID != d.InteractionID {
 			return false
 		}
+		title, _ = exactLine(q.Title, t.columns)
 		for _, o := range q.Options {
 			if d.Outcome == protocol.OutcomeSelected && o.OptionID == d.OptionID {
 				name = o.Name
@@ -282,22 +390,17 @@ func (t *transcript) onResolved(d protocol.ApprovalResolvedData) {
 	}
 	if d.By == protocol.ByRule {
 		by = " (as always)"
+	} else if d.By == protocol.ByLimit {
+		by = " (by the hub: " + oneLine(d.Detail, 200) + ")"
 	} else if d.By != "" && d.By != t.me {
 		by = " (" + oneLine(d.By, 30) + ")"
 	}
-	t.add(s, 2, "  → "+oneLine(name, 60)+by)
+	t.add(s, 2, "  → "+oneLine(name, 60)+by+": "+title)
 }
 
 func (t *transcript) onComplete(d protocol.CompleteData) {
-	for _, id := range slices.Clone(t.order) {
-		t.endTool(t.tools[id])
-	}
-	clear(t.tools)
-	if len(t.plan) > 0 {
-		t.begin(blockNone)
-		t.rows = append(t.rows, t.planRows(len(t.plan))...)
-		t.last, t.plan = blockNote, nil
-	}
+	t.leaveTools()
+	t.endPlan()
 	switch d.StopReason {
 	case protocol.StopEndTurn:
 		t.begin(blockNone)
@@ -308,12 +411,25 @@ func (t *transcript) onComplete(d protocol.CompleteData) {
 	}
 }
 
+// endPlan writes the plan down as it is.
+func (t *transcript) endPlan() {
+	if len(t.plan) > 0 {
+		t.begin(blockNone)
+		t.rows = append(t.rows, t.planRows(len(t.plan))...)
+		t.last, t.plan = blockNote, nil
+	}
+}
+
 // failure says why a turn did not come to its end.
 func failure(d protocol.CompleteData) string {
 	if d.Error == nil {
 		return "the turn ended: " + oneLine(d.StopReason, 40)
 	}
-	return oneLine(d.Error.Code, 40) + ": " + Neutral(d.Error.Message)
+	what := oneLine(d.Error.Code, 40) + ": " + text.Prose(d.Error.Message)
+	if d.Error.Retryable {
+		what += " (the message can be sent again)"
+	}
+	return what
 }
 
 // live is what still changes.

@@ -87,6 +87,7 @@ func (t *tty) close() error {
 // error. A key that is not taken makes it wait.
 func (t *tty) read(keys chan<- key, done <-chan struct{}) error {
 	var typed []byte
+	var at time.Time // when the last of it was read
 	buf := make([]byte, 4096)
 	for {
 		for len(typed) > 0 {
@@ -95,6 +96,7 @@ func (t *tty) read(keys chan<- key, done <-chan struct{}) error {
 				break
 			}
 			typed = typed[max(n, 1):]
+			k.at = at
 			if !hand(keys, done, k) {
 				return nil
 			}
@@ -112,6 +114,7 @@ func (t *tty) read(keys chan<- key, done <-chan struct{}) error {
 		case ready == readyNone: // what is there is all
 			k, n := decodeKey(typed, true)
 			typed = typed[n:]
+			k.at = at
 			if n > 0 && !hand(keys, done, k) {
 				return nil
 			}
@@ -126,7 +129,7 @@ func (t *tty) read(keys chan<- key, done <-chan struct{}) error {
 		if err != nil {
 			return fmt.Errorf("read the terminal: %w", err)
 		}
-		typed = append(typed, buf[:n]...)
+		typed, at = append(typed, buf[:n]...), time.Now()
 	}
 }
 

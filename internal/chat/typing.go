@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"strings"
 	"time"
-
-	"sessionhub/protocol"
 )
 
 // press does what a key asks for.
@@ -15,17 +13,12 @@ func (c *conversation) press(ctx context.Context, k key) {
 	if k.kind != keyInterrupt {
 		c.pressed = time.Time{}
 	}
-	if k.kind == keyRune && c.editor.empty() {
-		if q, ok := c.asked(); ok {
-			if option, ok := chosen(q, k.r); ok {
-				c.choose(ctx, q, option)
-				return
-			}
-		}
+	if k.kind == keyRune && c.answerKey(ctx, k) || c.formKey(ctx, k) {
+		return
 	}
 	switch k.kind {
 	case keyEnter:
-		c.enter()
+		c.enter(ctx)
 	case keyInterrupt:
 		c.interrupt(ctx)
 	case keyEOF:
@@ -44,8 +37,8 @@ func (c *conversation) press(ctx context.Context, k key) {
 	}
 }
 
-// enter sends the line.
-func (c *conversation) enter() {
+// enter sends the line, or does what it says if it is for the chat itself.
+func (c *conversation) enter(ctx context.Context) {
 	text := strings.TrimSpace(string(c.editor.text))
 	switch {
 	case text == "":
@@ -58,21 +51,22 @@ func (c *conversation) enter() {
 	if err != nil {
 		c.notice = err.Error()
 	}
-	m := unsent{id: "m_" + rand.Text(), text: text}
+	if c.optionCommand(ctx, text) {
+		return
+	}
+	if c.own(ctx, text) {
+		return
+	}
+	done, m := c.obey(ctx, text)
+	if done {
+		return
+	}
+	m.id = "m_" + rand.Text()
 	c.waiting = append(c.waiting, m)
 	c.outbox <- m // has room for all that wait
 }
 
-// choose answers a question.
-func (c *conversation) choose(ctx context.Context, q protocol.ToolApprovalData, option protocol.ApprovalOption) {
-	c.answered = q.InteractionID
-	c.command(ctx, "answer", func(ctx context.Context) error {
-		_, err := c.stream.Approve(ctx, protocol.ApproveRequest{InteractionID: q.InteractionID, OptionID: option.OptionID})
-		return err
-	})
-}
-
-// interrupt stops the turn; a second one leaves, also where the turn was faster
+// interrupt stops the turn, and holds what waits; a second one leaves, also where the turn was faster
 // to end. Where nothing runs, it empties the line, and then two of them leave.
 func (c *conversation) interrupt(ctx context.Context) {
 	switch {
@@ -83,7 +77,7 @@ func (c *conversation) interrupt(ctx context.Context) {
 		if id == "" {
 			c.stopping = "?"
 		}
-		c.command(ctx, "stop the turn", func(ctx context.Context) error { return c.stream.Cancel(ctx, id) })
+		c.command(ctx, "stop the turn", func(ctx context.Context) error { return c.stream.Stop(ctx, id) })
 	case c.working():
 		c.over = true
 	case !c.editor.empty():
@@ -108,16 +102,26 @@ func (c *conversation) suspend() {
 	c.measure()
 }
 
-// measure takes the terminal's size.
+// measure takes the terminal's size. What is shown may be another now.
 func (c *conversation) measure() {
 	columns, rows := c.tty.size()
 	c.screen.resize(columns, rows)
 	c.transcript.resize(columns)
+	if c.front != nil {
+		c.front.since = time.Time{}
+	}
+	if c.filling != nil {
+		c.filling.since = time.Time{}
+	}
 }
 
 // redraw begins on an empty screen.
 func (c *conversation) redraw() {
 	c.measure()
-	c.screen.drawn, c.screen.cursor = nil, 0
+	c.screen.drawn, c.screen.cursor, c.front = nil, 0, nil // nothing of the question is left
+	if f := c.filling; f != nil {
+		f.goTo(f.step)
+		c.transcript.exactLines(f.head())
+	}
 	_, _ = c.o.Out.WriteString("\x1b[H\x1b[2J")
 }

@@ -8,8 +8,9 @@ import (
 
 // Chat is what `sessionhub chat` obeys.
 type Chat struct {
-	Hub     string // http:// or https://
-	KeyFile string // of the API key
+	Hub      string // http:// or https://
+	HubGiven bool   // somebody named it: it may be another machine's, also where its address is this one's
+	KeyFile  string // of the API key
 
 	Session  string // to attach to; empty: a new one
 	Provider string
@@ -58,7 +59,7 @@ func (c *Chat) settings() []setting {
 
 		{"session", groupSession, "one to come back to; empty: a new one", session},
 		{"provider", groupSession, "kind of agent of a new one; empty: the hub's default", name(&c.Provider)},
-		{"dir", groupSession, "working directory of a new one, on the agent's machine; empty: the workspace's root", text(&c.Dir, "a directory")},
+		{"dir", groupSession, "working directory of a new one, on the worker's machine; a relative one lies below its --workspace-root, or without --hub here; empty: that root", text(&c.Dir, "a directory")},
 		{"model", groupSession, "for the agent of a new one; empty: its own choice", name(&c.Model)},
 		{"mode", groupSession, "for the agent of a new one; empty: its own choice", name(&c.Mode)},
 		{"title", groupSession, "of a new one", name(&c.Title)},
@@ -79,24 +80,35 @@ func (c *Chat) secrets() []secretSetting {
 // ParseChat reads the settings of `sessionhub chat` as Parse does those of serve.
 func ParseChat(args []string, environ func(string) (string, bool)) (Chat, error) {
 	c := DefaultChat()
+	usual := c.Hub
+	c.Hub = ""
 	p := parser{rows: c.settings(), secrets: c.secrets(), environ: environ}
 	if err := p.parse(args); err != nil {
 		return c, err
 	}
-	if c.KeyFile != "" && p.right("key-file") {
-		switch key, err := readSecretFile(c.KeyFile); {
-		case c.APIKey.IsSet():
-			p.problem("--key-file", "SESSIONHUB_API_KEY or its _FILE is set too: want one of them")
-		case err != nil:
-			p.problem("--key-file", "%w", err)
-		default:
-			if err := checkKey(key); err != nil {
-				p.problem("--key-file", "%w", err)
-			}
-			c.APIKey = NewSecret(key)
-		}
+	if c.HubGiven = c.Hub != ""; !c.HubGiven {
+		c.Hub = usual
 	}
+	p.keyFile(c.KeyFile, &c.APIKey)
 	return c, p.err()
+}
+
+// keyFile reads the API key of --key-file, in place of the variable.
+func (p *parser) keyFile(path string, key *Secret) {
+	if path == "" || !p.right("key-file") {
+		return
+	}
+	switch text, err := readSecretFile(path); {
+	case key.IsSet():
+		p.problem("--key-file", "SESSIONHUB_API_KEY or its _FILE is set too: want one of them")
+	case err != nil:
+		p.problem("--key-file", "%w", err)
+	default:
+		if err := checkKey(text); err != nil {
+			p.problem("--key-file", "%w", err)
+		}
+		*key = NewSecret(text)
+	}
 }
 
 // ChatUsage prints every setting of `sessionhub chat` with its default.

@@ -62,6 +62,7 @@ type parser struct {
 
 	problems []Problem
 	wrong    map[string]bool // settings with a problem
+	said     map[string]bool // settings that any source names
 }
 
 // given is a setting's text and where it was said.
@@ -70,7 +71,7 @@ type given struct {
 }
 
 func (p *parser) parse(args []string) error {
-	p.wrong = map[string]bool{}
+	p.wrong, p.said = map[string]bool{}, map[string]bool{}
 	flags, err := p.flags(args)
 	if err != nil {
 		return err
@@ -97,6 +98,7 @@ func (p *parser) parse(args []string) error {
 // set gives a known setting its value.
 func (p *parser) set(name, source string, set func(value) error) {
 	row := p.row(name)
+	p.said[name] = true
 	if err := set(row.value); err != nil {
 		p.wrong[name] = true
 		p.problem(source, "%w", err)

@@ -20,6 +20,7 @@ type Serve struct {
 
 	Listen         string // host:port of API, streams and dashboard
 	AdminListen    string // host:port of metrics, health and pprof
+	AdminHosts     []string
 	PublicURL      string // without a slash at its end; empty: from the request's Host
 	AllowedOrigins []string
 	TrustedProxies []string // addresses and CIDRs
@@ -27,6 +28,10 @@ type Serve struct {
 
 	ValkeyURL     string // where sessions are kept, also if ValkeyURLFile says it; empty: in this process
 	ValkeyURLFile string // a file that holds ValkeyURL: it may have a password in it
+	DataDir       string // where this process keeps its sessions; empty: in memory
+
+	DataMaxBytes    int64 // of all sessions in DataDir; 0: no bound
+	DataMaxSessions int   // in DataDir; 0: no bound
 
 	Worker          string // WorkerEmbedded or WorkerNone
 	WorkerCapacity  int    // most running agents at once
@@ -35,6 +40,7 @@ type Serve struct {
 	ProvidersFile   string
 	DefaultProvider string
 	AgentIdle       time.Duration
+	ChildrenIdle    time.Duration
 	TurnTimeout     time.Duration
 
 	MaxSessionsPerUser       int // open ones
@@ -46,13 +52,16 @@ type Serve struct {
 	MaxQueuedMessages        int // of each session
 	MaxMessageBytes          int
 	MaxEventBytes            int
-	LogMaxEvents             int   // of each session's event log
-	LogMaxBytes              int64 // of each session's event log
+	LogMaxEvents             int           // of each session's event log, as they are stored; 0: no bound
+	LogMaxBytes              int64         // of each session's event log, as it is stored
+	CompactAfter             time.Duration // 0: logs are not compacted
 	WriteTimeout             time.Duration
+	SSEMaxAge                time.Duration // 0: no bound
 	SessionIdleTTL           time.Duration
 	ApprovalTimeout          time.Duration
 	TokenTTL                 time.Duration
 	DrainTimeout             time.Duration
+	DrainDelay               time.Duration // negative: see DrainWait
 	WorkerLease              time.Duration
 
 	LogFormat string // LogAuto, LogText or LogJSON
@@ -85,12 +94,16 @@ func Default() Serve {
 		Listen:      "127.0.0.1:8080",
 		AdminListen: "127.0.0.1:9464",
 
+		DataMaxBytes:    10 * gib,
+		DataMaxSessions: 10_000,
+
 		Worker:          WorkerEmbedded,
 		WorkerCapacity:  8,
 		WorkerBuffer:    8 * mib,
 		WorkspaceRoot:   ".",
 		DefaultProvider: "demo",
 		AgentIdle:       10 * time.Minute,
+		ChildrenIdle:    8 * time.Hour,
 		TurnTimeout:     30 * time.Minute,
 
 		MaxSessionsPerUser:       100,
@@ -101,19 +114,23 @@ func Default() Serve {
 		MaxQueuedMessages:        32,
 		MaxMessageBytes:          1 * mib,
 		MaxEventBytes:            1 * mib,
-		LogMaxEvents:             10_000,
-		LogMaxBytes:              16 * mib,
+		LogMaxBytes:              64 * mib,
+		CompactAfter:             time.Minute,
 		WriteTimeout:             10 * time.Second,
-		SessionIdleTTL:           24 * time.Hour,
+		SSEMaxAge:                15 * time.Minute,
+		SessionIdleTTL:           day,
 		ApprovalTimeout:          time.Hour,
 		TokenTTL:                 24 * time.Hour,
 		DrainTimeout:             30 * time.Second,
+		DrainDelay:               autoDuration,
 		WorkerLease:              15 * time.Second,
 
 		LogFormat: LogAuto,
 		LogLevel:  slog.LevelInfo,
 	}
 }
+
+const adminHostsHelp = "names by which --admin-listen may be addressed beside this machine's own and, where it reaches further, IP addresses: exact names, *.example.org"
 
 // The groups of the help, in its order.
 const (
@@ -141,13 +158,17 @@ func (s *Serve) settings() []setting {
 	return []setting{
 		{"listen", groupAddress, "API, streams, dashboard, /healthz and /readyz", address(&s.Listen)},
 		{"admin-listen", groupAddress, "/metrics, /healthz, /readyz and /debug/pprof", address(&s.AdminListen)},
+		{"admin-hosts", groupAddress, adminHostsHelp, list(&s.AdminHosts)},
 		{"public-url", groupAddress, "what clients reach this hub at, for the URLs in answers; empty: the request's Host", webURL(&s.PublicURL)},
 		{"allowed-origins", groupAddress, "pages that may speak to this hub beside its own: exact origins, https://*.example.org, chrome-extension://<id>", list(&s.AllowedOrigins)},
 		{"trusted-proxies", groupAddress, "addresses or CIDRs of proxies whose X-Forwarded-For is believed, for where a request comes from in the log", list(&s.TrustedProxies)},
-		{"allow-anonymous", groupAddress, "let everybody who reaches a listener beyond this machine create sessions, without a key", onOff(&s.AllowAnonymous)},
+		{"allow-anonymous", groupAddress, "let everybody who reaches a listener beyond this machine create sessions, without a key; pages of other sites are refused", onOff(&s.AllowAnonymous)},
 
-		{"valkey-url", groupStore, "redis:// or rediss:// of the Valkey that several nodes share (commas: a cluster; ?master_set=NAME: Sentinels); empty: sessions are kept in this process", text(&s.ValkeyURL, "a URL")},
+		{"valkey-url", groupStore, "redis:// or rediss:// of the Valkey that several nodes share (commas: a cluster; ?master_set=NAME: Sentinels); empty: this node keeps them itself", text(&s.ValkeyURL, "a URL")},
 		{"valkey-url-file", groupStore, "file that holds the same: a password in a flag is in the list of processes, for all to read", text(&s.ValkeyURLFile, "a file")},
+		{"data-dir", groupStore, "directory in which this node keeps sessions, also over a restart and a crash; empty: in memory, until the process ends", text(&s.DataDir, "a directory")},
+		{"data-max-bytes", groupStore, "bytes of all sessions in --data-dir; when there are more, ended sessions go, and then those that have slept longest; 0: no limit", size(&s.DataMaxBytes, 0, 1<<20*gib)},
+		{"data-max-sessions", groupStore, "the same for the number of sessions in --data-dir; 0: no limit", number(&s.DataMaxSessions, 0, 10_000_000)},
 
 		{"worker", groupWorker, "run agents in this process, or leave them to workers that connect", choice(&s.Worker, WorkerEmbedded, WorkerNone)},
 		{"worker-capacity", groupWorker, "most agents that run at once", number(&s.WorkerCapacity, 1, 100_000)},
@@ -157,8 +178,9 @@ func (s *Serve) settings() []setting {
 		{"default-provider", groupWorker, "kind of agent of a session that names none", required(&s.DefaultProvider, "a provider's name")},
 		{"turn-timeout", groupWorker, "a turn in which the agent says nothing for so long is ended", duration(&s.TurnTimeout, tick, year)},
 		{"agent-idle", groupWorker, "an agent is stopped after so long without a message", duration(&s.AgentIdle, tick, year)},
+		{"agent-children-idle", groupWorker, "the same for an agent that has started processes which still run, such as a server", duration(&s.ChildrenIdle, tick, year)},
 
-		{"max-sessions-per-user", groupLimit, "open sessions of one user; ended and failed ones do not count", number(&s.MaxSessionsPerUser, 1, 10_000_000)},
+		{"max-sessions-per-user", groupLimit, "open sessions of one user; ended and failed ones do not count, nor, with --data-dir, those without an agent and with nothing queued or asked", number(&s.MaxSessionsPerUser, 1, 10_000_000)},
 		{"max-connections-per-user", groupLimit, "open streams of one user", number(&s.MaxConnectionsPerUser, 1, 10_000_000)},
 		{"rate-messages", groupLimit, "messages of one user, as rate:burst", rate(&s.RateMessages)},
 		{"rate-sessions", groupLimit, "sessions that one user makes, as rate:burst", rate(&s.RateSessions)},
@@ -167,14 +189,17 @@ func (s *Serve) settings() []setting {
 		{"max-queued-messages", groupLimit, "messages of one session that wait for their turn", number(&s.MaxQueuedMessages, 1, 100_000)},
 		{"max-message-bytes", groupLimit, "a request's body or a WebSocket message", size(&s.MaxMessageBytes, 256, 64*mib)},
 		{"max-event-bytes", groupLimit, "an event's data; longer output is split or cut", size(&s.MaxEventBytes, 1*kib, 64*mib)},
-		{"log-max-events", groupLimit, "events kept of one session", number(&s.LogMaxEvents, 1, 100_000_000)},
-		{"log-max-bytes", groupLimit, "bytes of events kept of one session", size(&s.LogMaxBytes, 1*kib, 64*gib)},
+		{"log-max-events", groupLimit, "events kept of one session, as they are stored: a compacted one is one; 0: no limit", number(&s.LogMaxEvents, 0, 100_000_000)},
+		{"log-max-bytes", groupLimit, "bytes of events kept of one session, as they are stored", size(&s.LogMaxBytes, 1*kib, 64*gib)},
 
 		{"write-timeout", groupTime, "a subscriber that has taken nothing for so long is closed", duration(&s.WriteTimeout, tick, time.Hour)},
-		{"session-idle-ttl", groupTime, "a session without activity expires", duration(&s.SessionIdleTTL, tick, 10*year)},
+		{"sse-max-age", groupTime, "an event stream (SSE) ends after so long at most, and its client resumes; 0: no bound", duration(&s.SSEMaxAge, 0, year)},
+		{"compact-after", groupTime, "small events that say more of the same become one event so long after the last of them; 0: never", duration(&s.CompactAfter, 0, year)},
+		{"session-idle-ttl", groupTime, "a session without activity expires; with --data-dir after 720h, where nothing is said", duration(&s.SessionIdleTTL, tick, 10*year)},
 		{"approval-timeout", groupTime, "an unanswered question expires, and the agent is told no", duration(&s.ApprovalTimeout, tick, year)},
 		{"token-ttl", groupTime, "life of a session token", duration(&s.TokenTTL, time.Second, 10*year)},
 		{"drain-timeout", groupTime, "on SIGTERM, time for running turns and for streams to leave", duration(&s.DrainTimeout, 0, day)},
+		{"drain-delay", groupTime, "on SIGTERM, /readyz says no for so long before the drain begins, so that load balancers know; auto: 5s, or none on a loopback listener", orAuto(&s.DrainDelay, duration(&s.DrainDelay, 0, time.Hour))},
 		{"worker-lease", groupTime, "a worker that is gone for so long loses its sessions", duration(&s.WorkerLease, leastLease, time.Hour)},
 
 		{"log-format", groupRun, "auto: text on a terminal, json elsewhere", choice(&s.LogFormat, LogAuto, LogText, LogJSON)},
@@ -244,6 +269,12 @@ func (s *Serve) check(p *parser) {
 		p.problem("SESSIONHUB_TOKEN_SECRET", "with --valkey-url all nodes must sign tokens with the same secret: "+
 			"set SESSIONHUB_TOKEN_SECRET or SESSIONHUB_TOKEN_SECRET_FILE to at least 32 random bytes")
 	}
+	if s.DataDir != "" && !p.said["session-idle-ttl"] {
+		s.SessionIdleTTL = diskIdleTTL
+	}
+	if p.right("valkey-url") && p.right("data-dir") && s.ValkeyURL != "" && s.DataDir != "" {
+		p.problem("--data-dir", "with --valkey-url sessions are kept there: want one of them")
+	}
 	if p.right("listen") && p.right("admin-listen") && s.Listen == s.AdminListen && !hasPortZero(s.Listen) {
 		p.problem("--admin-listen", "%q is the address of --listen too: want another port", s.AdminListen)
 	}
@@ -256,6 +287,26 @@ func (s *Serve) Anonymous() bool { return !s.APIKey.IsSet() && s.APIKeysFile == 
 // LocalMode reports that this machine's people alone are meant: no key, and a
 // listener that no other machine reaches.
 func (s *Serve) LocalMode() bool { return s.Anonymous() && isLoopback(s.Listen) }
+
+// defaultDrainDelay is enough for a load balancer that asks every 2 s and believes the
+// second answer.
+const defaultDrainDelay = 5 * time.Second
+
+// DrainWait is how long the node says that it is not ready before it drains. On a
+// loopback listener there is no load balancer to tell, unless DrainDelay says so.
+func (s *Serve) DrainWait() time.Duration {
+	switch {
+	case s.DrainDelay >= 0:
+		return s.DrainDelay
+	case isLoopback(s.Listen):
+		return 0
+	}
+	return defaultDrainDelay
+}
+
+// diskIdleTTL is how long a session without activity stays on a disk. In memory and in
+// Valkey each one costs memory.
+const diskIdleTTL = 30 * day
 
 // isLoopback judges a listener's host:port. A name other than localhost is
 // taken to reach further: what it stands for can change.

@@ -126,7 +126,7 @@ func TestAllBadValuesAreNamedAtOnce(t *testing.T) {
 		`command line: unexpected argument "extra": want flags only; see --help`,
 		`--lisen: unknown flag: did you mean --listen?`,
 		`--max-connections: has no value: want a whole number from 0 to 10000000`,
-		file + `:2: log-max-events: "many" is no whole number: want a whole number from 1 to 100000000`,
+		file + `:2: log-max-events: "many" is no whole number: want a whole number from 0 to 100000000`,
 		file + `:3: log-levle: unknown key: did you mean log-level?`,
 		file + `:4: worker: is no plain value: want embedded or none`,
 		`SESSIONHUB_MAX_EVENT_BYTES: "1MB" is no size: want bytes from 1KiB to 64MiB, as a number or with KiB, MiB or GiB`,
@@ -159,6 +159,8 @@ func TestBadValues(t *testing.T) {
 		"log-level":        {"", "trace", "INFO"},
 		"workspace-root":   {"", "a\x00b"},
 		"default-provider": {"", "a\nb"},
+
+		"agent-children-idle": {"", "0", "-1s", "10"},
 	} {
 		for _, text := range texts {
 			s, err := Parse([]string{"--" + name + "=" + text}, env{}.lookup)

@@ -21,10 +21,12 @@ type change struct {
 var changed = map[string]change{
 	"listen":                      {"localhost:1", func(s *Serve) { s.Listen = "localhost:1" }},
 	"admin-listen":                {"0.0.0.0:0", func(s *Serve) { s.AdminListen = "0.0.0.0:0" }},
+	"admin-hosts":                 {"node1, *.pods.example,", func(s *Serve) { s.AdminHosts = []string{"node1", "*.pods.example"} }},
 	"public-url":                  {"https://hub.example.com/x/", func(s *Serve) { s.PublicURL = "https://hub.example.com/x" }},
 	"allowed-origins":             {"https://a.example, https://*.b.example,", func(s *Serve) { s.AllowedOrigins = []string{"https://a.example", "https://*.b.example"} }},
 	"trusted-proxies":             {"10.0.0.0/8, ::1", func(s *Serve) { s.TrustedProxies = []string{"10.0.0.0/8", "::1"} }},
 	"allow-anonymous":             {"true", func(s *Serve) { s.AllowAnonymous = true }},
+	"data-dir":                    {"/var/lib/sessionhub", func(s *Serve) { s.DataDir = "/var/lib/sessionhub" }},
 	"valkey-url":                  {"redis://store.example:6379/3", func(s *Serve) { s.ValkeyURL = "redis://store.example:6379/3" }},
 	"worker":                      {"none", func(s *Serve) { s.Worker = WorkerNone }},
 	"worker-capacity":             {"3", func(s *Serve) { s.WorkerCapacity = 3 }},
@@ -33,6 +35,7 @@ var changed = map[string]change{
 	"providers-file":              {"p.yaml", func(s *Serve) { s.ProvidersFile = "p.yaml" }},
 	"default-provider":            {"codex", func(s *Serve) { s.DefaultProvider = "codex" }},
 	"turn-timeout":                {"45m", func(s *Serve) { s.TurnTimeout = 45 * time.Minute }},
+	"agent-children-idle":         {"3h", func(s *Serve) { s.ChildrenIdle = 3 * time.Hour }},
 	"agent-idle":                  {"90s", func(s *Serve) { s.AgentIdle = 90 * time.Second }},
 	"max-sessions-per-user":       {"6", func(s *Serve) { s.MaxSessionsPerUser = 6 }},
 	"max-connections-per-user":    {"8", func(s *Serve) { s.MaxConnectionsPerUser = 8 }},
@@ -45,7 +48,12 @@ var changed = map[string]change{
 	"max-event-bytes":             {"2 MiB", func(s *Serve) { s.MaxEventBytes = 2 << 20 }},
 	"log-max-events":              {"50", func(s *Serve) { s.LogMaxEvents = 50 }},
 	"log-max-bytes":               {"1GiB", func(s *Serve) { s.LogMaxBytes = 1 << 30 }},
+	"data-max-bytes":              {"20GiB", func(s *Serve) { s.DataMaxBytes = 20 << 30 }},
+	"data-max-sessions":           {"7", func(s *Serve) { s.DataMaxSessions = 7 }},
+	"compact-after":               {"5s", func(s *Serve) { s.CompactAfter = 5 * time.Second }},
 	"write-timeout":               {"500ms", func(s *Serve) { s.WriteTimeout = 500 * time.Millisecond }},
+	"drain-delay":                 {"3s", func(s *Serve) { s.DrainDelay = 3 * time.Second }},
+	"sse-max-age":                 {"1h", func(s *Serve) { s.SSEMaxAge = time.Hour }},
 	"session-idle-ttl":            {"1h30m", func(s *Serve) { s.SessionIdleTTL = 90 * time.Minute }},
 	"approval-timeout":            {"5m", func(s *Serve) { s.ApprovalTimeout = 5 * time.Minute }},
 	"token-ttl":                   {"1h", func(s *Serve) { s.TokenTTL = time.Hour }},
@@ -79,7 +87,12 @@ func TestEverySetting(t *testing.T) {
 		}
 		want := Default()
 		c.set(&want)
-		c.set(&all)
+		if want.DataDir != "" {
+			want.SessionIdleTTL = diskIdleTTL
+		}
+		if row.name != "data-dir" { // not beside a Valkey
+			c.set(&all)
+		}
 		if reflect.DeepEqual(want, Default()) {
 			t.Errorf("%s: the test sets the default", row.name)
 		}
@@ -97,6 +110,7 @@ func TestEverySetting(t *testing.T) {
 		}
 		switch {
 		case row.name == "valkey-url": // not beside its file
+		case row.name == "data-dir":
 		case row.value.isSwitch():
 			args = append(args, "--"+row.name)
 		default:
@@ -110,5 +124,26 @@ func TestEverySetting(t *testing.T) {
 	got.TokenSecret = Secret{}
 	if err != nil || !reflect.DeepEqual(got, all) {
 		t.Errorf("all flags at once: %+v, %v; want %+v", got, err, all)
+	}
+}
+
+// A node keeps its sessions in one place. On a disk they may sleep for longer.
+func TestDataDir(t *testing.T) {
+	secret := env{"SESSIONHUB_TOKEN_SECRET": strings.Repeat("s", 32)}
+	_, err := Parse([]string{"--data-dir", "d", "--valkey-url", "redis://store.example"}, secret.lookup)
+	if err == nil || !strings.Contains(err.Error(), "--data-dir: with --valkey-url sessions are kept there") {
+		t.Errorf("beside a Valkey: %v", err)
+	}
+	for flags, want := range map[string]time.Duration{
+		"":                                   24 * time.Hour,
+		"--data-dir=d":                       30 * 24 * time.Hour,
+		"--data-dir=d --session-idle-ttl=2h": 2 * time.Hour,
+		"--session-idle-ttl=2h":              2 * time.Hour,
+		"--valkey-url=redis://store.example": 24 * time.Hour,
+	} {
+		s, err := Parse(strings.Fields(flags), secret.lookup)
+		if err != nil || s.SessionIdleTTL != want {
+			t.Errorf("%q: %s, %v; want %s", flags, s.SessionIdleTTL, err, want)
+		}
 	}
 }

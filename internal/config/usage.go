@@ -35,7 +35,9 @@ func usage(w io.Writer, rows []setting, secrets []secretSetting) error {
 		}
 		_, _ = fmt.Fprintf(b, ")\n")
 	}
-	_, _ = fmt.Fprintf(b, "\nSecrets, from the environment alone:\n")
+	if len(secrets) > 0 {
+		_, _ = fmt.Fprintf(b, "\nSecrets, from the environment alone:\n")
+	}
 	for _, s := range secrets {
 		_, _ = fmt.Fprintf(b, "  %s\n%s%s\n", s.variables(), indent, s.help)
 	}

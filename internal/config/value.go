@@ -203,6 +203,30 @@ func duration(p *time.Duration, least, most time.Duration) value {
 	}
 }
 
+// autoDuration is what orAuto makes of auto.
+const autoDuration = time.Duration(-1)
+
+// orAuto is a duration that the program chooses itself when it is auto.
+func orAuto(p *time.Duration, v value) value {
+	return &simple{
+		parse: func(t string) error {
+			if t != "auto" {
+				return v.set(t)
+			}
+			*p = autoDuration
+			return nil
+		},
+		print: func() string {
+			if *p == autoDuration {
+				return "auto"
+			}
+			return v.String()
+		},
+		wanted: "auto, or " + v.want(),
+		holder: "auto|" + v.placeholder(),
+	}
+}
+
 // formatDuration leaves out the zeros that time.Duration writes: 24h0m0s.
 func formatDuration(d time.Duration) string {
 	s := d.String()

@@ -15,6 +15,7 @@ type Worker struct {
 	Hub         *url.URL // of the hub's worker link
 	Name        string   // empty: the host's name and a random part
 	AdminListen string   // host:port of metrics and health; empty: none
+	AdminHosts  []string
 
 	WorkerCapacity int   // most running agents at once
 	WorkerBuffer   int64 // for each session while the hub is out of reach
@@ -22,6 +23,7 @@ type Worker struct {
 	Workspace      string // names the file system; empty: by machine and root
 	ProvidersFile  string
 	AgentIdle      time.Duration
+	ChildrenIdle   time.Duration
 	TurnTimeout    time.Duration
 	DrainTimeout   time.Duration
 
@@ -38,7 +40,7 @@ func DefaultWorker() Worker {
 	s := Default()
 	return Worker{
 		WorkerCapacity: s.WorkerCapacity, WorkerBuffer: s.WorkerBuffer, WorkspaceRoot: s.WorkspaceRoot,
-		AgentIdle: s.AgentIdle, TurnTimeout: s.TurnTimeout, DrainTimeout: s.DrainTimeout,
+		AgentIdle: s.AgentIdle, ChildrenIdle: s.ChildrenIdle, TurnTimeout: s.TurnTimeout, DrainTimeout: s.DrainTimeout,
 		LogFormat: s.LogFormat, LogLevel: s.LogLevel,
 	}
 }
@@ -52,6 +54,7 @@ func (w *Worker) settings(parseHub func(string) (*url.URL, error)) []setting {
 		{"hub", groupAddress, "the hub's address: ws://, wss://, http:// or https:// with a host", hubURL(&w.Hub, parseHub)},
 		{"name", groupAddress, "what the worker is called, alone among the workers of its hub; empty: the host's name and a random part", name(&w.Name)},
 		{"admin-listen", groupAddress, "/metrics, /healthz, /readyz and /debug/pprof; empty: none", optional(address(&w.AdminListen), &w.AdminListen)},
+		{"admin-hosts", groupAddress, adminHostsHelp, list(&w.AdminHosts)},
 
 		{"worker-capacity", groupWorker, "most agents that run at once", number(&w.WorkerCapacity, 1, 100_000)},
 		{"worker-buffer", groupWorker, "output kept for each session while the hub is out of reach; then the agent is held back", size(&w.WorkerBuffer, 64*kib, 4*gib)},
@@ -60,6 +63,7 @@ func (w *Worker) settings(parseHub func(string) (*url.URL, error)) []setting {
 		{"providers-file", groupWorker, "YAML file with kinds of agents; demo is built in", text(&w.ProvidersFile, "a file")},
 		{"turn-timeout", groupWorker, "a turn in which the agent says nothing for so long is ended", duration(&w.TurnTimeout, tick, year)},
 		{"agent-idle", groupWorker, "an agent is stopped after so long without a message", duration(&w.AgentIdle, tick, year)},
+		{"agent-children-idle", groupWorker, "the same for an agent that has started processes which still run, such as a server", duration(&w.ChildrenIdle, tick, year)},
 
 		{"drain-timeout", groupTime, "on SIGTERM, time for running turns", duration(&w.DrainTimeout, 0, day)},
 

@@ -35,6 +35,7 @@ func TestEveryWorkerSetting(t *testing.T) {
 		"hub":             {"wss://hub.example.org", func(w *Worker) { w.Hub = mustURL("wss://hub.example.org") }},
 		"name":            {"w 1", func(w *Worker) { w.Name = "w 1" }},
 		"admin-listen":    {"127.0.0.1:1", func(w *Worker) { w.AdminListen = "127.0.0.1:1" }},
+		"admin-hosts":     {"node1", func(w *Worker) { w.AdminHosts = []string{"node1"} }},
 		"worker-capacity": {"3", func(w *Worker) { w.WorkerCapacity = 3 }},
 		"worker-buffer":   {"64KiB", func(w *Worker) { w.WorkerBuffer = 65536 }},
 		"workspace-root":  {"/w", func(w *Worker) { w.WorkspaceRoot = "/w" }},
@@ -45,6 +46,8 @@ func TestEveryWorkerSetting(t *testing.T) {
 		"drain-timeout":   {"0", func(w *Worker) { w.DrainTimeout = 0 }},
 		"log-format":      {"json", func(w *Worker) { w.LogFormat = LogJSON }},
 		"log-level":       {"debug", func(w *Worker) { w.LogLevel = -4 }},
+
+		"agent-children-idle": {"3h", func(w *Worker) { w.ChildrenIdle = 3 * time.Hour }},
 	}
 	key := env{"SESSIONHUB_WORKER_KEY": "the-key"}
 	base := func() Worker {

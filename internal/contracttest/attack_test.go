@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 // assault is one attack on a node. Its goroutines and connections end with it.
@@ -29,7 +31,7 @@ type assault struct {
 	failed []error
 }
 
-// attacks are what docs/SECURITY.md bounds. kib is the most that the server's
+// attacks are what docs/ATTACK-COSTS.md bounds. kib is the most that the server's
 // memory may grow for each connection; what belongs to the process as a whole
 // is in slackKiB.
 var attacks = []struct {
@@ -41,7 +43,7 @@ var attacks = []struct {
 }{
 	{"headers in drops", nil, 1000, 40, func(a *assault, count int) {
 		a.each(count, func(_ int, c net.Conn) {
-			_, _ = fmt.Fprintf(c, "GET /api/sessions HTTP/1.1\r\nHost: %s\r\n", a.n.host())
+			_, _ = fmt.Fprintf(c, "GET /api/sessions HTTP/1.1\r\nHost: %s\r\n", a.n.Host())
 			a.drip(c, "X-Drop: y\r\n")
 		})
 	}},
@@ -65,7 +67,7 @@ var attacks = []struct {
 		})
 	}},
 	{"header bombs", nil, 100, 100, func(a *assault, count int) {
-		bomb := "GET / HTTP/1.1\r\nHost: " + a.n.host() + "\r\n" + strings.Repeat("X-Bomb: "+strings.Repeat("y", 100)+"\r\n", 5000)
+		bomb := "GET / HTTP/1.1\r\nHost: " + a.n.Host() + "\r\n" + strings.Repeat("X-Bomb: "+strings.Repeat("y", 100)+"\r\n", 5000)
 		// A hundred in a second, one after the other: in one blow they would fill
 		// the attacker's own core, and the measurement with it.
 		a.each(count, func(i int, c net.Conn) {
@@ -75,7 +77,7 @@ var attacks = []struct {
 			case <-time.After(time.Duration(i) * time.Second / time.Duration(count)):
 			}
 			_, _ = io.WriteString(c, bomb) // fails when the hub has had enough
-			if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil && resp.StatusCode != http.StatusRequestEntityTooLarge {
+			if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 				a.fail(fmt.Errorf("a header bomb is answered by %d", resp.StatusCode))
 			}
 		})
@@ -162,7 +164,7 @@ var attacks = []struct {
 		for range count {
 			a.wg.Go(func() {
 				a.every(100*time.Millisecond, func() bool {
-					c, err := net.Dial("tcp", a.n.host())
+					c, err := net.Dial("tcp", a.n.Host())
 					if err != nil {
 						return false
 					}
@@ -181,7 +183,7 @@ var attacks = []struct {
 // returns when all are open.
 func (a *assault) each(count int, do func(i int, c net.Conn)) {
 	for i := range count {
-		c, err := net.Dial("tcp", a.n.host())
+		c, err := net.Dial("tcp", a.n.Host())
 		if err != nil {
 			a.fail(err)
 			return
@@ -249,7 +251,7 @@ func (a *assault) end(stop context.CancelFunc) {
 // memory is the resident memory of the server's process in KiB (proc(5), status).
 func (n *node) memory() int {
 	n.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.Cmd.Process.Pid))
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -270,7 +272,7 @@ func (n *node) memory() int {
 // is the same however much else runs on the machine.
 func (n *node) busy() time.Duration {
 	n.t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid))
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.Cmd.Process.Pid))
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -308,7 +310,7 @@ func (n *node) watch(t *testing.T) *bystander {
 	go b.read(st)
 	t.Cleanup(func() { st.close(); <-b.done })
 	s.send("/stream 100000 100 200")
-	within(t, 20*time.Second, "the agent speaks", func() bool {
+	judge.Within(t, 20*time.Second, "the agent speaks", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return len(b.delay) > 20
@@ -318,13 +320,20 @@ func (n *node) watch(t *testing.T) *bystander {
 
 func (b *bystander) read(st *stream) {
 	defer close(b.done)
+	last := uint64(0)
 	for {
 		f, err := st.next()
 		b.mu.Lock()
+		if err == nil && f.Seq != 0 && last != 0 && f.Seq != last+1 {
+			err = fmt.Errorf("event %d came behind %d", f.Seq, last)
+		}
 		if err != nil {
 			b.err = err
 			b.mu.Unlock()
 			return
+		}
+		if f.Seq != 0 {
+			last = f.Seq
 		}
 		if f.Type == "output" {
 			b.delay = append(b.delay, time.Since(f.Time))
@@ -348,7 +357,7 @@ func (b *bystander) p99() time.Duration {
 	if b.err != nil {
 		b.t.Fatalf("the bystander's stream broke: %v", b.err)
 	}
-	if len(b.delay) < 50 {
+	if len(b.delay) == 0 || judge.Load() && len(b.delay) < 50 {
 		b.t.Fatalf("%d deliveries are too few to judge", len(b.delay))
 	}
 	all := slices.Sorted(slices.Values(b.delay))
@@ -363,13 +372,14 @@ const (
 	// What an attack may take of one core: what it takes, others do not get. It
 	// does not depend on what else the machine does, as deliveries do.
 	mostLoad = .3
-	// A measurement that is bad by chance is not bad each time; harm is.
+	// A measurement that is bad by chance is not bad each time; harm is. Deliveries
+	// and load are judged where time is (make test-load), and only written down else.
 	rounds = 5
 )
 
 // The document's table has the attacks and their bounds, both ways.
 func TestAttacksAreDocumented(t *testing.T) {
-	text, err := os.ReadFile("../../docs/SECURITY.md")
+	text, err := os.ReadFile("../../docs/ATTACK-COSTS.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -379,7 +389,7 @@ func TestAttacksAreDocumented(t *testing.T) {
 	}
 	for _, attack := range attacks {
 		if got, want := documented[attack.name], strconv.Itoa(attack.kib); got != want {
-			t.Errorf("docs/SECURITY.md bounds %q by %q KiB, the test by %s", attack.name, got, want)
+			t.Errorf("docs/ATTACK-COSTS.md bounds %q by %q KiB, the test by %s", attack.name, got, want)
 		}
 		delete(documented, attack.name)
 	}
@@ -388,8 +398,9 @@ func TestAttacksAreDocumented(t *testing.T) {
 	}
 }
 
-// TestResourceAttacks holds the hub to docs/SECURITY.md: each attack costs it
-// little memory and little of a core, and other sessions do not notice. A hub that nobody attacks runs
+// TestResourceAttacks holds the hub to docs/ATTACK-COSTS.md: each attack costs it
+// little memory, and other sessions lose nothing. In a run that judges time, it costs
+// little of a core, and others do not notice. A hub that nobody attacks runs
 // beside it: what its readers feel is the machine's doing, and the attacker's,
 // who has the same two cores.
 func TestResourceAttacks(t *testing.T) {
@@ -417,7 +428,7 @@ func TestResourceAttacks(t *testing.T) {
 				t.Logf("p99 %v without, %v beside it, %v at an untouched hub; %.2f of a core; memory %d KiB, at most %d beside it: %.1f for each of %d",
 					calm, beside, control, load, base, peak, float64(peak-base)/float64(attack.connections), attack.connections)
 				usual := max(calm, control)
-				if beside <= max(3*usual/2, usual+noise) && load <= mostLoad {
+				if !judge.Load() || beside <= max(3*usual/2, usual+noise) && load <= mostLoad {
 					break
 				}
 				if round == rounds {
@@ -428,8 +439,8 @@ func TestResourceAttacks(t *testing.T) {
 			if most := base + slackKiB + attack.connections*attack.kib; peak > most {
 				t.Errorf("memory went from %d KiB to %d, over %d", base, peak, most)
 			}
-			if r := n.call("GET", "/healthz", ""); r.status != 200 {
-				t.Errorf("afterwards the hub is not well: %d", r.status)
+			if r := n.call("GET", "/healthz", ""); r.StatusCode != 200 {
+				t.Errorf("afterwards the hub is not well: %d", r.StatusCode)
 			}
 		})
 	}

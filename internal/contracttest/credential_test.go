@@ -71,10 +71,10 @@ func TestTokens(t *testing.T) {
 		"no end":              {jwt(now, hs256, strings.Replace(good, `"exp"`, `"expires"`, 1)), 401, protocol.CodeUnauthorized},
 	} {
 		r := n.call("GET", s.path, "", "Authorization", "Bearer "+c.token)
-		if c.code == "" && r.status != c.status {
-			t.Errorf("%s: %d %s", name, r.status, r.body)
+		if c.code == "" && r.StatusCode != c.status {
+			t.Errorf("%s: %d %s", name, r.StatusCode, r.Body)
 		} else if c.code != "" {
-			if err := r.problem(c.status, c.code); err != nil {
+			if err := r.Problem(c.status, c.code); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -89,8 +89,8 @@ func TestTokens(t *testing.T) {
 				continue // it would stay open; the streams have their own tests
 			}
 			r := n.call(c.method, s.path+"/"+route, c.body, "Authorization", bearer)
-			if denied := r.problem(403, protocol.CodeScope) == nil; denied == strings.Contains(may, route) {
-				t.Errorf("scope %s on %s: %d %s", scope, route, r.status, r.body)
+			if denied := r.Problem(403, protocol.CodeScope) == nil; denied == strings.Contains(may, route) {
+				t.Errorf("scope %s on %s: %d %s", scope, route, r.StatusCode, r.Body)
 			}
 		}
 	}
@@ -129,16 +129,16 @@ func TestKeysOpenWhatIsTheirs(t *testing.T) {
 		{"GET", "", ""}, {"GET", "/history", ""}, {"GET", "/approvals", ""}, {"POST", "/messages", `{"content":"x"}`}, {"POST", "/cancel", `{}`},
 		{"POST", "/token", `{"revokeOthers":true}`}, {"POST", "/ticket", ""}, {"POST", "/cookie", ""},
 	} {
-		if r := n.call(c[0], ann.path+c[1], c[2]); r.status >= 300 {
-			t.Errorf("%s %s with the key: %d %s", c[0], c[1], r.status, r.body)
+		if r := n.call(c[0], ann.path+c[1], c[2]); r.StatusCode >= 300 {
+			t.Errorf("%s %s with the key: %d %s", c[0], c[1], r.StatusCode, r.Body)
 		}
 	}
 	// A key does not open the operators' listener's data to clients, nor is it asked for there.
 	n.refused(404, protocol.CodeNotFound, "GET", "/metrics", "")
 	n.refused(404, protocol.CodeNotFound, "GET", "/debug/pprof/", "")
 	// In this mode the Host may be anything: a name of the machine, say.
-	if r := n.call("GET", "/api/sessions", "", "Host", "hub.example"); r.status != 200 {
-		t.Errorf("a Host with a key: %d", r.status)
+	if r := n.call("GET", "/api/sessions", "", "Host", "hub.example"); r.StatusCode != 200 {
+		t.Errorf("a Host with a key: %d", r.StatusCode)
 	}
 }
 
@@ -148,9 +148,9 @@ func TestListenersBeyondThisMachine(t *testing.T) {
 		t.Errorf("without a key: exit code %d: %s", code, out)
 	}
 	n := serve(t, "--listen", "0.0.0.0:0", "--allow-anonymous")
-	n.url = strings.Replace(strings.Replace(n.url, "[::]", "127.0.0.1", 1), "0.0.0.0", "127.0.0.1", 1)
-	if r := n.call("POST", "/api/sessions", `{}`, "Host", "hub.example"); r.status != 201 {
-		t.Errorf("anonymous: %d %s", r.status, r.body)
+	n.URL = strings.Replace(strings.Replace(n.URL, "[::]", "127.0.0.1", 1), "0.0.0.0", "127.0.0.1", 1)
+	if r := n.call("POST", "/api/sessions", `{}`, "Host", "hub.example"); r.StatusCode != 201 {
+		t.Errorf("anonymous: %d %s", r.StatusCode, r.Body)
 	}
 }
 
@@ -159,22 +159,22 @@ func TestOriginsAndHosts(t *testing.T) {
 	const id = "abcdefghijklmnopabcdefghijklmnop"
 	n := serveEnv(t, []string{"SESSIONHUB_ALLOWED_ORIGINS=https://page.example, https://*.wild.example,chrome-extension://" + id})
 	s := n.create(`{}`)
-	_, port, _ := strings.Cut(n.host(), ":")
+	_, port, _ := strings.Cut(n.Host(), ":")
 	for origin, allowed := range map[string]bool{
-		"https://page.example": true, "https://a.wild.example": true, "chrome-extension://" + id: true, n.url: true,
+		"https://page.example": true, "https://a.wild.example": true, "chrome-extension://" + id: true, n.URL: true,
 		"https://wild.example": false, "https://a.b.wild.example": false, "http://page.example": false, "https://page.example:444": false,
 		"https://page.example.evil": false, "chrome-extension://other": false, "null": false, "http://localhost:1": false,
 		"http://127.0.0.1.evil.example:" + port: false,
 	} {
 		r := n.call("GET", s.path, "", append(s.bearer(), "Origin", origin)...)
-		if allowed && (r.status != 200 || r.header.Get("Access-Control-Allow-Origin") != origin || !strings.Contains(r.header.Get("Vary"), "Origin")) {
-			t.Errorf("%s: %d %v", origin, r.status, r.header)
-		} else if err := r.problem(403, protocol.CodeOriginRefused); !allowed && (err != nil || r.header.Get("Access-Control-Allow-Origin") != "") {
-			t.Errorf("%s: %v %v", origin, err, r.header)
+		if allowed && (r.StatusCode != 200 || r.Header.Get("Access-Control-Allow-Origin") != origin || !strings.Contains(r.Header.Get("Vary"), "Origin")) {
+			t.Errorf("%s: %d %v", origin, r.StatusCode, r.Header)
+		} else if err := r.Problem(403, protocol.CodeOriginRefused); !allowed && (err != nil || r.Header.Get("Access-Control-Allow-Origin") != "") {
+			t.Errorf("%s: %v %v", origin, err, r.Header)
 		}
 		p := n.call("OPTIONS", "/api/sessions", "", "Origin", origin, "Access-Control-Request-Method", "POST")
-		if got := p.header.Get("Access-Control-Allow-Headers"); allowed != (p.status == 204) {
-			t.Errorf("preflight of %s: %d", origin, p.status)
+		if got := p.Header.Get("Access-Control-Allow-Headers"); allowed != (p.StatusCode == 204) {
+			t.Errorf("preflight of %s: %d", origin, p.StatusCode)
 		} else if allowed {
 			for _, want := range []string{"Last-Event-ID", "Authorization", "X-API-Key", "Idempotency-Key", "Content-Type"} {
 				if !strings.Contains(strings.ToLower(got), strings.ToLower(want)) {
@@ -199,8 +199,8 @@ func TestOriginsAndHosts(t *testing.T) {
 		"localhost:" + port: true, "127.0.0.1": true, "[::1]:1": true, "page.example": true, "x.wild.example:9": true,
 		"evil.example": false, "127.0.0.1.evil.example": false, "wild.example": false, "0.0.0.0": false,
 	} {
-		if r := n.call("GET", "/api/sessions", "", "Host", host); (r.status == 200) != allowed {
-			t.Errorf("Host %s: %d", host, r.status)
+		if r := n.call("GET", "/api/sessions", "", "Host", host); (r.StatusCode == 200) != allowed {
+			t.Errorf("Host %s: %d", host, r.StatusCode)
 		}
 	}
 }
@@ -214,8 +214,8 @@ func TestWebSocketCredentials(t *testing.T) {
 	if want := "wss://hub.example/api/sessions/" + s.SessionID + "/ws"; s.WebsocketURL != want {
 		t.Errorf("behind a proxy the URL is %q, want %q", s.WebsocketURL, want)
 	}
-	s.WebsocketURL, s.EventsURL = "ws://"+n.host()+s.path+"/ws", n.url+s.path+"/events"
-	cookie := n.call("POST", s.path+"/cookie", "", s.bearer()...).header.Get("Set-Cookie")
+	s.WebsocketURL, s.EventsURL = "ws://"+n.Host()+s.path+"/ws", n.URL+s.path+"/events"
+	cookie := n.call("POST", s.path+"/cookie", "", s.bearer()...).Header.Get("Set-Cookie")
 	for _, want := range []string{"HttpOnly", "SameSite=Strict", "secure", "path=" + s.path} {
 		if !strings.Contains(strings.ToLower(cookie), strings.ToLower(want)) {
 			t.Errorf("the cookie lacks %s: %s", want, cookie)

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
+
 	"github.com/coder/websocket"
 
 	"sessionhub/protocol"
@@ -19,7 +22,7 @@ import (
 
 // raw sends bytes on a connection of its own and reads one answer. reused says
 // whether the connection then carries another request.
-func (n *node) raw(request string) (r reply, reused bool) {
+func (n *node) raw(request string) (r hubtest.Answer, reused bool) {
 	n.t.Helper()
 	c := n.dial()
 	if _, err := io.WriteString(c, request); err != nil {
@@ -34,9 +37,9 @@ func (n *node) raw(request string) (r reply, reused bool) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	_, _ = fmt.Fprintf(c, "GET /healthz HTTP/1.1\r\nHost: %s\r\n\r\n", n.host())
+	_, _ = fmt.Fprintf(c, "GET /healthz HTTP/1.1\r\nHost: %s\r\n\r\n", n.Host())
 	_, err = http.ReadResponse(in, nil)
-	return reply{resp.StatusCode, resp.Header, body}, err == nil
+	return hubtest.Answer{StatusCode: resp.StatusCode, Header: resp.Header, Body: body}, err == nil
 }
 
 // A key may hold two dots: as a bearer it once was taken for a JWT.
@@ -44,8 +47,8 @@ func TestAPIKeyThatLooksLikeAToken(t *testing.T) {
 	const key = "team.service.0123456789"
 	n := serveEnv(t, []string{"SESSIONHUB_API_KEY=" + key})
 	for _, header := range [][]string{{"X-API-Key", key}, {"Authorization", "Bearer " + key}} {
-		if r := n.call("GET", "/api/sessions", "", header...); r.status != 200 {
-			t.Errorf("%v: %d %s", header[0], r.status, r.body)
+		if r := n.call("GET", "/api/sessions", "", header...); r.StatusCode != 200 {
+			t.Errorf("%v: %d %s", header[0], r.StatusCode, r.Body)
 		}
 	}
 	n.refused(401, protocol.CodeUnauthorized, "GET", "/api/sessions", "", "Authorization", "Bearer "+key+"x")
@@ -73,7 +76,7 @@ func TestLongBodyIsAnswered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := n.dial()
-			_, _ = fmt.Fprintf(c, "POST %s/messages HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n%s\r\n", s.path, n.host(), head)
+			_, _ = fmt.Fprintf(c, "POST %s/messages HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n%s\r\n", s.path, n.Host(), head)
 			piece := strings.Repeat("x", 64<<10)
 			for range length / len(piece) {
 				var err error
@@ -91,7 +94,7 @@ func TestLongBodyIsAnswered(t *testing.T) {
 				t.Fatal(err)
 			}
 			body, _ := io.ReadAll(resp.Body)
-			if err := (reply{resp.StatusCode, resp.Header, body}).problem(413, protocol.CodePayloadTooLarge); err != nil {
+			if err := (hubtest.Answer{StatusCode: resp.StatusCode, Header: resp.Header, Body: body}).Problem(413, protocol.CodePayloadTooLarge); err != nil {
 				t.Error(err)
 			}
 			if !resp.Close {
@@ -101,9 +104,9 @@ func TestLongBodyIsAnswered(t *testing.T) {
 	}
 	// A body that nobody wants, but is not too long, costs nobody the connection;
 	// and its bytes are never read as the next request.
-	smuggled := "GET /api/sessions HTTP/1.1\r\nHost: " + n.host() + "\r\n\r\n"
-	r, reused := n.raw(fmt.Sprintf("POST /nowhere HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", n.host(), len(smuggled), smuggled))
-	if err := r.problem(404, protocol.CodeNotFound); err != nil || !reused {
+	smuggled := "GET /api/sessions HTTP/1.1\r\nHost: " + n.Host() + "\r\n\r\n"
+	r, reused := n.raw(fmt.Sprintf("POST /nowhere HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", n.Host(), len(smuggled), smuggled))
+	if err := r.Problem(404, protocol.CodeNotFound); err != nil || !reused {
 		t.Errorf("a body that nobody reads: %v, reused %v", err, reused)
 	}
 	// On a stream's address a body would be read as the first frames.
@@ -113,7 +116,7 @@ func TestLongBodyIsAnswered(t *testing.T) {
 // Requests whose end could be seen in two places (RFC 9112, section 6.3).
 func TestRequestSmuggling(t *testing.T) {
 	n := serve(t)
-	host := "Host: " + n.host() + "\r\n"
+	host := "Host: " + n.Host() + "\r\n"
 	json := "Content-Type: application/json\r\n"
 	for name, request := range map[string]string{
 		"both lengths":         "POST /api/sessions HTTP/1.1\r\n" + host + json + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
@@ -130,7 +133,7 @@ func TestRequestSmuggling(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, reused := n.raw(request)
-			if err := r.problem(400, protocol.CodeInvalidRequest); err != nil {
+			if err := r.Problem(400, protocol.CodeInvalidRequest); err != nil {
 				t.Error(err)
 			}
 			if reused {
@@ -139,8 +142,8 @@ func TestRequestSmuggling(t *testing.T) {
 		})
 	}
 	r, reused := n.raw("POST /api/sessions HTTP/1.1\r\n" + host + json + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
-	if r.status != 201 || reused {
-		t.Errorf("chunked alone: %d %s, reused %v", r.status, r.body, reused)
+	if r.StatusCode != 201 || reused {
+		t.Errorf("chunked alone: %d %s, reused %v", r.StatusCode, r.Body, reused)
 	}
 	var list protocol.SessionList
 	if list = ok[protocol.SessionList](n, 200, "GET", "/api/sessions", ""); len(list.Sessions) != 1 {
@@ -155,8 +158,8 @@ func TestRefusalsHaveTheCommonHeaders(t *testing.T) {
 	n.refused(403, protocol.CodeOriginRefused, "GET", "/api/sessions", "", "Origin", "https://evil.example")
 	n.refused(404, protocol.CodeNotFound, "GET", "/nowhere", "")
 	n.refused(405, protocol.CodeMethodNotAllowed, "PUT", "/api/sessions", "")
-	r, _ := n.raw("GET / HTTP/1.1\r\nHost: " + n.host() + "\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n")
-	if err := r.problem(413, protocol.CodePayloadTooLarge); err != nil {
+	r, _ := n.raw("GET / HTTP/1.1\r\nHost: " + n.Host() + "\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n")
+	if err := r.Problem(431, protocol.CodeHeaderTooLarge); err != nil {
 		t.Errorf("a long header: %v", err)
 	}
 }
@@ -201,10 +204,10 @@ func TestApprovalsAreAudited(t *testing.T) {
 		},
 	} {
 		s.send("/approve now?")
-		q := decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
+		q := hubtest.Decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
 		approve(q.InteractionID)
-		within(t, 5*time.Second, "the audit line is there", func() bool {
-			for line := range strings.Lines(n.log.String()) {
+		judge.Within(t, 5*time.Second, "the audit line is there", func() bool {
+			for line := range strings.Lines(n.Log.String()) {
 				if strings.Contains(line, "approval answered") && strings.Contains(line, q.InteractionID) &&
 					strings.Contains(line, s.SessionID) && strings.Contains(line, `"remote":"127.0.0.1:`) && strings.Contains(line, `"option":`) {
 					return true
@@ -221,7 +224,7 @@ func TestApprovalsAreAudited(t *testing.T) {
 // The page may speak to its own host alone.
 func TestContentSecurityPolicy(t *testing.T) {
 	n := serve(t)
-	policy := n.call("GET", "/", "").header.Get("Content-Security-Policy")
+	policy := n.call("GET", "/", "").Header.Get("Content-Security-Policy")
 	if m := regexp.MustCompile(`connect-src ([^;]*)`).FindStringSubmatch(policy); m == nil || m[1] != "'self'" {
 		t.Errorf("the policy is %q", policy)
 	}
@@ -249,8 +252,8 @@ func TestDetailsAreForPeople(t *testing.T) {
 		n.refused(400, protocol.CodeInvalidRequest, "POST", "/api/sessions", body)
 	}
 	r := n.call("POST", "/api/sessions", `{"workingDirectory":"/"}`)
-	if strings.Count(string(r.body), "working directory not allowed") != 1 {
-		t.Errorf("it says it twice, or not at all: %s", r.body)
+	if strings.Count(string(r.Body), "working directory not allowed") != 1 {
+		t.Errorf("it says it twice, or not at all: %s", r.Body)
 	}
 	st := s.ws("")
 	for _, data := range []string{`[]`, `{"messageId":7}`, `{"content":{"a":1}}`} {
@@ -263,14 +266,14 @@ func TestDetailsAreForPeople(t *testing.T) {
 // The banner names the directory that counts, not what was typed.
 func TestBannerNamesTheWorkspace(t *testing.T) {
 	n := serve(t, "--workspace-root", ".")
-	m := regexp.MustCompile(`workspace +(\S+)`).FindStringSubmatch(n.banner)
+	m := regexp.MustCompile(`workspace +(\S+)`).FindStringSubmatch(n.Banner)
 	if m == nil || !filepath.IsAbs(m[1]) {
-		t.Errorf("the banner is %q", n.banner)
+		t.Errorf("the banner is %q", n.Banner)
 	}
 }
 
-// A narrowed token ends with its maker at the latest; a full one may renew
-// itself.
+// A token that was narrowed, in scope or in time, ends with its maker at the latest; one
+// of the full scope and life may renew itself.
 func TestTokenRenewal(t *testing.T) {
 	n := serve(t)
 	s := n.create(`{}`)
@@ -278,9 +281,16 @@ func TestTokenRenewal(t *testing.T) {
 		t.Helper()
 		return ok[protocol.TokenResponse](n, 201, "POST", s.path+"/token", body, "Authorization", "Bearer "+maker)
 	}
-	full := token(s.Token, `{"ttlSeconds":100}`)
-	if again := token(full.Token, `{}`); again.ExpiresAt.Sub(full.ExpiresAt) < 23*time.Hour {
-		t.Errorf("a full token renewed itself until %v", again.ExpiresAt)
+	short := token(s.Token, `{"ttlSeconds":100}`)
+	for _, body := range []string{`{}`, `{"ttlSeconds":86400}`} {
+		if again := token(short.Token, body); again.ExpiresAt.After(short.ExpiresAt) {
+			t.Errorf("a token that ends at %v renewed itself until %v", short.ExpiresAt, again.ExpiresAt)
+		}
+	}
+	full := token(s.Token, `{"ttlSeconds":86400}`)
+	time.Sleep(1100 * time.Millisecond) // tokens end at whole seconds
+	if again := token(full.Token, `{}`); !again.ExpiresAt.After(full.ExpiresAt) {
+		t.Errorf("a full token that ends at %v renewed itself until %v", full.ExpiresAt, again.ExpiresAt)
 	}
 	narrow := token(full.Token, `{"scope":"read write","ttlSeconds":50}`)
 	if again := token(narrow.Token, `{"ttlSeconds":5000}`); again.ExpiresAt.After(narrow.ExpiresAt.Add(time.Second)) || again.Scope != "read write" {
@@ -306,7 +316,7 @@ func wsFrame(opcode byte, payload []byte) []byte {
 // handshake is the request that opens the session's WebSocket.
 func (s session) handshake(query string) string {
 	return fmt.Sprintf("GET %s/ws%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer %s\r\n\r\n", s.path, query, s.n.host(), s.Token)
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer %s\r\n\r\n", s.path, query, s.n.Host(), s.Token)
 }
 
 // serverFrames reads text frames up to the close frame, whose code it gives.

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
+
 	"github.com/coder/websocket"
 
 	"sessionhub/protocol"
@@ -19,7 +22,7 @@ func TestBusySessionDoesNotExpire(t *testing.T) {
 	slow, asks := n.create(`{}`), n.create(`{}`)
 	st, question := slow.ws(""), asks.ws("")
 	asks.send("/approve yes?")
-	q := decode[protocol.ToolApprovalData](t, question.until("tool_approval").Data)
+	q := hubtest.Decode[protocol.ToolApprovalData](t, question.until("tool_approval").Data)
 	if c := slow.turn(st, "/slow 1.5"); c.StopReason != "end_turn" {
 		t.Errorf("the long turn: %+v", c)
 	}
@@ -30,7 +33,7 @@ func TestBusySessionDoesNotExpire(t *testing.T) {
 	question.until("complete")
 	for _, end := range []*stream{st, question} {
 		if code := end.rest(); code != protocol.CloseEnded || end.last().Type != "closed" {
-			t.Errorf("idle, it closed with %d after %s", code, end.last().raw)
+			t.Errorf("idle, it closed with %d after %s", code, end.last().Raw)
 		}
 	}
 }
@@ -45,8 +48,8 @@ func TestDeleteInMidTurn(t *testing.T) {
 	m := s.send("/slow 60")
 	ws.until("output")
 	queued := s.send("waits")
-	if r := n.call("DELETE", s.path, "", s.bearer()...); r.status != http.StatusNoContent || len(r.body) != 0 {
-		t.Fatalf("DELETE: %d %s", r.status, r.body)
+	if r := n.call("DELETE", s.path, "", s.bearer()...); r.StatusCode != http.StatusNoContent || len(r.Body) != 0 {
+		t.Fatalf("DELETE: %d %s", r.StatusCode, r.Body)
 	}
 	if code := ws.rest(); code != protocol.CloseEnded {
 		t.Errorf("the WebSocket closed with %d", code)
@@ -58,11 +61,11 @@ func TestDeleteInMidTurn(t *testing.T) {
 		var ended []string
 		for _, f := range st.seen {
 			if f.Type == "complete" {
-				ended = append(ended, decode[protocol.CompleteData](t, f.Data).MessageID)
+				ended = append(ended, hubtest.Decode[protocol.CompleteData](t, f.Data).MessageID)
 			}
 		}
-		if closed := decode[protocol.ClosedData](t, st.last().Data); st.last().Type != "closed" || closed.Reason != "deleted" || fmt.Sprint(ended) != fmt.Sprint([]string{m.MessageID, queued.MessageID}) {
-			t.Errorf("it ended with %s; completes of %v", st.last().raw, ended)
+		if closed := hubtest.Decode[protocol.ClosedData](t, st.last().Data); st.last().Type != "closed" || closed.Reason != "deleted" || fmt.Sprint(ended) != fmt.Sprint([]string{m.MessageID, queued.MessageID}) {
+			t.Errorf("it ended with %s; completes of %v", st.last().Raw, ended)
 		}
 	}
 	for _, header := range [][]string{s.bearer(), nil} {
@@ -94,8 +97,8 @@ func TestTicketHasItsTokensScope(t *testing.T) {
 		}
 	}
 	late := ticket()
-	if r := n.call("DELETE", s.path+"/token", "", reader...); r.status != 204 {
-		t.Fatal(r.status)
+	if r := n.call("DELETE", s.path+"/token", "", reader...); r.StatusCode != 204 {
+		t.Fatal(r.StatusCode)
 	}
 	n.refused(401, protocol.CodeUnauthorized, "GET", s.path+"/events?ticket="+late, "")
 	if code := st.rest(); code != protocol.CloseToken {
@@ -110,7 +113,7 @@ func TestAlways(t *testing.T) {
 	s := n.create(`{}`)
 	st := s.ws("")
 	s.send("/write a.txt one")
-	q := decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
+	q := hubtest.Decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
 	ok[any](n, 200, "POST", s.path+"/approve", `{"interactionId":"`+q.InteractionID+`","decision":"allow_always"}`, s.bearer()...)
 	st.until("complete")
 	s.turn(st, "/write a.txt one")
@@ -124,7 +127,7 @@ func TestAlways(t *testing.T) {
 		other := x.s.ws("?after=latest")
 		x.s.send(x.text)
 		other.until("tool_approval")
-		within(t, time.Second, "it is asked", func() bool { return x.s.view().Status == "requires_action" })
+		judge.Within(t, time.Second, "it is asked", func() bool { return x.s.view().Status == "requires_action" })
 	}
 }
 
@@ -136,7 +139,7 @@ func TestSlowReaderResumes(t *testing.T) {
 	st := s.ws("")
 	s.send("/stream 4000 4000 1500")
 	first := st.until("output")
-	within(t, 30*time.Second, "the reader that stopped is cut", func() bool { return n.metrics()["sessionhub_slow_subscribers_closed_total"] == 1 })
+	judge.Within(t, 30*time.Second, "the reader that stopped is cut", func() bool { return n.metrics()["sessionhub_slow_subscribers_closed_total"] == 1 })
 	if code := st.rest(); code != -1 && code != protocol.CloseSlow {
 		t.Errorf("it was closed with %d", code)
 	}

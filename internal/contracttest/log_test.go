@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -23,7 +25,7 @@ func TestEventsAreTheSameEverywhere(t *testing.T) {
 		ws.until("complete")
 		sse.until("complete")
 	}
-	within(t, 5e9, "it is idle", func() bool { return s.view().Status == "idle" })
+	judge.Within(t, 5e9, "it is idle", func() bool { return s.view().Status == "idle" })
 	h := ok[protocol.History](n, 200, "GET", s.path+"/history", "", s.bearer()...)
 	for len(logged(ws)) < len(h.Events) {
 		ws.nextEvent()
@@ -37,11 +39,11 @@ func TestEventsAreTheSameEverywhere(t *testing.T) {
 		if m == nil || m[1] != fmt.Sprint(i+1) {
 			t.Fatalf("event %d is %s", i+1, e)
 		}
-		if w, x := logged(ws)[i], logged(sse)[i]; w.raw != string(e) || x.raw != string(e) {
-			t.Fatalf("history %s\nWebSocket %s\nSSE %s", e, w.raw, x.raw)
+		if w, x := logged(ws)[i], logged(sse)[i]; w.Raw != string(e) || x.Raw != string(e) {
+			t.Fatalf("history %s\nWebSocket %s\nSSE %s", e, w.Raw, x.Raw)
 		}
 	}
-	if first := decode[protocol.StatusData](t, logged(ws)[0].Data); first.Status != "idle" {
+	if first := hubtest.Decode[protocol.StatusData](t, logged(ws)[0].Data); first.Status != "idle" {
 		t.Errorf("the first event is %s", h.Events[0])
 	}
 	var before string
@@ -57,7 +59,7 @@ func TestEventsAreTheSameEverywhere(t *testing.T) {
 }
 
 // logged are the events among what a stream has read.
-func logged(st *stream) (out []frame) {
+func logged(st *stream) (out []hubtest.Frame) {
 	for _, f := range st.seen {
 		if f.Seq != 0 {
 			out = append(out, f)
@@ -81,24 +83,24 @@ func TestSSEResponse(t *testing.T) {
 		}
 	}
 	st.until("complete")
-	if st.seen[0].name != "retry" || st.seen[0].id == "" {
+	if st.seen[0].Name != "retry" || st.seen[0].ID == "" {
 		t.Errorf("the stream begins with %+v", st.seen[0])
 	}
 	for i, f := range st.seen[1:] {
 		switch {
-		case f.name != string(f.Type):
-			t.Errorf("event: %s carries %s", f.name, f.raw)
-		case f.Seq == 0 && f.id != "":
-			t.Errorf("a control frame has the id %s: %s", f.id, f.raw)
-		case f.Seq != 0 && f.id != fmt.Sprintf("%s-%d", s.Session.Epoch, f.Seq):
-			t.Errorf("event %d has the id %q", f.Seq, f.id)
+		case f.Name != string(f.Type):
+			t.Errorf("event: %s carries %s", f.Name, f.Raw)
+		case f.Seq == 0 && f.ID != "":
+			t.Errorf("a control frame has the id %s: %s", f.ID, f.Raw)
+		case f.Seq != 0 && f.ID != fmt.Sprintf("%s-%d", s.Session.Epoch, f.Seq):
+			t.Errorf("event %d has the id %q", f.Seq, f.ID)
 		}
 		if i == 0 {
 			if f.Type != "connected" {
-				t.Errorf("the first frame is %s", f.raw)
+				t.Errorf("the first frame is %s", f.Raw)
 			}
 			has(t, "connected", f.Data, "sessionId epoch firstSeq lastSeq status node heartbeatSeconds")
-			if c := decode[protocol.Connected](t, f.Data); c.SessionID != s.SessionID || c.Epoch != s.Session.Epoch || c.FirstSeq != 1 || c.HeartbeatSeconds != 15 {
+			if c := hubtest.Decode[protocol.Connected](t, f.Data); c.SessionID != s.SessionID || c.Epoch != s.Session.Epoch || c.FirstSeq != 1 || c.HeartbeatSeconds != 15 {
 				t.Errorf("connected is %+v", c)
 			}
 		}
@@ -118,7 +120,7 @@ func TestCursors(t *testing.T) {
 	s := n.create(`{}`)
 	st := s.ws("")
 	s.turn(st, "hello")
-	within(t, 5e9, "it is idle", func() bool { return s.view().Status == "idle" })
+	judge.Within(t, 5e9, "it is idle", func() bool { return s.view().Status == "idle" })
 	v := s.view()
 	last, epoch := v.LastSeq, v.Epoch
 	at := func(seq uint64) string { return fmt.Sprintf("%s-%d", epoch, seq) }
@@ -146,13 +148,13 @@ func TestCursors(t *testing.T) {
 			streams["WebSocket"] = s.ws(c.query)
 		}
 		for transport, st := range streams {
-			caught := decode[protocol.CaughtUp](t, st.until("caught_up").Data)
+			caught := hubtest.Decode[protocol.CaughtUp](t, st.until("caught_up").Data)
 			replay := logged(st)
 			if caught.Seq != last || (c.first == 0) != (len(replay) == 0) || len(replay) > 0 && (replay[0].Seq != c.first || replay[len(replay)-1].Seq != last) {
 				t.Errorf("%s by %s: caught up at %d of %d after %s", name, transport, caught.Seq, last, st.types())
 			}
-			i := slices.IndexFunc(st.seen, func(f frame) bool { return f.Type == "gap" })
-			if (i >= 0) != (c.gap != nil) || c.gap != nil && decode[protocol.Gap](t, st.seen[i].Data) != *c.gap {
+			i := slices.IndexFunc(st.seen, func(f hubtest.Frame) bool { return f.Type == "gap" })
+			if (i >= 0) != (c.gap != nil) || c.gap != nil && hubtest.Decode[protocol.Gap](t, st.seen[i].Data) != *c.gap {
 				t.Errorf("%s by %s: gap %v in %s", name, transport, c.gap, st.types())
 			}
 			st.close()
@@ -199,11 +201,11 @@ func TestTurnSurvivesItsClients(t *testing.T) {
 	st.until("output")
 	seq := st.last().Seq
 	st.close()
-	within(t, 5e9, "nobody listens", func() bool { return s.view().Connections.WebSocket == 0 })
-	within(t, 20e9, "the turn ends", func() bool { return s.view().Status == "idle" })
+	judge.Within(t, 5e9, "nobody listens", func() bool { return s.view().Connections.WebSocket == 0 })
+	judge.Within(t, 20e9, "the turn ends", func() bool { return s.view().Status == "idle" })
 	again := s.sse(fmt.Sprintf("?after=%s-%d", s.Session.Epoch, seq))
 	again.until("complete")
-	if got := strings.Count(again.types(), "output"); got != 30-int(decode[protocol.OutputData](t, st.last().Data).Text[0]-'0') {
+	if got := strings.Count(again.types(), "output"); got != 30-int(hubtest.Decode[protocol.OutputData](t, st.last().Data).Text[0]-'0') {
 		t.Errorf("%d pieces came after the first", got)
 	}
 }

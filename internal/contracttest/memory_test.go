@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os/exec"
 	"testing"
+
+	"sessionhub/internal/testkit/hubtest"
 )
 
 // What an idle connection may cost, as the program's own benchmark measures it: with a session each, 11 KB of resident
@@ -15,7 +17,7 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 			t.Parallel() // with the other one, and with no other test
 			bench := exec.CommandContext(t.Context(), binary,
 				"bench", "--mode", "idle", "--subscribers", "4000", "--settle", "3s", "--transport", transport, "--json")
-			bench.Env = cleanEnv()
+			bench.Env = hubtest.Environment()
 			out, err := bench.Output()
 			if err != nil {
 				t.Fatalf("bench: %v", err)

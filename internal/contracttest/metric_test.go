@@ -1,43 +1,38 @@
 package contracttest
 
 import (
-	"bufio"
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
+	"sessionhub/internal/scrape"
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
 // metrics reads every series of the node.
-func (n *node) metrics() map[string]float64 {
+func (n *node) metrics() scrape.Series {
 	n.t.Helper()
-	resp, err := n.client.Get(n.admin + "/metrics")
+	resp, err := n.client.Get(n.Admin + "/metrics")
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	out := map[string]float64{}
-	in := bufio.NewScanner(resp.Body)
-	in.Buffer(nil, 1<<20)
-	for in.Scan() {
-		if i := strings.LastIndexByte(in.Text(), ' '); i > 0 && in.Text()[0] != '#' {
-			if v, err := strconv.ParseFloat(in.Text()[i+1:], 64); err == nil {
-				out[in.Text()[:i]] = v
-			}
-		}
+	all, err := scrape.Read(resp.Body)
+	if err != nil {
+		n.t.Fatal(err)
 	}
-	return out
+	return all
 }
 
 // Every series of the contract exists from the start, and what has not happened
 // is zero; then each that one node can move has moved.
 func TestMetrics(t *testing.T) {
 	n := serve(t, "--max-connections-per-session", "2", "--max-queued-messages", "1", "--max-message-bytes", "4KiB")
-	within(t, 5e9, "the embedded worker has joined", func() bool { return n.metrics()[`sessionhub_workers{provider="demo"}`] == 1 })
+	judge.Within(t, 5e9, "the embedded worker has joined", func() bool { return n.metrics()[`sessionhub_workers{provider="demo"}`] == 1 })
 	start := n.metrics()
 	families := `connections{transport="websocket"} connections{transport="sse"} connections{transport="worker"}
 		connections_opened_total{transport="websocket"} connections_opened_total{transport="sse"}
@@ -80,7 +75,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%v and %v connections", m[`sessionhub_connections{transport="websocket"}`], m[`sessionhub_connections{transport="sse"}`])
 	}
 	s.send("/approve this?")
-	q := decode[protocol.ToolApprovalData](t, ws.until("tool_approval").Data)
+	q := hubtest.Decode[protocol.ToolApprovalData](t, ws.until("tool_approval").Data)
 	if m := n.metrics(); m["sessionhub_approvals_pending"] != 1 || m[`sessionhub_sessions{status="requires_action"}`] != 1 || m[`sessionhub_worker_sessions{provider="demo"}`] != 1 {
 		t.Errorf("while a question is open: %v pending, %v sessions, %v at the worker", m["sessionhub_approvals_pending"], m[`sessionhub_sessions{status="requires_action"}`], m[`sessionhub_worker_sessions{provider="demo"}`])
 	}
@@ -96,8 +91,8 @@ func TestMetrics(t *testing.T) {
 	s.turn(ws, "/fail")
 	resumed := n.strayStream()
 	resumed.close()
-	if r := n.call("DELETE", s.path, "", s.bearer()...); r.status != 204 {
-		t.Fatal(r.status)
+	if r := n.call("DELETE", s.path, "", s.bearer()...); r.StatusCode != 204 {
+		t.Fatal(r.StatusCode)
 	}
 	ws.rest()
 	sse.rest()
@@ -112,7 +107,7 @@ func TestMetrics(t *testing.T) {
 		turns_total{provider="demo",stop_reason="end_turn"} turns_total{provider="demo",stop_reason="error"} turn_seconds_count{provider="demo"}
 		limit_rejections_total{limit="queued_messages"} limit_rejections_total{limit="message_bytes"}
 		limit_rejections_total{limit="connections_per_session"} auth_failures_total{reason="origin"} auth_failures_total{reason="token_invalid"}`
-	within(t, 5e9, "the streams are counted as closed", func() bool {
+	judge.Within(t, 5e9, "the streams are counted as closed", func() bool {
 		return n.metrics()[`sessionhub_connections_closed_total{reason="session_ended",transport="sse"}`] == 1
 	})
 	end := n.metrics()
@@ -139,7 +134,7 @@ func (n *node) strayStream() *stream {
 func TestAdminListener(t *testing.T) {
 	n := serve(t)
 	for path, want := range map[string]int{"/metrics": 200, "/healthz": 200, "/readyz": 200, "/debug/pprof/": 200, "/api/sessions": 404} {
-		resp, err := n.client.Get(n.admin + path)
+		resp, err := n.client.Get(n.Admin + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +143,7 @@ func TestAdminListener(t *testing.T) {
 			t.Errorf("%s: %d, want %d", path, resp.StatusCode, want)
 		}
 	}
-	if resp, err := http.Post(n.admin+"/metrics", "text/plain", nil); err != nil || resp.StatusCode != 405 {
+	if resp, err := http.Post(n.Admin+"/metrics", "text/plain", nil); err != nil || resp.StatusCode != 405 {
 		t.Errorf("POST /metrics: %v %v", resp, err)
 	} else {
 		_ = resp.Body.Close()

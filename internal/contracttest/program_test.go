@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -14,7 +16,7 @@ import (
 func run(t *testing.T, env []string, args ...string) (int, string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
-	cmd.Env = cleanEnv(env...)
+	cmd.Env = append(hubtest.Environment(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
@@ -57,8 +59,8 @@ func TestUsage(t *testing.T) {
 		"rate-messages": "5/s:20", "rate-sessions": "1/s:10", "max-queued-messages": "32", "max-message-bytes": "1MiB",
 		"session-idle-ttl": "24h", "approval-timeout": "1h", "listen": "127.0.0.1:8080", "admin-listen": "127.0.0.1:9464",
 		"worker": "embedded", "worker-capacity": "8", "worker-buffer": "8MiB", "providers-file": "", "workspace-root": ".",
-		"drain-timeout": "30s", "log-format": "auto", "log-level": "info", "log-max-events": "10000", "log-max-bytes": "16MiB",
-		"max-event-bytes": "1MiB", "write-timeout": "10s", "agent-idle": "10m", "config": "",
+		"drain-timeout": "30s", "log-format": "auto", "log-level": "info", "log-max-events": "0", "log-max-bytes": "64MiB", "compact-after": "1m",
+		"data-max-bytes": "10GiB", "data-max-sessions": "10000", "max-event-bytes": "1MiB", "write-timeout": "10s", "agent-idle": "10m", "config": "",
 	} {
 		variable := "SESSIONHUB_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 		want := variable
@@ -83,7 +85,7 @@ func TestUsage(t *testing.T) {
 		t.Errorf("version: %d %q", code, out)
 	}
 	n := serve(t)
-	if code, out := run(t, nil, "serve", "--listen", n.host(), "--admin-listen", "127.0.0.1:0", "--workspace-root", n.root); code != 1 || !strings.Contains(out, "--listen") {
+	if code, out := run(t, nil, "serve", "--listen", n.Host(), "--admin-listen", "127.0.0.1:0", "--workspace-root", n.Root); code != 1 || !strings.Contains(out, "--listen") {
 		t.Errorf("an address in use: exit code %d: %s", code, out)
 	}
 }
@@ -95,7 +97,7 @@ func TestDemoProvider(t *testing.T) {
 	st := s.ws("")
 	answered := func(decision string) {
 		t.Helper()
-		q := decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
+		q := hubtest.Decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
 		ok[protocol.ApproveResponse](n, 200, "POST", s.path+"/approve", `{"interactionId":"`+q.InteractionID+`","decision":"`+decision+`"}`, s.bearer()...)
 	}
 	said := func(text string) string {
@@ -132,7 +134,7 @@ func TestDemoProvider(t *testing.T) {
 			t.Errorf("/approve, %s: %q", decision, got)
 		}
 		st.seen = nil
-		file := filepath.Join(n.root, decision)
+		file := filepath.Join(n.Root, decision)
 		s.send("/write " + decision + " the text")
 		answered(decision)
 		st.until("complete")
@@ -145,7 +147,7 @@ func TestDemoProvider(t *testing.T) {
 		s.send("/run echo ran > run-" + decision)
 		answered(decision)
 		st.until("complete")
-		if _, err := os.Stat(filepath.Join(n.root, "run-"+decision)); (err == nil) != allowed {
+		if _, err := os.Stat(filepath.Join(n.Root, "run-"+decision)); (err == nil) != allowed {
 			t.Errorf("/run, %s: %v", decision, err)
 		}
 	}
@@ -167,7 +169,7 @@ func TestIdleAgentIsStopped(t *testing.T) {
 	s := n.create(`{}`)
 	st := s.ws("")
 	s.turn(st, "hello")
-	within(t, 10e9, "the agent has been stopped", func() bool { return n.metrics()[`sessionhub_worker_sessions{provider="demo"}`] == 0 })
+	judge.Within(t, 10e9, "the agent has been stopped", func() bool { return n.metrics()[`sessionhub_worker_sessions{provider="demo"}`] == 0 })
 	if v := s.view(); v.Status != "idle" {
 		t.Errorf("then the session is %s", v.Status)
 	}

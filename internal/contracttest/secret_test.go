@@ -11,6 +11,9 @@ import (
 	"syscall"
 	"testing"
 
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
+
 	"github.com/coder/websocket"
 
 	"sessionhub/protocol"
@@ -50,20 +53,20 @@ func TestNoSecretIsLogged(t *testing.T) {
 			n.spend(t, secrets)
 
 			write(secrets["a user's later key"])
-			within(t, 10e9, "the later key works", func() bool {
-				return n.call("GET", "/api/sessions", "", "X-API-Key", secrets["a user's later key"]).status == 200
+			judge.Within(t, 10e9, "the later key works", func() bool {
+				return n.call("GET", "/api/sessions", "", "X-API-Key", secrets["a user's later key"]).StatusCode == 200
 			})
 			if err := os.WriteFile(keys, []byte(secrets["a user's key"]+"\n"), 0o600); err != nil { // a key where its hash belongs
 				t.Fatal(err)
 			}
-			if err := n.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			if err := n.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 				t.Fatal(err)
 			}
-			within(t, 10e9, "the broken file is complained about", func() bool { return strings.Contains(n.log.String(), "cannot be used") })
-			n.terminate()
-			<-n.ended
+			judge.Within(t, 10e9, "the broken file is complained about", func() bool { return strings.Contains(n.Log.String(), "cannot be used") })
+			n.Terminate()
+			<-n.Ended
 
-			log := n.log.String() + n.banner
+			log := n.Log.String() + n.Banner
 			for _, want := range []string{"session created", "approval answered", "token made", "token revoked", "tokens revoked", "cookie made", "session deleted", "stream opened", "stream closed"} {
 				if !strings.Contains(log, want) {
 					t.Errorf("the log lacks %q: it proves less than it should", want)
@@ -102,7 +105,7 @@ func (n *node) spend(t *testing.T, secrets hoard) {
 	if _, _, err := s.socket("?ticket="+ticket(), &websocket.DialOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	cookie := n.call("POST", s.path+"/cookie", "", s.bearer()...).header.Get("Set-Cookie")
+	cookie := n.call("POST", s.path+"/cookie", "", s.bearer()...).Header.Get("Set-Cookie")
 	value, _, _ := strings.Cut(cookie, ";")
 	_, secrets["a cookie"], _ = strings.Cut(value, "=")
 	s.sse("", "Cookie", value).until("caught_up")
@@ -110,7 +113,7 @@ func (n *node) spend(t *testing.T, secrets hoard) {
 	// Turns: what is said, asked, answered, written, and what goes wrong.
 	s.turn(st, secrets["a message"])
 	s.send("/write f.txt " + secrets["a file's text"])
-	q := decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
+	q := hubtest.Decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
 	ok[any](n, 200, "POST", s.path+"/approve", `{"interactionId":"`+q.InteractionID+`","decision":"allow_once","reason":"`+secrets["an option's reason"]+`"}`, s.bearer()...)
 	st.until("complete")
 	s.turn(st, "/fail "+secrets["a message"])
@@ -135,7 +138,7 @@ func (n *node) spend(t *testing.T, secrets hoard) {
 		}
 	}
 	n.call("GET", s.path, "", s.bearer()...)
-	if r := n.call("DELETE", own.path, "", own.bearer()...); r.status != http.StatusNoContent {
-		t.Errorf("DELETE: %d", r.status)
+	if r := n.call("DELETE", own.path, "", own.bearer()...); r.StatusCode != http.StatusNoContent {
+		t.Errorf("DELETE: %d", r.StatusCode)
 	}
 }

@@ -10,13 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
 // has fails for each name that a JSON object lacks.
 func has(t *testing.T, what string, raw []byte, want string) {
 	t.Helper()
-	got := decode[map[string]any](t, raw)
+	got := hubtest.Decode[map[string]any](t, raw)
 	for name := range strings.FieldsSeq(want) {
 		if _, ok := got[name]; !ok {
 			t.Errorf("%s has no %s: %s", what, name, raw)
@@ -29,16 +31,16 @@ var inMilliseconds = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,
 // POST /api/sessions: what it takes and what it answers.
 func TestCreate(t *testing.T) {
 	n := serve(t)
-	if err := os.Mkdir(filepath.Join(n.root, "sub"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(n.Root, "sub"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	r := n.call("POST", "/api/sessions", `{"workingDirectory":"sub","spaceId":"sp","title":"A title","metadata":{"a":1},"agentOptions":{"model":"demo-large","mode":"auto"}}`)
-	if r.status != 201 || r.header.Get("Cache-Control") != "no-store" {
-		t.Fatalf("%d %v", r.status, r.header)
+	if r.StatusCode != 201 || r.Header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("%d %v", r.StatusCode, r.Header)
 	}
-	has(t, "the answer", r.body, "sessionId token expiresAt session eventsUrl websocketUrl messagesUrl approveUrl")
-	c := decode[protocol.CreateResponse](t, r.body)
-	base := n.url + "/api/sessions/" + c.SessionID
+	has(t, "the answer", r.Body, "sessionId token expiresAt session eventsUrl websocketUrl messagesUrl approveUrl")
+	c := hubtest.Decode[protocol.CreateResponse](t, r.Body)
+	base := n.URL + "/api/sessions/" + c.SessionID
 	for got, want := range map[string]string{
 		c.EventsURL: base + "/events", c.MessagesURL: base + "/messages", c.ApproveURL: base + "/approve",
 		c.WebsocketURL: "ws" + strings.TrimPrefix(base, "http") + "/ws",
@@ -53,15 +55,15 @@ func TestCreate(t *testing.T) {
 	v := c.Session
 	if v.Provider != "demo" || v.UserID != "local" || v.SpaceID != "sp" || v.Title != "A title" || string(v.Metadata) != `{"a":1}` ||
 		v.AgentOptions.Model != "demo-large" || v.AgentOptions.Mode != "auto" || v.Status != "idle" || v.LastSeq != 1 || v.Epoch == "" ||
-		strings.Contains(v.Epoch, "-") || v.WorkingDirectory != filepath.Join(n.root, "sub") {
+		strings.Contains(v.Epoch, "-") || v.WorkingDirectory != filepath.Join(n.Root, "sub") {
 		t.Errorf("the session is %+v", v)
 	}
 	// GET answers the same, in full.
-	raw := n.call("GET", "/api/sessions/"+c.SessionID, "", "Authorization", "Bearer "+c.Token).body
+	raw := n.call("GET", "/api/sessions/"+c.SessionID, "", "Authorization", "Bearer "+c.Token).Body
 	has(t, "the session", raw, "sessionId userId spaceId provider workingDirectory title metadata agentOptions status createdAt "+
 		"lastActivityAt expiresAt lastSeq epoch connections pendingApprovals")
 	for _, name := range []string{"createdAt", "lastActivityAt", "expiresAt"} {
-		if at := decode[map[string]any](t, raw)[name].(string); !inMilliseconds.MatchString(at) {
+		if at := hubtest.Decode[map[string]any](t, raw)[name].(string); !inMilliseconds.MatchString(at) {
 			t.Errorf("%s is %q", name, at)
 		}
 	}
@@ -119,7 +121,7 @@ func TestHistory(t *testing.T) {
 		t.Helper()
 		return ok[protocol.History](n, 200, "GET", s.path+"/history"+query, "", s.bearer()...)
 	}
-	has(t, "history", n.call("GET", s.path+"/history", "", s.bearer()...).body, "events first last epoch nextAfter")
+	has(t, "history", n.call("GET", s.path+"/history", "", s.bearer()...).Body, "events first last epoch nextAfter")
 	for _, limit := range []string{"0", "-1", "-99999999999999999999", "x", "1.5"} {
 		n.refused(400, "invalid_request", "GET", s.path+"/history?limit="+limit, "", s.bearer()...)
 	}
@@ -142,7 +144,7 @@ func TestHistory(t *testing.T) {
 	}
 	// A stream names it, too, and goes on behind it.
 	live := s.sse("?after=0")
-	gap := decode[protocol.Gap](t, live.until("gap").Data)
+	gap := hubtest.Decode[protocol.Gap](t, live.until("gap").Data)
 	first := live.nextEvent()
 	if gap.Reason != "trimmed" || gap.FromSeq != 1 || first.Seq != gap.ToSeq+1 {
 		t.Errorf("the stream: gap %+v, then %d", gap, first.Seq)
@@ -151,13 +153,13 @@ func TestHistory(t *testing.T) {
 	big := n.create(`{}`)
 	bigStream := big.ws("?after=latest")
 	big.turn(bigStream, "/stream 100 60000")
-	if r := n.call("GET", big.path+"/history", "", big.bearer()...); len(r.body) > 5<<20 || decode[protocol.History](t, r.body).NextAfter == "" {
-		t.Errorf("a page has %d bytes", len(r.body))
+	if r := n.call("GET", big.path+"/history", "", big.bearer()...); len(r.Body) > 5<<20 || hubtest.Decode[protocol.History](t, r.Body).NextAfter == "" {
+		t.Errorf("a page has %d bytes", len(r.Body))
 	}
 }
 
 // nextEvent reads up to a logged event.
-func (st *stream) nextEvent() frame {
+func (st *stream) nextEvent() hubtest.Frame {
 	st.t.Helper()
 	for {
 		f, err := st.next()
@@ -179,11 +181,11 @@ func TestEndedSession(t *testing.T) {
 	if code := st.rest(); code != protocol.CloseEnded {
 		t.Errorf("closed with %d", code)
 	}
-	if last := st.last(); last.Type != "closed" || decode[protocol.ClosedData](t, last.Data).Reason != "expired" {
-		t.Errorf("the last frame is %s", last.raw)
+	if last := st.last(); last.Type != "closed" || hubtest.Decode[protocol.ClosedData](t, last.Data).Reason != "expired" {
+		t.Errorf("the last frame is %s", last.Raw)
 	}
 	if code := live.rest(); code != 0 || live.last().Type != "closed" {
-		t.Errorf("SSE ended with %d after %s", code, live.last().raw)
+		t.Errorf("SSE ended with %d after %s", code, live.last().Raw)
 	}
 	v := s.view()
 	if left := time.Until(v.ExpiresAt); v.Status != "ended" || left < 23*time.Hour || left > 24*time.Hour {
@@ -200,8 +202,8 @@ func TestEndedSession(t *testing.T) {
 	}
 	// At its end there is nothing more.
 	cursor := fmt.Sprintf("%s-%d", v.Epoch, v.LastSeq)
-	if r := n.call("GET", s.path+"/events", "", append(s.bearer(), "Last-Event-ID", cursor)...); r.status != 204 {
-		t.Errorf("SSE behind closed: %d", r.status)
+	if r := n.call("GET", s.path+"/events", "", append(s.bearer(), "Last-Event-ID", cursor)...); r.StatusCode != 204 {
+		t.Errorf("SSE behind closed: %d", r.StatusCode)
 	}
 	at := s.ws("?after=" + cursor)
 	if code := at.rest(); code != protocol.CloseEnded || at.types() != "connected" {
@@ -210,8 +212,8 @@ func TestEndedSession(t *testing.T) {
 	if h := ok[protocol.History](n, 200, "GET", s.path+"/history", "", s.bearer()...); len(h.Events) != int(v.LastSeq) {
 		t.Errorf("history has %d events of %d", len(h.Events), v.LastSeq)
 	}
-	if r := n.call("DELETE", s.path, "", s.bearer()...); r.status != 204 {
-		t.Errorf("DELETE: %d", r.status)
+	if r := n.call("DELETE", s.path, "", s.bearer()...); r.StatusCode != 204 {
+		t.Errorf("DELETE: %d", r.StatusCode)
 	}
 	n.refused(404, protocol.CodeNotFound, "GET", s.path, "", s.bearer()...)
 	n.refused(404, protocol.CodeNotFound, "GET", s.path, "")
@@ -220,7 +222,7 @@ func TestEndedSession(t *testing.T) {
 // A session whose directory or mode is refused fails, with the reason.
 func TestFailedSession(t *testing.T) {
 	n := serve(t)
-	dir := filepath.Join(n.root, "gone")
+	dir := filepath.Join(n.Root, "gone")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -240,14 +242,14 @@ func TestFailedSession(t *testing.T) {
 		var failed protocol.StatusData
 		for _, f := range st.seen {
 			if f.Type == "status" {
-				failed = decode[protocol.StatusData](t, f.Data)
+				failed = hubtest.Decode[protocol.StatusData](t, f.Data)
 			}
 		}
 		if failed.Status != "failed" || !strings.Contains(failed.Detail, c.detail) || strings.Count(failed.Detail, "not allowed") > 1 {
 			t.Errorf("%s: the last status is %+v", name, failed)
 		}
-		if closed := decode[protocol.ClosedData](t, st.last().Data); closed.Reason != "failed" || strings.Count(st.types(), "complete") != 1 {
-			t.Errorf("%s: it ended with %s: %s", name, st.last().raw, st.types())
+		if closed := hubtest.Decode[protocol.ClosedData](t, st.last().Data); closed.Reason != "failed" || strings.Count(st.types(), "complete") != 1 {
+			t.Errorf("%s: it ended with %s: %s", name, st.last().Raw, st.types())
 		}
 		if v := s.view(); v.Status != "failed" {
 			t.Errorf("%s: the session is %s", name, v.Status)
@@ -262,16 +264,16 @@ func TestApprovalExpires(t *testing.T) {
 	s := n.create(`{}`)
 	st := s.ws("")
 	s.send("/write f.txt text")
-	q := decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
+	q := hubtest.Decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
 	if v := s.view(); v.Status != "requires_action" || v.PendingApprovals != 1 {
 		t.Errorf("meanwhile the session is %+v", v)
 	}
-	r := decode[protocol.ApprovalResolvedData](t, st.until("approval_resolved").Data)
+	r := hubtest.Decode[protocol.ApprovalResolvedData](t, st.until("approval_resolved").Data)
 	if r.Outcome != "expired" || r.InteractionID != q.InteractionID || r.By != "" {
 		t.Errorf("resolved: %+v", r)
 	}
 	st.until("complete")
-	if _, err := os.Stat(filepath.Join(n.root, "f.txt")); err == nil {
+	if _, err := os.Stat(filepath.Join(n.Root, "f.txt")); err == nil {
 		t.Error("the file was written all the same")
 	}
 	n.refused(410, protocol.CodeApprovalExpired, "POST", s.path+"/approve", `{"interactionId":"`+q.InteractionID+`","decision":"allow_once"}`, s.bearer()...)
@@ -284,7 +286,7 @@ func TestApprovalIsAnsweredOnceAndByNothingElse(t *testing.T) {
 	s := n.create(`{}`)
 	st := s.ws("")
 	s.send("/approve really?")
-	q := decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
+	q := hubtest.Decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data)
 	has(t, "the question", st.last().Data, "messageId interactionId toolCallId title kind input options expiresAt")
 	s.send("allow_once")
 	list := ok[protocol.Approvals](n, 200, "GET", s.path+"/approvals", "", s.bearer()...)
@@ -296,19 +298,19 @@ func TestApprovalIsAnsweredOnceAndByNothingElse(t *testing.T) {
 	n.refused(400, protocol.CodeUnknownOption, "POST", s.path+"/approve", id+`"optionId":"none"}`, s.bearer()...)
 	n.refused(404, protocol.CodeNotFound, "POST", s.path+"/approve", `{"interactionId":"none","decision":"allow_once"}`, s.bearer()...)
 	won := ok[protocol.ApproveResponse](n, 200, "POST", s.path+"/approve", id+`"decision":"reject_always"}`, s.bearer()...)
-	done := decode[protocol.ApprovalResolvedData](t, st.until("approval_resolved").Data)
+	done := hubtest.Decode[protocol.ApprovalResolvedData](t, st.until("approval_resolved").Data)
 	if done.InteractionID != q.InteractionID || done.Outcome != "selected" || done.OptionID != won.OptionID || !strings.HasPrefix(done.Kind, "reject_") || done.By != "local" {
 		t.Errorf("resolved: %+v", done)
 	}
 	r := n.call("POST", s.path+"/approve", id+`"decision":"allow_once"}`, s.bearer()...)
-	if err := r.problem(409, protocol.CodeApprovalResolved); err != nil {
+	if err := r.Problem(409, protocol.CodeApprovalResolved); err != nil {
 		t.Error(err)
 	}
-	if p := decode[protocol.Problem](t, r.body); p.Outcome != "selected" || p.OptionID != won.OptionID {
-		t.Errorf("the loser is told %s, the winner chose %s", r.body, won.OptionID)
+	if p := hubtest.Decode[protocol.Problem](t, r.Body); p.Outcome != "selected" || p.OptionID != won.OptionID {
+		t.Errorf("the loser is told %s, the winner chose %s", r.Body, won.OptionID)
 	}
 	st.until("complete")
-	if c := decode[protocol.CompleteData](t, st.until("complete").Data); c.StopReason != "end_turn" {
+	if c := hubtest.Decode[protocol.CompleteData](t, st.until("complete").Data); c.StopReason != "end_turn" {
 		t.Errorf("the queued message: %+v", c)
 	}
 }
@@ -323,8 +325,8 @@ func TestIdempotency(t *testing.T) {
 		t.Errorf("sessions %s and %s, the same token %v", a.SessionID, b.SessionID, a.Token == b.Token)
 	}
 	for _, token := range []string{a.Token, b.Token} {
-		if r := n.call("GET", a.path, "", "Authorization", "Bearer "+token); r.status != 200 {
-			t.Errorf("a token of the two: %d", r.status)
+		if r := n.call("GET", a.path, "", "Authorization", "Bearer "+token); r.StatusCode != 200 {
+			t.Errorf("a token of the two: %d", r.StatusCode)
 		}
 	}
 	if c := n.create(`{"title":"x","userId":"ann"}`, "Idempotency-Key", "k"); c.SessionID == a.SessionID {
@@ -353,7 +355,7 @@ func TestProviders(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := serve(t, "--providers-file", file)
-	within(t, 5*time.Second, "the worker has joined", func() bool {
+	judge.Within(t, 5*time.Second, "the worker has joined", func() bool {
 		list := ok[protocol.Providers](n, 200, "GET", "/api/providers", "").Providers
 		return len(list) == 2 && list[0].Name == "demo" && list[0].Available && list[0].Workers == 1 && list[1].Name == "missing"
 	})
@@ -385,18 +387,18 @@ func TestDraining(t *testing.T) {
 	s := n.create(`{}`)
 	st, live := s.ws(""), s.sse("")
 	for _, base := range []string{"/healthz", "/readyz"} {
-		if r := n.call("GET", base, ""); r.status != 200 {
-			t.Errorf("%s: %d", base, r.status)
+		if r := n.call("GET", base, ""); r.StatusCode != 200 {
+			t.Errorf("%s: %d", base, r.StatusCode)
 		}
 	}
 	s.send("/slow 1.5")
 	st.until("output")
-	n.terminate()
-	within(t, 2*time.Second, "it is not ready", func() bool { return n.call("GET", "/readyz", "").status == 503 })
-	if r := n.call("GET", "/healthz", ""); r.status != 200 {
-		t.Errorf("healthz while it drains: %d", r.status)
+	n.Terminate()
+	judge.Within(t, 2*time.Second, "it is not ready", func() bool { return n.call("GET", "/readyz", "").StatusCode == 503 })
+	if r := n.call("GET", "/healthz", ""); r.StatusCode != 200 {
+		t.Errorf("healthz while it drains: %d", r.StatusCode)
 	}
-	if resp, err := http.Get(n.admin + "/readyz"); err != nil || resp.StatusCode != 503 {
+	if resp, err := http.Get(n.Admin + "/readyz"); err != nil || resp.StatusCode != 503 {
 		t.Errorf("the admin listener's readyz: %v %v", resp, err)
 	} else {
 		_ = resp.Body.Close()
@@ -405,7 +407,7 @@ func TestDraining(t *testing.T) {
 	n.refused(503, protocol.CodeUnavailable, "POST", s.path+"/messages", `{"content":"x"}`, s.bearer()...)
 	n.refused(503, protocol.CodeUnavailable, "POST", "/api/sessions", `{}`)
 	n.refused(503, protocol.CodeUnavailable, "GET", s.path+"/events", "", s.bearer()...)
-	if c := decode[protocol.CompleteData](t, st.until("complete").Data); c.StopReason != "end_turn" {
+	if c := hubtest.Decode[protocol.CompleteData](t, st.until("complete").Data); c.StopReason != "end_turn" {
 		t.Errorf("the running turn: %+v", c)
 	}
 	has(t, "draining", st.until("draining").Data, "reconnectAfterMs")
@@ -416,8 +418,8 @@ func TestDraining(t *testing.T) {
 		t.Errorf("SSE ended with %d after %s", code, live.types())
 	}
 	select {
-	case <-n.ended:
-		if code := n.cmd.ProcessState.ExitCode(); code != 0 {
+	case <-n.Ended:
+		if code := n.Cmd.ProcessState.ExitCode(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 	case <-time.After(10 * time.Second):
@@ -451,7 +453,7 @@ func TestStats(t *testing.T) {
 	s.turn(s.ws(""), "hello")
 	// A delivery is counted behind its write, so the last one may still come.
 	var total uint64
-	within(t, 5*time.Second, "the deliveries are counted", func() bool {
+	judge.Within(t, 5*time.Second, "the deliveries are counted", func() bool {
 		before := total
 		total, _ = count()
 		return total > 0 && total == before

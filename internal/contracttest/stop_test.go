@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 // Clients that speak while the node stops get answers or an end, and cost it
@@ -20,7 +22,7 @@ func TestStopUnderRequests(t *testing.T) {
 	for range 3 {
 		n := serve(t, "--worker", "none")
 		s := n.create(`{}`)
-		host := "Host: " + n.host() + "\r\nAuthorization: Bearer " + s.Token + "\r\n"
+		host := "Host: " + n.Host() + "\r\nAuthorization: Bearer " + s.Token + "\r\n"
 		get := "GET " + s.path + " HTTP/1.1\r\n" + host + "\r\n"
 		post := func(framing, body string) string {
 			return "POST " + s.path + "/cancel HTTP/1.1\r\n" + host + "Content-Type: application/json\r\n" + framing + "\r\n\r\n" + body
@@ -34,29 +36,25 @@ func TestStopUnderRequests(t *testing.T) {
 			post("Content-Length: 2000000", strings.Repeat(" ", 100_000)), // refused: the rest is read away
 			get + "GET " + s.path + "/events HTTP/1.1\r\n" + host + "\r\n",
 			get + get + upgrade,
-			"GET /healthz HTTP/1.1\r\nHost: " + n.host() + "\r\nX: half a header",
+			"GET /healthz HTTP/1.1\r\nHost: " + n.Host() + "\r\nX: half a header",
 			"",
 		}
 		stop := make(chan struct{})
 		var clients sync.WaitGroup
 		var answered atomic.Int64
 		for i := range 4 * len(kinds) {
-			clients.Go(func() { hammer(n.host(), kinds[i%len(kinds)], &answered, stop) })
+			clients.Go(func() { hammer(n.Host(), kinds[i%len(kinds)], &answered, stop) })
 		}
-		for until := time.Now().Add(20 * time.Second); answered.Load() < 100; time.Sleep(time.Millisecond) {
-			if time.Now().After(until) {
-				t.Fatalf("%d connections were answered", answered.Load())
-			}
-		}
-		n.terminate()
+		judge.Within(t, 20*time.Second, "100 connections were answered", func() bool { return answered.Load() >= 100 })
+		n.Terminate()
 		select {
-		case <-n.ended:
+		case <-n.Ended:
 		case <-time.After(time.Minute):
 			t.Error("the node does not end")
 		}
 		close(stop)
 		clients.Wait()
-		if code := n.cmd.ProcessState.ExitCode(); code != 0 || strings.Contains(n.log.String(), "panic") {
+		if code := n.Cmd.ProcessState.ExitCode(); code != 0 || strings.Contains(n.Log.String(), "panic") {
 			t.Fatalf("the node ended with %d", code)
 		}
 	}

@@ -4,32 +4,26 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/hubtest"
+
 	"github.com/coder/websocket"
 
 	"sessionhub/protocol"
 )
 
-// frame is what a stream gave: a logged event, or a control frame with Seq 0.
-type frame struct {
-	protocol.Event
-	id, name string // SSE only: its fields
-	raw      string
-}
-
 // stream is a subscriber of either transport, and all that it has read.
 type stream struct {
 	t      *testing.T
-	next   func() (frame, error)
-	seen   []frame
-	passed []frame     // read by command on the way to its answer: until looks at them first
-	head   http.Header // SSE
+	next   func() (hubtest.Frame, error)
+	seen   []hubtest.Frame
+	passed []hubtest.Frame // read by command on the way to its answer: until looks at them first
+	head   http.Header     // SSE
 	ws     *websocket.Conn
 	end    error // why it ended
 }
@@ -60,54 +54,8 @@ func (s session) sse(query string, header ...string) *stream {
 	}
 	in := bufio.NewReader(resp.Body)
 	st := &stream{t: s.n.t, head: resp.Header}
-	st.next = func() (frame, error) { return readSSE(in) }
+	st.next = func() (hubtest.Frame, error) { return hubtest.ReadSSE(in) }
 	return st
-}
-
-// readSSE reads one event, or one comment, which has no data.
-func readSSE(in *bufio.Reader) (frame, error) {
-	var f frame
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return f, err
-		}
-		line = strings.TrimSuffix(line, "\n")
-		field, value, _ := strings.Cut(line, ": ")
-		switch field {
-		case "":
-			if strings.HasPrefix(line, ":") {
-				f.name = "comment"
-				continue
-			}
-			if f.raw == "" && f.name != "comment" {
-				if f.name == "retry" {
-					return f, nil
-				}
-				continue
-			}
-			if f.raw == "" {
-				return f, nil
-			}
-			return f, json.Unmarshal([]byte(f.raw), &f.Event)
-		case ":":
-			f.name = "comment"
-		case "retry":
-			f.name, f.id = "retry", value
-		case "id":
-			f.id = value
-		case "event":
-			f.name = value
-		case "data":
-			f.raw = value
-		default:
-			if strings.HasPrefix(line, ":") {
-				f.name = "comment"
-				continue
-			}
-			return f, fmt.Errorf("a line that is no SSE: %q", line)
-		}
-	}
 }
 
 // socket opens the WebSocket with the session's token, or as opts says.
@@ -124,14 +72,7 @@ func (s session) socket(query string, opts *websocket.DialOptions) (*stream, *ht
 	s.n.t.Cleanup(func() { _ = c.CloseNow() })
 	c.SetReadLimit(8 << 20)
 	st := &stream{t: s.n.t, ws: c}
-	st.next = func() (frame, error) {
-		_, raw, err := c.Read(ctx)
-		if err != nil {
-			return frame{}, err
-		}
-		f := frame{raw: string(raw)}
-		return f, json.Unmarshal(raw, &f.Event)
-	}
+	st.next = func() (hubtest.Frame, error) { return hubtest.ReadSocket(ctx, c) }
 	return st, resp, nil
 }
 
@@ -146,9 +87,9 @@ func (s session) ws(query string) *stream {
 
 // until reads up to the first frame of the type and gives it. What came before
 // is in seen.
-func (st *stream) until(want string) frame {
+func (st *stream) until(want string) hubtest.Frame {
 	st.t.Helper()
-	matches := func(f frame) bool { return string(f.Type) == want || f.raw == "" && f.name == want }
+	matches := func(f hubtest.Frame) bool { return string(f.Type) == want || f.Raw == "" && f.Name == want }
 	for len(st.passed) > 0 {
 		f := st.passed[0]
 		if st.passed = st.passed[1:]; matches(f) {
@@ -159,7 +100,7 @@ func (st *stream) until(want string) frame {
 		f, err := st.next()
 		if err != nil {
 			st.end = err
-			st.t.Fatalf("no %s before the end: %v; the last of %d frames: %s", want, err, len(st.seen), st.last().raw)
+			st.t.Fatalf("no %s before the end: %v; the last of %d frames: %s", want, err, len(st.seen), st.last().Raw)
 		}
 		if st.seen = append(st.seen, f); matches(f) {
 			return f
@@ -168,9 +109,9 @@ func (st *stream) until(want string) frame {
 }
 
 // last is the latest frame.
-func (st *stream) last() frame {
+func (st *stream) last() hubtest.Frame {
 	if len(st.seen) == 0 {
-		return frame{}
+		return hubtest.Frame{}
 	}
 	return st.seen[len(st.seen)-1]
 }
@@ -212,7 +153,7 @@ func (st *stream) text(kind string) string {
 	var b strings.Builder
 	for _, f := range st.seen {
 		if f.Type == protocol.EventOutput {
-			if d := decode[protocol.OutputData](st.t, f.Data); string(d.Kind) == kind {
+			if d := hubtest.Decode[protocol.OutputData](st.t, f.Data); string(d.Kind) == kind {
 				b.WriteString(d.Text)
 			}
 		}
@@ -226,7 +167,7 @@ func (s session) turn(st *stream, text string) protocol.CompleteData {
 	st.seen = nil
 	m := s.send(text)
 	for {
-		if c := decode[protocol.CompleteData](s.n.t, st.until("complete").Data); c.MessageID == m.MessageID {
+		if c := hubtest.Decode[protocol.CompleteData](s.n.t, st.until("complete").Data); c.MessageID == m.MessageID {
 			return c
 		}
 	}
@@ -245,7 +186,7 @@ func (st *stream) command(kind, id, data string) answer {
 		if err != nil {
 			st.t.Fatalf("%s %s: %v", kind, id, err)
 		}
-		if a := decode[answer](st.t, []byte(f.raw)); a.ID == id {
+		if a := hubtest.Decode[answer](st.t, []byte(f.Raw)); a.ID == id {
 			return a
 		}
 		st.seen, st.passed = append(st.seen, f), append(st.passed, f)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,19 +24,13 @@ const (
 	modeAuto acp.SessionModeId = "auto" // never asks
 )
 
-// modelOption is the id of the configuration option that chooses the model (ACP,
-// "Session Config Options"; the SDK has no other form for models).
-const modelOption acp.SessionConfigId = "model"
-
-var models = []acp.SessionConfigValueId{"demo-small", "demo-large"}
-
 // agent answers the SDK's calls, which may come at the same time. Lock order:
 // agent.mu, then session.mu.
 type agent struct {
 	conn *acp.AgentSideConnection // set before the first line is forwarded
 	life context.Context          // parent of all turns
 
-	turns sync.WaitGroup // prompts that run
+	turns sync.WaitGroup // prompts that run, and work in the background
 
 	mu       sync.Mutex // guards the fields below
 	closed   bool       // no prompt may begin
@@ -93,10 +86,11 @@ func (a *agent) promptArrived(id acp.SessionId) {
 	}
 }
 
-// cancelSession ends all of a session's turns that have arrived.
+// cancelSession ends all of a session's turns that have arrived. If there is none, it ends
+// what the session does in the background.
 func (a *agent) cancelSession(id acp.SessionId) {
 	if s, err := a.session(id); err == nil {
-		s.cancel()
+		s.cancel(false)
 	}
 }
 
@@ -112,6 +106,7 @@ func (a *agent) Initialize(context.Context, acp.InitializeRequest) (acp.Initiali
 			SessionCapabilities: acp.SessionCapabilities{Close: &acp.SessionCloseCapabilities{}},
 		},
 		AuthMethods: []acp.AuthMethod{},
+		Meta:        steerable,
 	}, nil
 }
 
@@ -133,7 +128,7 @@ func (a *agent) NewSession(_ context.Context, p acp.NewSessionRequest) (acp.NewS
 	}
 	s := &session{
 		id: acp.SessionId("demo-" + strings.ToLower(rand.Text())), cwd: filepath.Clean(p.Cwd),
-		mode: modeAsk, model: models[0], rules: make(map[string]bool),
+		mode: modeAsk, options: firstOptions(), rules: make(map[string]bool),
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -150,55 +145,8 @@ func (a *agent) NewSession(_ context.Context, p acp.NewSessionRequest) (acp.NewS
 				{Id: modeAuto, Name: "Auto", Description: acp.Ptr("Runs tools without asking")},
 			},
 		},
-		ConfigOptions: configOptions(models[0]),
+		ConfigOptions: configOptions(s.options),
 	}, nil
-}
-
-func configOptions(current acp.SessionConfigValueId) []acp.SessionConfigOption {
-	var values acp.SessionConfigSelectOptionsUngrouped
-	for _, model := range models {
-		values = append(values, acp.SessionConfigSelectOption{Name: string(model), Value: model})
-	}
-	return []acp.SessionConfigOption{{Select: &acp.SessionConfigOptionSelect{
-		Id: modelOption, Name: "Model", Type: "select",
-		Category:     acp.Ptr(acp.SessionConfigOptionCategoryModel),
-		Description:  acp.Ptr("The answers are the same: there is no model"),
-		CurrentValue: current,
-		Options:      acp.SessionConfigSelectOptions{Ungrouped: &values},
-	}}}
-}
-
-// SetSessionMode takes effect at the next tool.
-func (a *agent) SetSessionMode(_ context.Context, p acp.SetSessionModeRequest) (acp.SetSessionModeResponse, error) {
-	s, err := a.session(p.SessionId)
-	if err != nil {
-		return acp.SetSessionModeResponse{}, err
-	}
-	if p.ModeId != modeAsk && p.ModeId != modeAuto {
-		return acp.SetSessionModeResponse{}, invalid("unknown mode %q", p.ModeId)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mode = p.ModeId
-	return acp.SetSessionModeResponse{}, nil
-}
-
-// SetSessionConfigOption sets the model, the only option there is.
-func (a *agent) SetSessionConfigOption(_ context.Context, p acp.SetSessionConfigOptionRequest) (acp.SetSessionConfigOptionResponse, error) {
-	if p.ValueId == nil || p.ValueId.ConfigId != modelOption {
-		return acp.SetSessionConfigOptionResponse{}, invalid("the only option is %q, and its value is a text", modelOption)
-	}
-	s, err := a.session(p.ValueId.SessionId)
-	if err != nil {
-		return acp.SetSessionConfigOptionResponse{}, err
-	}
-	if !slices.Contains(models, p.ValueId.Value) {
-		return acp.SetSessionConfigOptionResponse{}, invalid("unknown model %q", p.ValueId.Value)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.model = p.ValueId.Value
-	return acp.SetSessionConfigOptionResponse{ConfigOptions: configOptions(s.model)}, nil
 }
 
 // Prompt runs one turn. A second prompt for the same session cancels the first,
@@ -219,11 +167,14 @@ func (a *agent) Prompt(ctx context.Context, p acp.PromptRequest) (acp.PromptResp
 	// and with the connection.
 	stop := context.AfterFunc(ctx, t.cancel)
 	defer stop()
-	t.conn = a.conn
+	t.conn, t.agent = a.conn, a
 	text := promptText(p.Prompt)
 
 	s.running.Lock()
 	err = t.obey(text)
+	if err == nil {
+		err = t.takeIn(true)
+	}
 	s.running.Unlock()
 
 	answer := acp.PromptResponse{
@@ -270,7 +221,7 @@ func (a *agent) CloseSession(_ context.Context, p acp.CloseSessionRequest) (acp.
 	a.mu.Lock()
 	delete(a.sessions, p.SessionId)
 	a.mu.Unlock()
-	s.cancel()
+	s.cancel(true)
 	return acp.CloseSessionResponse{}, nil
 }
 

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	acp "github.com/coder/acp-go-sdk"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 func TestInitializeSaysWhatItCan(t *testing.T) {
@@ -68,6 +70,21 @@ func TestNewSessionOffersModesAndModels(t *testing.T) {
 			t.Errorf("%s %s gives %+v", c.method, c.params, f)
 		}
 	}
+	if r := p.say(session, "/option mode ask"); !strings.Contains(r.text, "I have set mode to ask") {
+		t.Errorf("its own change: %+v", r)
+	}
+	if r := p.say(session, "/option tone loud"); !strings.Contains(r.text, "I have set tone to loud") {
+		t.Errorf("its own change: %+v", r)
+	}
+	if r := p.say(session, "quiet"); !strings.Contains(r.text, "QUIET") {
+		t.Errorf("the tone: %+v", r)
+	}
+	for _, wrong := range []string{"/option mode", "/option mode reckless", "/option colour red", "/option tone green"} {
+		if r := p.say(session, wrong); strings.Contains(r.text, "I have set") {
+			t.Errorf("%s: %+v", wrong, r)
+		}
+	}
+	p.say(session, "/option mode auto")
 	if r := p.say(session, "/help"); !strings.Contains(r.text, "mode is auto") || !strings.Contains(r.text, "model is demo-large") {
 		t.Errorf("help says %q", r.text)
 	}
@@ -249,14 +266,10 @@ func TestEndOfInputEndsRunAndItsCommands(t *testing.T) {
 	case <-time.After(limit):
 		t.Fatal("Run goes on")
 	}
-	for deadline := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := w.Write([]byte("x")); errors.Is(err, os.ErrClosed) || err != nil {
-			break // EPIPE: no reader is left
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the command lives on")
-		}
-	}
+	judge.Within(t, limit, "the command ends", func() bool {
+		_, err := w.Write([]byte("x"))
+		return err != nil // EPIPE: no reader is left
+	})
 }
 
 func TestContextEndsRun(t *testing.T) {

@@ -37,12 +37,19 @@ func commands() []command {
 		{"/approve", "TEXT", "asks for approval, then says which option came", (*turn).approve},
 		{"/write", "PATH TEXT", "asks, then writes the file in the working directory", (*turn).write},
 		{"/run", "COMMAND", "asks, then runs the command in the working directory", (*turn).run},
+		{"/ask", "[QUESTION]", "asks you to fill a form, then says what came", (*turn).askForm},
+		{"/page", "URL", "asks you to open a page, then says what came", (*turn).askPage},
 		{"/plan", "", "a plan that makes progress", (*turn).plan},
 		{"/think", "TEXT", "thinks aloud, then answers", (*turn).thinkAloud},
-		{"/slow", "SECONDS", "works for so long", (*turn).slow},
+		{"/usage", "", "tells how full its context is, and the cost", (*turn).usage},
+		{"/title", "TEXT", "names the session", (*turn).title},
+		{"/commands", "", "tells programs which commands there are", (*turn).tellCommands},
+		{"/slow", "SECONDS", "works for so long; it can be steered meanwhile", (*turn).slow},
+		{"/background", "SECONDS", "goes on for so long when the turn is over, and then asks", (*turn).goOn},
 		{"/fail", "[MESSAGE]", "fails with this error", (*turn).fail},
 		{"/crash", "", "ends the agent's process in mid-turn", (*turn).crash},
 		{"/model", "", "tells the model, the mode and the directory", (*turn).model},
+		{"/option", "ID VALUE", "changes its mode, model or tone by itself", (*turn).option},
 		{"/help", "", "this list", (*turn).help},
 	}
 }
@@ -94,6 +101,9 @@ func clip(s string, n int) string {
 func (t *turn) reply(text string) error {
 	if text = strings.TrimSpace(text); text == "" {
 		return t.say("That message has no text. Try /help.")
+	}
+	if t.s.chosen()[toneOption] == toneLoud {
+		text = strings.ToUpper(text)
 	}
 	words := strings.SplitAfter(fmt.Sprintf(
 		"You said: %s\n\nI am the demo agent: no model, but everything else is real. Try /help.",
@@ -165,11 +175,10 @@ func streamArgs(fields []string) (n, size, perSecond int, err error) {
 }
 
 func (t *turn) slow(args string) error {
-	seconds, err := strconv.ParseFloat(strings.TrimSpace(args), 64)
-	if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > maxSlow.Seconds() {
-		return t.say(fmt.Sprintf("/slow: SECONDS is a number from 0 to %.0f, not %q", maxSlow.Seconds(), clip(args, 40)))
+	d, err := seconds("/slow", args)
+	if err != nil {
+		return t.say(err.Error())
 	}
-	d := time.Duration(seconds * float64(time.Second))
 	// A sign of life, so that a watcher can tell slow from stuck.
 	if err := t.say(fmt.Sprintf("Working for %v …\n", d)); err != nil {
 		return err
@@ -178,6 +187,15 @@ func (t *turn) slow(args string) error {
 		return err
 	}
 	return t.say("Done.")
+}
+
+// seconds reads the SECONDS of a command.
+func seconds(command, args string) (time.Duration, error) {
+	n, err := strconv.ParseFloat(strings.TrimSpace(args), 64)
+	if err != nil || math.IsNaN(n) || n < 0 || n > maxSlow.Seconds() {
+		return 0, fmt.Errorf("%s: SECONDS is a number from 0 to %.0f, not %q", command, maxSlow.Seconds(), clip(args, 40))
+	}
+	return time.Duration(n * float64(time.Second)), nil
 }
 
 func (t *turn) plan(string) error {

@@ -96,7 +96,7 @@ func TestStreamKeepsItsRate(t *testing.T) {
 	began := time.Now()
 	r := p.say(session, "/stream 11 10 50")
 	// Ten pauses of 20 ms; how much longer depends on the machine.
-	if took := time.Since(began); len(r.pieces) != 11 || took < 200*time.Millisecond || took > limit {
+	if took := time.Since(began); len(r.pieces) != 11 || took < 200*time.Millisecond {
 		t.Errorf("%d pieces in %v", len(r.pieces), took)
 	}
 }

@@ -19,12 +19,15 @@ type session struct {
 
 	mu      sync.Mutex // guards the fields below; no callbacks under it
 	mode    acp.SessionModeId
-	model   acp.SessionConfigValueId
+	options map[string]acp.SessionConfigValueId
 	rules   map[string]bool // what was answered with "always", by toolCall.rule
 	waiting []*turn         // arrived, not yet taken up, oldest first
 	current []*turn         // taken up
-	heard   int             // bytes of all prompts
-	written int             // bytes of all answers
+
+	background []*turn // what goes on behind the end of a turn; at most maxBackground
+
+	heard   int // bytes of all prompts
+	written int // bytes of all answers
 }
 
 // maxRules bounds the answers that are remembered; further ones hold once.
@@ -56,15 +59,18 @@ func (s *session) done(t *turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.current = slices.DeleteFunc(s.current, func(other *turn) bool { return other == t })
+	s.background = slices.DeleteFunc(s.background, func(other *turn) bool { return other == t })
 }
 
-func (s *session) cancel() {
+// cancel ends the turns, or what goes on in the background if there is none. all: both.
+func (s *session) cancel(all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range s.waiting {
-		t.cancel()
+	turns := slices.Concat(s.waiting, s.current)
+	if all || len(turns) == 0 {
+		turns = append(turns, s.background...)
 	}
-	for _, t := range s.current {
+	for _, t := range turns {
 		t.cancel()
 	}
 }
@@ -72,7 +78,7 @@ func (s *session) cancel() {
 func (s *session) settings() (acp.SessionModeId, acp.SessionConfigValueId) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mode, s.model
+	return s.mode, s.options[modelOption]
 }
 
 // ruled returns the remembered answer to a tool call.
@@ -91,15 +97,22 @@ func (s *session) remember(rule string, allowed bool) {
 	}
 }
 
-// use adds a turn's bytes to the session's usage, and tells it in tokens of four
-// bytes, as the protocol wants it: summed over all turns.
+// use adds a turn's bytes to the session's usage. It returns the turn's in tokens of four
+// bytes: real agents count the turn, although ACP's text speaks of all turns.
 func (s *session) use(heard, written int) *acp.Usage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heard += heard
 	s.written += written
-	in, out := (s.heard+3)/4, (s.written+3)/4
+	in, out := (heard+3)/4, (written+3)/4
 	return &acp.Usage{InputTokens: in, OutputTokens: out, TotalTokens: in + out}
+}
+
+// tokens is what all turns that have ended have used.
+func (s *session) tokens() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return (s.heard+3)/4 + (s.written+3)/4
 }
 
 // errCancelled ends a turn whose question was answered with "cancelled".
@@ -112,11 +125,16 @@ type turn struct {
 	cancel  context.CancelFunc
 	s       *session
 	conn    *acp.AgentSideConnection
+	agent   *agent
 	written int // bytes of text sent
+
+	nudge   chan struct{} // has a value when the turn was steered
+	steered []string      // guarded by s.mu: what it was steered by, and has not answered
+	ending  bool          // guarded by s.mu: it takes nothing more
 }
 
 func newTurn(life context.Context, s *session) *turn {
-	t := &turn{s: s}
+	t := &turn{s: s, nudge: make(chan struct{}, 1)}
 	t.ctx, t.cancel = context.WithCancel(life)
 	return t
 }
@@ -142,14 +160,20 @@ func (t *turn) think(text string) error {
 	return t.send(acp.UpdateAgentThoughtText(text))
 }
 
-// wait is a sleep that a cancel ends.
+// wait is a sleep that a cancel ends. Meanwhile the turn can be steered.
 func (t *turn) wait(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-t.ctx.Done():
-		return t.ctx.Err()
+	for {
+		select {
+		case <-timer.C:
+			return nil
+		case <-t.nudge:
+			if err := t.takeIn(false); err != nil {
+				return err
+			}
+		case <-t.ctx.Done():
+			return t.ctx.Err()
+		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 func TestWriteAsksThenWrites(t *testing.T) {
@@ -266,7 +268,8 @@ func TestCancelKillsTheCommandAndWhatItStarted(t *testing.T) {
 		pids = append(pids, recorded(t, filepath.Join(dir, "child")), recorded(t, filepath.Join(dir, "shell")))
 		return true
 	})
-	if r.stop != "cancelled" || took > promptly || r.statuses() != "pending in_progress failed" {
+	judge.AtMost(t, "the cancel", took, promptly)
+	if r.stop != "cancelled" || r.statuses() != "pending in_progress failed" {
 		t.Errorf("%s after %v, %s", r.stop, took, r.statuses())
 	}
 	for _, pid := range pids {
@@ -283,8 +286,6 @@ func TestCommandLeavesNothingInTheBackground(t *testing.T) {
 	if out, _ := r.last("rawOutput").(map[string]any); out["output"] != "done\n" || out["exitCode"] != 0.0 {
 		t.Errorf("output is %v", out)
 	}
-	if took := time.Since(began); took > promptly {
-		t.Errorf("took %v", took)
-	}
+	judge.AtMost(t, "the command", time.Since(began), promptly)
 	gone(t, recorded(t, filepath.Join(dir, "child")))
 }

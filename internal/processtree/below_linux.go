@@ -24,25 +24,31 @@ func (p *Process) Below() Below {
 // EndNew ends what came up after b was taken: SIGTERM, and SIGKILL after the grace
 // time. The agent and everything that was there before go on. It is for agents
 // that leave a tool running when its turn was cancelled. It returns when nothing
-// new is alive, or when ctx ends, with the number of those that are left.
-func (p *Process) EndNew(ctx context.Context, b Below) (left int) {
+// new is alive, or when ctx ends, with what was new at first, at most 64, and the
+// number of those that are left.
+func (p *Process) EndNew(ctx context.Context, b Below) (ended []Running, left int) {
+	ended = p.Running(b)
 	over := time.After(p.grace)
 	asked := maps.Clone(b.known) // each gets SIGTERM once
 	signal := func(root int) { signalDescendants(root, asked, syscall.SIGTERM, syscall.SIGCONT) }
-	for {
+	for none := 0; ; {
 		left = 0
 		p.tree.look(func(root int) {
 			signal(root)
 			left = aliveBeside(root, b.known)
 		})
-		if left == 0 {
-			return 0
+		// Twice none, as in tree.kill: one that lost its parent during the look is
+		// not met.
+		if left > 0 {
+			none = 0
+		} else if none++; none == 2 {
+			return ended, 0
 		}
 		select {
 		case <-ctx.Done():
-			return left
+			return ended, left
 		case <-p.done:
-			return 0
+			return ended, 0
 		case <-over:
 			over = nil
 			signal = func(root int) { signalDescendants(root, maps.Clone(b.known), syscall.SIGKILL) }

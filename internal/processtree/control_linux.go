@@ -29,13 +29,16 @@ type order struct {
 }
 
 // report is one of: the agent runs (PID), it could not be started (Error, and
-// Errno where the system gave one), it has ended (Exit), nothing is left (Empty).
+// Errno where the system gave one), it has ended (Exit) and what it has started
+// still runs (Left), nothing is left (Empty).
 type report struct {
 	PID   int    `json:",omitempty"`
 	Error string `json:",omitempty"`
 	Errno int    `json:",omitempty"`
 	Exit  *Exit  `json:",omitempty"`
-	Empty bool   `json:",omitempty"`
+
+	Left  []Running `json:",omitempty"`
+	Empty bool      `json:",omitempty"`
 }
 
 // controlPair returns the hub's end and the file to pass to the supervisor. Both

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 // TestMain is four programs: the tests, the supervisor, the misbehaving agents
@@ -42,6 +44,9 @@ func self(t *testing.T) string {
 // agentSpec runs one of agentMain's behaviours.
 func agentSpec(t *testing.T, args ...string) Spec {
 	t.Helper()
+	if testing.Short() { // skip: it runs trees of processes
+		t.Skip("skip: -short, and it runs trees of processes")
+	}
 	return Spec{
 		Path:       self(t),
 		Args:       append([]string{"agent"}, args...),
@@ -82,16 +87,6 @@ func run(t *testing.T, spec Spec) *Process {
 	return p
 }
 
-// eventually polls until ok, and fails the test after the limit.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", limit, what)
-		}
-	}
-}
-
 // finished waits for Done with a bound, so that a failure is a failure and no hang.
 func finished(t *testing.T, p *Process, limit time.Duration) Exit {
 	t.Helper()
@@ -123,7 +118,7 @@ func record(dir string) {
 func members(t *testing.T, dir string, n int) []member {
 	t.Helper()
 	var found []member
-	eventually(t, 10*time.Second, strconv.Itoa(n)+" processes recorded", func() bool {
+	judge.Within(t, 10*time.Second, strconv.Itoa(n)+" processes recorded", func() bool {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)

@@ -103,6 +103,9 @@ type Process struct {
 	exitOnce sync.Once
 	exited   chan struct{} // closed by exitOnce
 
+	leftMu sync.Mutex
+	left   []Running // guarded by leftMu; nil until the end has begun
+
 	done chan struct{} // closed by guard, when nothing of the tree is left
 	// written by guard before done is closed
 	exit Exit
@@ -152,6 +155,9 @@ func (p *Process) Wait() Exit {
 // without it. Any number of calls share one end.
 func (p *Process) Stop(ctx context.Context) error {
 	p.stopOnce.Do(func() {
+		// Before anything ends: some agents end themselves and what they started
+		// when their stdin does.
+		p.noteLeft(p.Running(Below{}))
 		p.Stdin.Close()
 		close(p.stopping)
 	})

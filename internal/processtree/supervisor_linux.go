@@ -159,7 +159,7 @@ func (s *supervisor) run() {
 	select {
 	case exit := <-s.agentExit:
 		// Told before the rest is ended: from now on the end is not the hub's doing.
-		s.report(report{Exit: &exit})
+		s.report(report{Exit: &exit, Left: runningBelow(os.Getpid(), s.agent, nil)})
 		s.endTree(min(grace, leftoverGrace))
 	case <-s.lifeline:
 		s.endAll(grace)

@@ -133,7 +133,10 @@ func (p *Process) guard(t *tree) {
 	over := make(chan struct{})
 	ended.Go(func() {
 		defer close(over)
-		p.exit, p.err = t.wait(p.noteExit)
+		p.exit, p.err = t.wait(func(left []Running) {
+			p.noteLeft(left)
+			p.noteExit()
+		})
 	})
 	stopping := p.stopping
 	var silent <-chan time.Time
@@ -153,8 +156,8 @@ func (p *Process) guard(t *tree) {
 }
 
 // wait reads reports until the supervisor is gone and has been waited for. It
-// calls exited when the agent has ended.
-func (t *tree) wait(exited func()) (Exit, error) {
+// calls exited when the agent has ended, with what it has left running.
+func (t *tree) wait(exited func(left []Running)) (Exit, error) {
 	defer t.control.Close()
 	var exit *Exit
 	empty := false
@@ -172,7 +175,7 @@ func (t *tree) wait(exited func()) (Exit, error) {
 		}
 		if r.Exit != nil {
 			exit = r.Exit
-			exited()
+			exited(r.Left)
 		}
 		empty = empty || r.Empty
 	}

@@ -98,9 +98,14 @@ type Below struct{}
 // Below remembers nothing on this system.
 func (p *Process) Below() Below { return Below{} }
 
+func (b Below) has(Running) bool { return false }
+
+// Running is not known on this system.
+func (p *Process) Running(Below) []Running { return nil }
+
 // EndNew ends nothing on this system: without a subreaper it is not known what an
 // agent's turn has started. Stop ends the agent's process group as a whole.
-func (p *Process) EndNew(context.Context, Below) (left int) { return 0 }
+func (p *Process) EndNew(context.Context, Below) (ended []Running, left int) { return nil, 0 }
 
 // Dying is known only when the agent has ended.
 func (p *Process) Dying() bool {

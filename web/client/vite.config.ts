@@ -3,15 +3,18 @@ import { defineConfig } from "vite";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
-// The package as it is published: one module without dependencies. Its types
-// are made beside it by tsc.
+// The package as it is published: a module without dependencies, and one for
+// pictures and one for forms beside it. Its types are made beside it by tsc.
 export default defineConfig({
   root: here("."),
   build: {
     outDir: here("./dist"),
     target: "es2022",
-    lib: { entry: here("./src/index.ts"), formats: ["es"], fileName: "index" },
+    lib: {
+      entry: { index: here("./src/index.ts"), image: here("./src/image.ts"), form: here("./src/form.ts") },
+      formats: ["es"],
+    },
     // Left to itself, library mode keeps the white space.
-    rolldownOptions: { output: { minify: true } },
+    rolldownOptions: { output: { minify: true, comments: { annotation: false } } },
   },
 });

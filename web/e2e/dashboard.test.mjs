@@ -10,7 +10,18 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
 import { startBrowser, startHub } from "./hub.mjs";
-import { answers, assertPieces, live, newContext as openContext, newSession as openSession, roomyHub, say, status, turnEnds } from "./page.mjs";
+import {
+  answerable,
+  answers,
+  assertPieces,
+  live,
+  newContext as openContext,
+  newSession as openSession,
+  roomyHub,
+  say,
+  status,
+  turnEnds,
+} from "./page.mjs";
 
 const screenshots = process.env.SCREENSHOTS;
 let hub;
@@ -101,6 +112,7 @@ test("an approval shows the path, and a click on allow writes the file", async (
   await status(page, "requires_action");
   assert.equal(existsSync(join(hub.workspace, "hello.txt")), false);
   await shot(page, "approval");
+  await answerable(page);
   await card.locator('[data-testid="approval-option"][data-kind="allow_once"]').click();
   await turnEnds(page);
   assert.equal((await readFile(join(hub.workspace, "hello.txt"), "utf8")).trim(), "hi");
@@ -112,6 +124,7 @@ test("a refusal writes nothing", async () => {
   const page = await context.newPage();
   await newSession(page);
   await say(page, "/write refused.txt hi");
+  await answerable(page);
   await page.locator('[data-testid="approval-option"][data-kind="reject_once"]').click();
   await turnEnds(page);
   assert.equal(existsSync(join(hub.workspace, "refused.txt")), false);
@@ -186,6 +199,7 @@ test("two pages on one session: one answers, and the other sees it resolved", as
   const card = other.locator('[data-testid="approval"][data-state="pending"]');
   await card.waitFor();
   assert.match(await card.textContent(), /Paint the shed/);
+  await answerable(page);
   await page.locator('[data-testid="approval-option"][data-kind="allow_once"]').click();
   await other.locator('[data-testid="approval"][data-state="selected"]').waitFor();
   await Promise.all([turnEnds(page), turnEnds(other)]);
@@ -237,7 +251,9 @@ test("20,000 pieces arrive whole and the page stays usable", async () => {
   await page.reload();
   await live(page);
   await turnEnds(page, 1);
-  await page.waitForFunction(() => /19999 (?=\D)/.test(document.querySelector('[data-testid="answer"]')?.textContent ?? ""));
+  await page.waitForFunction(() =>
+    /19999 (?=\D)/.test(document.querySelector('[data-testid="answer"]')?.textContent ?? ""),
+  );
   assertPieces(await answers(page), 20_000);
 });
 
@@ -301,6 +317,7 @@ test("pictures: light, dark and on a phone", { skip: !screenshots && "SCREENSHOT
     await turnEnds(page, ++turn);
   }
   await say(page, "/write notes.txt first line");
+  await answerable(page);
   await page.locator('[data-testid="approval-option"][data-kind="allow_once"]').click();
   await turnEnds(page, ++turn);
   await say(page, "/fail the model is out of reach");
@@ -311,7 +328,10 @@ test("pictures: light, dark and on a phone", { skip: !screenshots && "SCREENSHOT
     ["light", {}],
     ["dark", { colorScheme: "dark" }],
     ["phone", { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, hasTouch: true }],
-    ["phone-dark", { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, hasTouch: true, colorScheme: "dark" }],
+    [
+      "phone-dark",
+      { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, hasTouch: true, colorScheme: "dark" },
+    ],
   ]) {
     const dressed = await newContext(options);
     const view = await dressed.newPage();
@@ -342,7 +362,9 @@ test("pictures: light, dark and on a phone", { skip: !screenshots && "SCREENSHOT
     await view.getByTestId("session-row").first().waitFor();
     await shot(view, `list-${name}`);
     await view.goto(`${hub.url}/#/operations`);
-    await view.waitForFunction(() => /(\d+\.\d,\S+ ){3}/.test(document.querySelector("polyline")?.getAttribute("points") ?? ""));
+    await view.waitForFunction(() =>
+      /(\d+\.\d,\S+ ){3}/.test(document.querySelector("polyline")?.getAttribute("points") ?? ""),
+    );
     await shot(view, `operations-${name}`);
     await dressed.close();
   }

@@ -9,13 +9,15 @@ const startMs = 20_000;
 const stopMs = 15_000;
 
 /**
- * A hub of its own, on a free port unless `listen` names one, with the demo agent and a fresh workspace. `stop` ends it
- * and removes the workspace; it rejects when the hub does not end by itself.
+ * A hub of its own, on a free port unless `listen` names one, with the demo agent and a fresh workspace, or the one that
+ * `workspace` names. `stop` ends it and removes the workspace if it is its own; it rejects when the hub does not end by
+ * itself.
  */
-export async function startHub({ env = {}, args = [], listen = "127.0.0.1:0" } = {}) {
+export async function startHub({ env = {}, args = [], listen = "127.0.0.1:0", workspace: given } = {}) {
   const binary = process.env.SESSIONHUB_BIN;
   if (!binary) throw new Error("SESSIONHUB_BIN has to name the built sessionhub binary");
-  const workspace = await mkdtemp(join(tmpdir(), "sessionhub-e2e-"));
+  const workspace = given ?? (await mkdtemp(join(tmpdir(), "sessionhub-e2e-")));
+  const tidy = () => given ?? rm(workspace, { recursive: true, force: true });
   const child = spawn(
     binary,
     ["serve", "--listen", listen, "--admin-listen", "127.0.0.1:0", "--workspace-root", workspace, ...args],
@@ -45,14 +47,14 @@ export async function startHub({ env = {}, args = [], listen = "127.0.0.1:0" } =
     async kill() {
       child.kill("SIGKILL");
       await ended;
-      await rm(workspace, { recursive: true, force: true });
+      await tidy();
     },
     async stop() {
       child.kill("SIGTERM");
       const timer = setTimeout(() => child.kill("SIGKILL"), stopMs);
       const code = await ended;
       clearTimeout(timer);
-      await rm(workspace, { recursive: true, force: true });
+      await tidy();
       if (code !== 0) throw new Error(`the hub ended with ${code}:\n${output.slice(-4000)}`);
     },
   };

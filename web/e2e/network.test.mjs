@@ -4,7 +4,18 @@ import { after, afterEach, before, beforeEach, test } from "node:test";
 
 import { FaultyProxy } from "../client/test/proxy.ts";
 import { startBrowser, startHub } from "./hub.mjs";
-import { answers, assertPieces, live, newContext, newSession, roomyHub, say, status, turnEnds } from "./page.mjs";
+import {
+  answerable,
+  answers,
+  assertPieces,
+  live,
+  newContext,
+  newSession,
+  roomyHub,
+  say,
+  status,
+  turnEnds,
+} from "./page.mjs";
 
 let hub;
 let browser;
@@ -48,6 +59,7 @@ for (const fate of ["refuse", "swallow"]) {
     assert.ok(waited < 5_000, `${waited} ms`);
     assert.match(await page.getByTestId("connection").textContent(), /SSE/);
     await say(page, "/write over-sse.txt hi");
+    await answerable(page);
     await page.locator('[data-testid="approval-option"][data-kind="allow_once"]').click();
     await turnEnds(page);
     // A reload knows, and does not try the socket first.
@@ -103,7 +115,9 @@ test("a hub that is killed and started again: the page says so, comes back, and 
     await page.locator('[data-testid="connection"][data-state="closed"]').waitFor({ timeout: 30_000 });
     assert.match(await page.getByTestId("connection").textContent(), /gone|ended/i);
     assert.ok((await answers(page)).length > 0, "what was read stays to be read");
-    await page.locator('[data-testid="session-row"]', { hasText: "Mortal" }).waitFor({ state: "detached", timeout: 30_000 });
+    await page
+      .locator('[data-testid="session-row"]', { hasText: "Mortal" })
+      .waitFor({ state: "detached", timeout: 30_000 });
     await newSession(page, again);
     await say(page, "hello again");
     await turnEnds(page);
@@ -127,7 +141,11 @@ test("what the hub no longer has is marked where it is missing", async () => {
   const missing = Number(await gap.getAttribute("data-to"));
   assert.match(await gap.textContent(), new RegExp(`Events 1 to ${missing} are not kept any more`));
   const pieces = [...(await answers(late)).matchAll(/(\d+) (?=\D)/g)].map(([, index]) => Number(index));
-  assert.deepEqual(pieces, Array.from({ length: pieces.length }, (_, index) => 301 - pieces.length + index), "the rest is whole");
+  assert.deepEqual(
+    pieces,
+    Array.from({ length: pieces.length }, (_, index) => 301 - pieces.length + index),
+    "the rest is whole",
+  );
   await context.close(); // first: a browser keeps connections in reserve, which would hold up the hub's end
   await forgetful.stop();
 });
@@ -153,6 +171,7 @@ test("two browsers on one session: one answers by key, the other sees it", async
   await other.locator('[data-testid="approval"][data-state="pending"]').waitFor();
   await status(other, "requires_action");
   await other.getByTestId("transcript").focus();
+  await answerable(other);
   await other.keyboard.press("1");
   await page.locator('[data-testid="approval"][data-state="selected"]').waitFor();
   assert.equal(await page.getByTestId("approval-option").count(), 0);

@@ -5,8 +5,16 @@ import { readFile } from "node:fs/promises";
 
 /** Limits of a hub on which tests run one after the other: each needs an agent, and an idle one keeps its place. */
 export const roomyHub = [
-  "--log-max-events", "40000", "--log-max-bytes", "64MiB", "--worker-capacity", "32",
-  "--rate-sessions", "1000/s:1000", "--rate-messages", "1000/s:1000",
+  "--log-max-events",
+  "40000",
+  "--log-max-bytes",
+  "64MiB",
+  "--worker-capacity",
+  "32",
+  "--rate-sessions",
+  "1000/s:1000",
+  "--rate-messages",
+  "1000/s:1000",
 ];
 
 /**
@@ -45,6 +53,10 @@ export const live = (page) => page.locator('[data-testid="connection"][data-stat
 
 export const status = (page, name) => page.locator(`[data-testid="status"][data-status="${name}"]`).waitFor();
 
+/** Waits until an answer would be taken: its question has been in view for long enough. */
+export const answerable = (page) =>
+  page.locator('[data-testid="approval-option"][aria-disabled="false"]').first().waitFor();
+
 export async function say(page, text) {
   await page.getByTestId("message-box").fill(text);
   await page.getByTestId("message-box").press("Enter");
@@ -52,7 +64,10 @@ export async function say(page, text) {
 
 /** Waits for the nth turn's end. */
 export async function turnEnds(page, count = 1) {
-  await page.getByTestId("complete").nth(count - 1).waitFor();
+  await page
+    .getByTestId("complete")
+    .nth(count - 1)
+    .waitFor();
   await status(page, "idle");
 }
 
@@ -60,12 +75,25 @@ export async function answers(page) {
   return (await page.getByTestId("answer").allTextContents()).join("");
 }
 
+/** The transcript as people see it, from the beginning; what is folded is unfolded. */
+export async function transcript(page) {
+  await page.evaluate(() => {
+    for (const fold of document.querySelectorAll("[data-testid=transcript] details:not([open])")) fold.open = true;
+  });
+  return page
+    .locator('[data-testid="transcript"] [data-item]')
+    .evaluateAll((items) => items.map((item) => item.innerText.replace(/\s+/g, " ").trim()));
+}
+
 /** Asserts that the pieces of the demo agent's stream are there, each once, in order. */
 export function assertPieces(text, count) {
   const indices = [...text.matchAll(/(\d+) (?=\D)/g)].map(([, index]) => Number(index));
   const first = indices[0];
   assert.ok(first === 0 || first === 1, `the stream begins with ${text.slice(0, 80)}`);
-  assert.deepEqual(indices, Array.from({ length: count }, (_, index) => first + index));
+  assert.deepEqual(
+    indices,
+    Array.from({ length: count }, (_, index) => first + index),
+  );
 }
 
 let axe;
@@ -79,7 +107,10 @@ export async function assertAccessible(page, where) {
     const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
     return violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
-      .map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html.slice(0, 160)} [${node.any[0]?.message ?? ""}]`).join(" | ")}`);
+      .map(
+        ({ id, nodes }) =>
+          `${id}: ${nodes.map((node) => `${node.html.slice(0, 160)} [${node.any[0]?.message ?? ""}]`).join(" | ")}`,
+      );
   });
   assert.deepEqual(findings, [], `axe on ${where}`);
 }

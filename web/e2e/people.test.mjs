@@ -7,7 +7,17 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
 import { startBrowser, startHub } from "./hub.mjs";
-import { assertAccessible, live, newContext, newSession, roomyHub, say, status, turnEnds } from "./page.mjs";
+import {
+  answerable,
+  assertAccessible,
+  live,
+  newContext,
+  newSession,
+  roomyHub,
+  say,
+  status,
+  turnEnds,
+} from "./page.mjs";
 
 let hub;
 let browser;
@@ -39,11 +49,13 @@ test("keys answer an approval, but not what is being typed, unless with Alt", as
   await say(page, "/write by-key.txt hi");
   const option = page.locator('[data-testid="approval-option"][data-kind="allow_once"]');
   await option.waitFor();
+  await answerable(page);
   const key = (await option.getAttribute("aria-keyshortcuts")).split(" ")[0];
   await page.getByTestId("message-box").pressSequentially(key);
   assert.equal(await page.getByTestId("message-box").inputValue(), key);
   assert.equal(await page.locator('[data-testid="approval"][data-state="pending"]').count(), 1);
   await page.getByTestId("transcript").focus();
+  await answerable(page);
   await page.keyboard.press(key);
   await turnEnds(page);
   assert.equal((await readFile(join(hub.workspace, "by-key.txt"), "utf8")).trim(), "hi");
@@ -51,8 +63,10 @@ test("keys answer an approval, but not what is being typed, unless with Alt", as
   await say(page, "/write by-alt.txt hi");
   const refusal = page.locator('[data-testid="approval-option"][data-kind="reject_once"]');
   await refusal.waitFor();
+  await answerable(page);
   const alt = (await refusal.getAttribute("aria-keyshortcuts")).split(" ")[1];
   await page.getByTestId("message-box").focus();
+  await answerable(page);
   await page.keyboard.press(alt);
   await turnEnds(page, 2);
   assert.equal(existsSync(join(hub.workspace, "by-alt.txt")), false);
@@ -91,27 +105,41 @@ test("the search finds text in what is folded, and walks through it", async () =
   const box = page.getByTestId("search-box");
   await box.fill("needle");
   const count = page.getByTestId("search-count");
-  await page.waitForFunction(() => /^1 of [2-9]/.test(document.querySelector('[data-testid="search-count"]').textContent));
+  await page.waitForFunction(() =>
+    /^1 of [2-9]/.test(document.querySelector('[data-testid="search-count"]').textContent),
+  );
   const total = Number((await count.textContent()).split(" ").at(-1));
   // The highlight follows, and opens the fold in which a match is.
-  await page.waitForFunction(() => [...(CSS.highlights.get("found") ?? [])].some((range) => /needle/i.test(range.toString())));
+  await page.waitForFunction(() =>
+    [...(CSS.highlights.get("found") ?? [])].some((range) => /needle/i.test(range.toString())),
+  );
   for (let step = 2; step <= total; step++) {
     await box.press("Enter");
-    await page.waitForFunction((text) => document.querySelector('[data-testid="search-count"]').textContent === text, `${step} of ${total}`);
+    await page.waitForFunction(
+      (text) => document.querySelector('[data-testid="search-count"]').textContent === text,
+      `${step} of ${total}`,
+    );
   }
   // However fast one goes through them, a fold on the way is open.
   await page.locator('[data-testid="thought"][open]').waitFor();
-  await page.waitForFunction(() => [...(CSS.highlights.get("found") ?? [])].some((range) => range.startContainer.isConnected && /needle/i.test(range.toString())));
+  await page.waitForFunction(() =>
+    [...(CSS.highlights.get("found") ?? [])].some(
+      (range) => range.startContainer.isConnected && /needle/i.test(range.toString()),
+    ),
+  );
   await box.fill("not to be found");
-  await page.waitForFunction(() => document.querySelector('[data-testid="search-count"]').textContent === "Nothing found");
+  await page.waitForFunction(
+    () => document.querySelector('[data-testid="search-count"]').textContent === "Nothing found",
+  );
   await box.press("Escape");
   assert.equal(await box.count(), 0);
 });
 
-test("the transcript is exported as Markdown and as the log itself", async () => {
+test("the transcript is exported as Markdown and as JSON", async () => {
   const page = await context.newPage();
   await newSession(page, hub, { title: "Export: me/now" });
   await say(page, "/write exported.txt ```");
+  await answerable(page);
   await page.locator('[data-testid="approval-option"][data-kind="allow_once"]').click();
   await turnEnds(page);
   const download = async (testId) => {
@@ -123,11 +151,14 @@ test("the transcript is exported as Markdown and as the log itself", async () =>
   assert.equal(markdown.name, "Export-me-now.md");
   assert.match(markdown.text, /^# Export: me\/now\n/);
   assert.match(markdown.text, /\/write exported\.txt/);
-  assert.match(markdown.text, /\*\*Approval\*\*: .*exported\.txt/);
+  assert.match(markdown.text, /### Decision: .*exported\.txt/);
+  assert.match(markdown.text, /Outcome: \*\*Allow once\*\* \(allow_once\), by local,/);
   const json = JSON.parse((await download("export-json")).text);
   assert.equal(json.session.title, "Export: me/now");
-  assert.deepEqual(json.events.map((event) => event.seq), json.events.map((_, index) => index + 1));
-  assert.equal(json.events.length, json.session.lastSeq);
+  assert.deepEqual(
+    json.entries.map((entry) => entry.type),
+    ["message", "decision", "tool", "answer", "completion"],
+  );
 });
 
 test("a shared link shows the session live, changes nothing, and hides its token", async () => {
@@ -149,7 +180,11 @@ test("a shared link shows the session live, changes nothing, and hides its token
   await live(guest);
   const token = /[^/]+$/.exec(new URL(link).hash)[0];
   assert.equal(guest.url().includes(token), false, "the token left the address bar");
-  assert.equal(requests.some((url) => url.includes(token)), false, "the token is in no address");
+  assert.equal(
+    requests.some((url) => url.includes(token)),
+    false,
+    "the token is in no address",
+  );
   for (const name of ["message-box", "delete", "share", "new-session", "session-row"]) {
     assert.equal(await guest.getByTestId(name).count(), 0, name);
   }
@@ -171,7 +206,11 @@ test("a shared link shows the session live, changes nothing, and hides its token
   ]) {
     const refused = await guest.evaluate(
       async ([url, bearer, data]) => {
-        const answer = await fetch(url, { method: "POST", headers: { authorization: `Bearer ${bearer}`, "content-type": "application/json" }, body: JSON.stringify(data) });
+        const answer = await fetch(url, {
+          method: "POST",
+          headers: { authorization: `Bearer ${bearer}`, "content-type": "application/json" },
+          body: JSON.stringify(data),
+        });
         return [answer.status, (await answer.json()).code];
       },
       [`${hub.url}/api/sessions/${sessionId}/${route}`, token, body],
@@ -181,6 +220,7 @@ test("a shared link shows the session live, changes nothing, and hides its token
   assert.equal(await guest.locator('[data-testid="approval"][data-state="pending"]').count(), 1);
   await guest.reload();
   await live(guest);
+  await answerable(page);
   await page.locator('[data-testid="approval-option"][data-kind="allow_once"]').click();
   await guest.locator('[data-testid="approval"][data-state="selected"]').waitFor();
   await turnEnds(page);
@@ -218,7 +258,9 @@ test("a page out of sight notifies of an approval, once somebody allowed it", as
   assert.match(body, /Paint it twice/);
   await page.waitForFunction(() => document.title.startsWith("(!)"), undefined, { polling: 100 });
   // The list has learned of it too, and does not say it again in worse words.
-  await page.waitForFunction(() => document.querySelector('[data-testid="pending-approvals"]'), undefined, { polling: 100 });
+  await page.waitForFunction(() => document.querySelector('[data-testid="pending-approvals"]'), undefined, {
+    polling: 100,
+  });
   assert.equal(await page.evaluate(() => window.notified.length), 1);
   await page.evaluate(() => (window.unseen = false));
   await page.getByTestId("stop").click();
@@ -235,7 +277,11 @@ test("the operations page shows connections by transport, events, sessions by st
     const deadline = Date.now() + 15_000;
     let label;
     do label = await plot(title).getAttribute("aria-label");
-    while (!wanted.test(label) && Date.now() < deadline && (await new Promise((resolve) => setTimeout(resolve, 100, true))));
+    while (
+      !wanted.test(label) &&
+      Date.now() < deadline &&
+      (await new Promise((resolve) => setTimeout(resolve, 100, true)))
+    );
     assert.match(label, wanted);
   };
   await shows("Connections", /WebSocket [1-9]/);

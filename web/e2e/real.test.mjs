@@ -1,19 +1,22 @@
 // Agents that people use, through the whole path: from a click to the agent's
-// process, whose model alone is scripted (internal/fakemodel), and back.
+// process, whose model alone is scripted (internal/testkit/fakemodel), and back.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { startBrowser, startHub } from "./hub.mjs";
-import { answers, live, newContext, newSession, roomyHub, say, status, turnEnds } from "./page.mjs";
+import { startModel } from "./model.mjs";
+import { answerable, answers, live, newContext, newSession, roomyHub, say, status, turnEnds } from "./page.mjs";
 
 const agents = [
-  { name: "codex", variable: "SESSIONHUB_TEST_CODEX_ACP", mode: "read-only", volatileInput: ["call_id", "turn_id", "started_at_ms", "reason"] },
+  {
+    name: "codex",
+    variable: "SESSIONHUB_TEST_CODEX_ACP",
+    mode: "read-only",
+    volatileInput: ["call_id", "turn_id", "started_at_ms", "reason"],
+  },
   { name: "claude", variable: "SESSIONHUB_TEST_CLAUDE_ACP", mode: "default" },
 ];
 
@@ -28,9 +31,9 @@ before(async () => {
   for (const { name, variable, ...provider } of agents) {
     const command = process.env[variable];
     assert.ok(command, `${variable} has to name the agent: make test-browser installs it and sets it`);
-    const { model, env } = await startModel(name);
+    const model = await startModel(name, folder);
     models.push(model);
-    providers[name] = { command, env, ...provider };
+    providers[name] = { command, env: model.env, ...provider };
   }
   const file = join(folder, "providers.yaml"); // JSON is YAML
   await writeFile(file, JSON.stringify(providers));
@@ -38,23 +41,14 @@ before(async () => {
 });
 after(async () => {
   await browser?.close();
-  await hub?.stop();
-  for (const model of models) {
-    model.stdin.end();
-    if (model.exitCode === null) await once(model, "exit");
+  try {
+    await hub?.stop();
+  } finally {
+    // A model that goes on would keep this program, and all that runs after it.
+    for (const model of models) await model.stop();
+    if (folder) await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
-  if (folder) await rm(folder, { recursive: true, force: true, maxRetries: 5 });
 });
-
-/** A model for one agent, which ends with its stdin, and the environment that leads the agent there. */
-async function startModel(name) {
-  const program = process.env.SESSIONHUB_TEST_FAKEMODEL;
-  assert.ok(program, "SESSIONHUB_TEST_FAKEMODEL has to name the scripted model: make test-browser builds it and sets it");
-  const home = await mkdtemp(join(folder, `${name}-`));
-  const model = spawn(program, [name, home], { stdio: ["pipe", "pipe", "inherit"] });
-  for await (const line of createInterface({ input: model.stdout })) return { model, env: JSON.parse(line) };
-  throw new Error(`the model for ${name} ended before it listened`);
-}
 
 for (const { name } of agents) {
   test(`${name} streams, asks by a card that a click answers, and stops, in the dashboard`, async () => {
@@ -74,6 +68,8 @@ for (const { name } of agents) {
       await card.waitFor();
       await status(page, "requires_action");
       const shown = await card.innerText();
+      // A click that waits for a button which is not ready scrolls the page, and what was moved is not ready either.
+      await answerable(page);
       await card.locator(`[data-kind="${kind}"]`).first().click();
       await turnEnds(page, turn);
       return shown;

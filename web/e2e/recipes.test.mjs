@@ -20,11 +20,17 @@ let program;
 
 before(async () => {
   const text = await readFile(join(web, "../docs/BROWSER.md"), "utf8");
-  program = /^```js\n([^]*?)^```$/m.exec(text)[1];
+  program = /^```js\n(.*?)^```$/ms.exec(text)[1];
   folder = await mkdtemp(join(tmpdir(), "sessionhub-recipes-"));
   // The package is put where npm would put it.
-  await build({ configFile: join(web, "client/vite.config.ts"), logLevel: "error", build: { outDir: join(folder, "package/dist") } });
-  hub = await startHub({ env: { SESSIONHUB_ALLOWED_ORIGINS: `chrome-extension://${extensionId(join(folder, "extension"))}` } });
+  await build({
+    configFile: join(web, "client/vite.config.ts"),
+    logLevel: "error",
+    build: { outDir: join(folder, "package/dist") },
+  });
+  hub = await startHub({
+    env: { SESSIONHUB_ALLOWED_ORIGINS: `chrome-extension://${extensionId(join(folder, "extension"))}` },
+  });
 });
 after(async () => {
   await hub?.stop();
@@ -66,7 +72,13 @@ test("the shortest extension talks, asks, and is back where it was when its popu
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     // Playwright's own headless mode is one that takes no extensions.
     headless: false,
-    args: ["--headless=new", "--no-sandbox", "--disable-gpu", `--disable-extensions-except=${extension}`, `--load-extension=${extension}`],
+    args: [
+      "--headless=new",
+      "--no-sandbox",
+      "--disable-gpu",
+      `--disable-extensions-except=${extension}`,
+      `--load-extension=${extension}`,
+    ],
   });
   try {
     const open = async () => {

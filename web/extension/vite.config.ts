@@ -7,7 +7,12 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 export default defineConfig({
   root: here("."),
   base: "./",
-  resolve: { alias: { "@sessionhub/client": here("../client/src/index.ts") } },
+  resolve: {
+    alias: {
+      "@sessionhub/client/form": here("../client/src/form.ts"),
+      "@sessionhub/client": here("../client/src/index.ts"),
+    },
+  },
   build: {
     outDir: here("./dist"),
     emptyOutDir: true,

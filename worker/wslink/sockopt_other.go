@@ -4,5 +4,5 @@ package wslink
 
 import "syscall"
 
-// control leaves a socket as it is: vanished hubs are found by the heartbeats.
+// control leaves a socket as it is: only the heartbeats notice a vanished hub.
 func control(_, _ string, _ syscall.RawConn) error { return nil }

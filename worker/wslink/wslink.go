@@ -21,31 +21,31 @@ import (
 )
 
 const (
-	// dialTimeout bounds the way to an open link.
+	// dialTimeout bounds the time until a link is open.
 	dialTimeout = 15 * time.Second
-	// userTimeout is how long the kernel may wait for the hub to acknowledge what
-	// was sent (TCP_USER_TIMEOUT). It is longer than a hub's lease: by then the
-	// link's own heartbeats have told.
+	// userTimeout is how long the kernel may wait for the hub to acknowledge sent bytes
+	// (TCP_USER_TIMEOUT). It is longer than a hub's lease: the link's own heartbeats have
+	// failed by then.
 	userTimeout = 30 * time.Second
 	// closeWait bounds a close handshake.
 	closeWait = time.Second
-	// maxFrameBytes bounds a frame of the hub's: a message of a user is at most
-	// 64 MiB (--max-message-bytes).
+	// maxFrameBytes bounds a frame from the hub: a user's message has at most 64 MiB
+	// (--max-message-bytes).
 	maxFrameBytes = 128 << 20
-	// maxReason bounds what is read of a refusal.
+	// maxReason bounds the bytes of a refusal that are read.
 	maxReason = 8 << 10
 )
 
-// Dialer opens links to one hub. Its methods may be called concurrently. Close
-// gives its idle connections back.
+// Dialer opens links to one hub. Its methods may be called concurrently. Close closes its
+// idle connections.
 type Dialer struct {
 	url    string
 	header http.Header
 	client *http.Client
 }
 
-// NewDialer makes a dialer. hub is a URL of ParseHub; the key is sent in a header
-// and nowhere else.
+// NewDialer makes a dialer. hub is a URL from ParseHub. The key is sent in a header and
+// nowhere else.
 func NewDialer(hub *url.URL, key string) *Dialer {
 	transport := http.DefaultTransport.(*http.Transport).Clone() // its proxy settings and roots
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second, Control: control}
@@ -61,11 +61,11 @@ func NewDialer(hub *url.URL, key string) *Dialer {
 	}
 }
 
-// Close ends the connections that no link uses.
+// Close closes the connections that no link uses.
 func (d *Dialer) Close() { d.client.CloseIdleConnections() }
 
-// ParseHub reads the address of a hub: ws://, wss://, http:// or https://, a host,
-// and perhaps a path, to which /worker/link is added unless it ends so.
+// ParseHub reads the address of a hub: ws://, wss://, http:// or https://, a host, and an
+// optional path. It adds /worker/link unless the path ends so.
 func ParseHub(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -95,8 +95,8 @@ func ParseHub(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// Dial opens a link. The error wraps worker.ErrRefused when the hub does not take
-// the key: another attempt would fare no better.
+// Dial opens a link. If the hub refuses the key, the error wraps worker.ErrRefused: another
+// attempt would fail too.
 func (d *Dialer) Dial(ctx context.Context) (worker.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -121,11 +121,11 @@ func (d *Dialer) Dial(ctx context.Context) (worker.Conn, error) {
 	return c, nil
 }
 
-// refusal is the error of an answer that is no link.
+// refusal makes the error of an answer that opens no link.
 func refusal(resp *http.Response) error {
 	detail := resp.Status
 	var p protocol.Problem
-	// What cannot be read leaves the status: a proxy answers what it likes.
+	// An unreadable body leaves the status alone: a proxy may answer anything.
 	if raw, err := io.ReadAll(io.LimitReader(resp.Body, maxReason)); err == nil && protocol.Decode(raw, &p) == nil && p.Detail != "" {
 		detail = fmt.Sprintf("%s: %s", resp.Status, p.Detail)
 	}
@@ -135,9 +135,9 @@ func refusal(resp *http.Response) error {
 	return fmt.Errorf("the hub answered %s", detail)
 }
 
-// conn is one link: see worker.Conn. The end of a read's or a write's context
-// closes it in good order, not at once: the last frames before it, such as a
-// release, have no acknowledgement and must not be lost to a reset.
+// conn is one link: see worker.Conn. When the context of a read or a write ends, conn
+// closes with a close handshake, not at once. The last frames, such as a release, have no
+// acknowledgement and must not be lost to a reset.
 type conn struct {
 	ws  *websocket.Conn
 	tcp net.Conn // below it, perhaps with TLS between
@@ -171,8 +171,8 @@ func (c *conn) WriteFrame(ctx context.Context, frame []byte) error {
 
 func (c *conn) end() { _ = c.Close() }
 
-// Close says goodbye to the hub and waits until it has read all before it, for at
-// most closeWait.
+// Close performs the close handshake. It waits until the hub has read everything before it,
+// for at most closeWait.
 func (c *conn) Close() error {
 	cut := time.AfterFunc(closeWait, func() { _ = c.tcp.Close() })
 	defer cut.Stop()

@@ -1,5 +1,16 @@
+import type { ElicitationData } from "./elicitation.js";
 import { HubError } from "./errors.js";
-import type { GapData, MessageContent, Session, SessionEvent, ToolApprovalData } from "./events.js";
+import type {
+  ApprovalContent,
+  ConfigOptionsData,
+  Delivery,
+  GapData,
+  MessageContent,
+  OptionValue,
+  Session,
+  SessionEvent,
+  ToolApprovalData,
+} from "./events.js";
 import type { ApproveData, Command } from "./transport.js";
 
 export interface HubApiOptions {
@@ -17,7 +28,12 @@ export interface NewSession {
   spaceId?: string;
   title?: string;
   metadata?: Record<string, unknown>;
-  agentOptions?: { model?: string; mode?: string };
+  agentOptions?: { model?: string; mode?: string; config?: Record<string, OptionValue> };
+}
+
+/** The options of a session's agent as they were last told, and what was chosen for its next start. */
+export interface SessionOptions extends Pick<ConfigOptionsData, "configOptions" | "mode" | "asking" | "truncated"> {
+  chosen?: Record<string, OptionValue>;
 }
 
 export interface CreatedSession {
@@ -42,6 +58,8 @@ export interface Provider {
   workers: number;
 }
 
+const eventStream = "text/event-stream";
+
 /** What a node has counted since `startedAt`. The last bucket has no bound. */
 export interface Stats {
   node: string;
@@ -64,6 +82,9 @@ export interface Token {
   /** Words separated by spaces: `read write approve`. */
   scope: string;
 }
+
+/** A form of a session's transcript. `docs/openapi.yaml` has the schema of the second. */
+export type TranscriptFormat = "markdown" | "json";
 
 /** Who asks: a session's token. Without one, the API key or local mode must do. */
 export interface CallOptions {
@@ -93,10 +114,7 @@ export class HubApi {
   }
 
   /** `idempotencyKey`: a repeat with the same key gives the same session. */
-  createSession(
-    session: NewSession,
-    options: CallOptions & { idempotencyKey?: string } = {},
-  ): Promise<CreatedSession> {
+  createSession(session: NewSession, options: CallOptions & { idempotencyKey?: string } = {}): Promise<CreatedSession> {
     const headers: Record<string, string> = {};
     if (options.idempotencyKey) headers["Idempotency-Key"] = options.idempotencyKey;
     return this.#call("POST", "sessions", options, session, headers);
@@ -125,20 +143,34 @@ export class HubApi {
     return this.#call("GET", `${path(sessionId, "history")}${search(query)}`, options);
   }
 
+  /** The people's form of the session. Rejects where the hub broke it off in the middle. */
+  async transcript(sessionId: string, format: TranscriptFormat, options: CallOptions = {}): Promise<Blob> {
+    const answer = await this.#send("GET", `${path(sessionId, "transcript")}${search({ format })}`, options);
+    try {
+      return await answer.blob();
+    } catch (cause) {
+      throw noAnswer(options, cause);
+    }
+  }
+
   async approvals(sessionId: string, options: CallOptions = {}): Promise<ToolApprovalData[]> {
-    const body = await this.#call<{ approvals: ToolApprovalData[] }>(
-      "GET",
-      path(sessionId, "approvals"),
-      options,
-    );
+    const body = await this.#call<{ approvals: ToolApprovalData[] }>("GET", path(sessionId, "approvals"), options);
     return body.approvals;
+  }
+
+  /**
+   * All of what a pending question asks. The hub refuses an answer that allows a
+   * `truncated` question with `content_unread` until its user has read this.
+   */
+  approvalContent(sessionId: string, interactionId: string, options: CallOptions = {}): Promise<ApprovalContent> {
+    return this.#call("GET", path(sessionId, `approvals/${encodeURIComponent(interactionId)}/content`), options);
   }
 
   sendMessage(
     sessionId: string,
-    message: { content: MessageContent; messageId?: string },
+    message: { content: MessageContent; messageId?: string; delivery?: Delivery },
     options: CallOptions = {},
-  ): Promise<{ messageId: string; seq: number; duplicate: boolean }> {
+  ): Promise<{ messageId: string; seq: number; duplicate: boolean; delivery?: Delivery }> {
     return this.#call("POST", path(sessionId, "messages"), options, message);
   }
 
@@ -146,16 +178,27 @@ export class HubApi {
     sessionId: string,
     answer: ApproveData,
     options: CallOptions = {},
-  ): Promise<{ interactionId: string; optionId: string }> {
+  ): Promise<{ interactionId: string; optionId: string; messageId?: string }> {
     return this.#call("POST", path(sessionId, "approve"), options, answer);
+  }
+
+  /** The questions of the agent that wait for an answer, oldest first. */
+  async elicitations(sessionId: string, options: CallOptions = {}): Promise<ElicitationData[]> {
+    const route = path(sessionId, "elicitations");
+    const body = await this.#call<{ elicitations: ElicitationData[] }>("GET", route, options);
+    return body.elicitations;
   }
 
   async cancel(
     sessionId: string,
-    turn: { messageId?: string } = {},
+    turn: { messageId?: string; hold?: boolean } = {},
     options: CallOptions = {},
   ): Promise<void> {
     await this.#call("POST", path(sessionId, "cancel"), options, turn);
+  }
+
+  options(sessionId: string, options: CallOptions = {}): Promise<SessionOptions> {
+    return this.#call("GET", path(sessionId, "options"), options);
   }
 
   mintToken(
@@ -185,17 +228,22 @@ export class HubApi {
     options: CallOptions = {},
   ): Promise<ReadableStream<Uint8Array> | undefined> {
     const route = `${path(sessionId, "events")}${search({ after })}`;
-    const answer = await this.#send("GET", route, options, undefined, { Accept: "text/event-stream" });
+    const answer = await this.#send("GET", route, options, undefined, { Accept: eventStream });
     if (answer.status === 204) return undefined;
-    if (!answer.headers.get("Content-Type")?.startsWith("text/event-stream") || !answer.body) {
-      throw new HubError("unreachable", "the answer is no event stream");
+    if (!answer.headers.get("Content-Type")?.startsWith(eventStream) || !answer.body) {
+      throw new HubError("unreachable", "no event stream");
     }
     return answer.body;
   }
 
-  /** Sends what a WebSocket would carry as a command, by its HTTP route. */
+  /**
+   * Sends what a WebSocket would carry as a command, such as an `answer`, by its HTTP
+   * route. `rename` resolves with the session; its empty title takes the name away.
+   * `set_option` sets an option of the agent: at once if it runs, else at its next start.
+   */
   command(sessionId: string, { type, data }: Command, options: CallOptions = {}): Promise<Record<string, unknown>> {
-    return this.#call("POST", path(sessionId, type === "message" ? "messages" : type), options, data);
+    const leaf = { message: "messages", set_option: "options", rename: "" }[type as string] ?? type;
+    return this.#call(leaf === "options" || !leaf ? "PATCH" : "POST", path(sessionId, leaf), options, data);
   }
 
   /** The URL of a session's WebSocket. */
@@ -238,7 +286,10 @@ export class HubApi {
         headers,
         body: body === undefined ? null : JSON.stringify(body),
         cache: "no-store",
-        credentials: "omit",
+        // Over HTTP/1.1 a browser has six connections to a host, and six more for requests without credentials. Streams
+        // have those to themselves: however many there are, everything else finds a connection. No cookie decides
+        // anything: what a request may do is said by its header.
+        credentials: headers["Accept"] ? "omit" : "same-origin",
         signal: options.signal ?? null,
       });
     } catch (cause) {
@@ -274,14 +325,11 @@ async function refusal(answer: Response): Promise<HubError> {
 }
 
 function path(sessionId: string, leaf?: string): string {
-  const session = `sessions/${encodeURIComponent(sessionId)}`;
-  return leaf === undefined ? session : `${session}/${leaf}`;
+  return `sessions/${encodeURIComponent(sessionId)}${leaf ? `/${leaf}` : ""}`;
 }
 
 function search(query: Record<string, string | number | undefined>): string {
-  const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) parameters.set(name, String(value));
-  }
+  const given = JSON.parse(JSON.stringify(query)) as Record<string, string>; // without what is undefined
+  const parameters = new URLSearchParams(given);
   return parameters.size > 0 ? `?${parameters}` : "";
 }

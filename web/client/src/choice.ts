@@ -96,10 +96,12 @@ export function transportChoice(options: ChoiceOptions): TransportChoice {
       if (kind === "sse") {
         // If SSE is no better, the socket was not to blame.
         if (often || suspect) keep(unblocked);
-        return (suspect = false);
+        suspect = false;
+      } else {
+        if (good) keep(unblocked);
+        suspect = !!sse && (often || (lifeMs === undefined && hubAnswers));
       }
-      if (good) keep(unblocked);
-      return (suspect = !!sse && (often || (lifeMs === undefined && hubAnswers)));
+      return suspect;
     },
   };
 }

@@ -7,6 +7,9 @@ const maxPending = 64;
 /** How long to wait before a command is sent again on a connection that lives. Milliseconds. */
 const resendMs = 1_000;
 
+/** A command that can be refused with a code that ends in `_resolved`. */
+type Answer = Command & { type: "approve" | "answer" };
+
 interface Pending {
   command: IdentifiedCommand;
   /** How often it was handed to a connection. */
@@ -33,9 +36,10 @@ export interface CommandQueue {
  * Holds the commands that have no answer yet, in order, across connections. What
  * was unanswered when a connection broke is sent again on the next, which is
  * safe because the hub recognises a repeat: a message by its `messageId`, an
- * answer to an approval by its `interactionId`, a cancel by the `messageId` of
+ * answer to a question by its `interactionId`, a cancel by the `messageId` of
  * the turn. A cancel that names no turn is not repeated: by then it could hit
- * another one.
+ * another one. Nor is a change of an option: it could undo somebody else's.
+ * Neither is a change of the queue.
  */
 export function makeCommandQueue(): CommandQueue {
   const all = new Map<string, Pending>();
@@ -54,14 +58,15 @@ export function makeCommandQueue(): CommandQueue {
   };
   const lost = (pending: Pending) => {
     pending.inFlight = false;
-    if (pending.sends > 0 && !repeatable(pending.command)) {
-      giveUp(pending, new HubError("connection_lost", "the connection broke before the hub answered"));
-    }
+    const { type, data } = pending.command;
+    // The next connection carries a new token itself.
+    const once = type === "cancel" ? !data.messageId : type === "auth" || type === "queue" || type === "set_option";
+    if (pending.sends && once) giveUp(pending, new HubError("connection_lost", "the connection was lost"));
   };
 
   return {
     async add(command) {
-      if (all.size >= maxPending) throw new HubError("too_many_pending", `${all.size} commands wait for an answer`);
+      if (all.size >= maxPending) throw new HubError("too_many_pending", `${all.size} commands wait`);
       const id = `c${++count}`;
       return new Promise((resolve, reject) => {
         const pending: Pending = { command: { ...command, id }, sends: 0, inFlight: false, resolve, reject };
@@ -90,11 +95,11 @@ export function makeCommandQueue(): CommandQueue {
         // Sent beside the stream, and nobody answered. The stream itself may be well.
         lost(pending);
         setTimeout(() => all.has(reply.id) && transmit(pending), resendMs * (0.5 + Math.random()));
-      } else if (code === "approval_resolved" && command.type === "approve" && pending.sends > 1) {
+      } else if (code.endsWith("_resolved") && pending.sends > 1) {
         // The first sending probably got through and only its answer was lost.
-        // What became of the approval is in the fields either way.
+        // What became of the question is in the fields either way.
         all.delete(reply.id);
-        pending.resolve({ interactionId: command.data.interactionId, ...fields });
+        pending.resolve({ interactionId: (command as Answer).data.interactionId, ...fields });
       } else {
         giveUp(pending, new HubError(code, detail ?? code, { fields, retryAfterSeconds }));
       }
@@ -105,9 +110,4 @@ export function makeCommandQueue(): CommandQueue {
       }
     },
   };
-}
-
-function repeatable({ type, data }: Command): boolean {
-  // The next connection carries the new token itself.
-  return type === "cancel" ? data.messageId !== undefined : type !== "auth";
 }

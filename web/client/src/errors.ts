@@ -10,13 +10,16 @@ export class HubError extends Error {
   /** The HTTP status; absent for a command on a stream. */
   declare readonly status: number | undefined;
   declare readonly retryAfterSeconds: number | undefined;
-  /** The rest of the problem, such as `outcome` and `optionId` of `approval_resolved`. */
+  /** The rest of the problem, such as `outcome` and `optionId` of `approval_resolved`, or `field` of `invalid_answer`. */
   readonly fields: Readonly<Record<string, unknown>> = {};
 
   constructor(
     code: string,
     message: string,
-    { cause, ...rest }: {
+    {
+      cause,
+      ...rest
+    }: {
       status?: number | undefined;
       retryAfterSeconds?: number | undefined;
       fields?: Record<string, unknown>;

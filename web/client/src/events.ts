@@ -2,23 +2,12 @@
 // (docs/PROTOCOL.md) defines them. Servers may add fields and event types at
 // any time: a reader ignores what it does not know.
 
-/** What a session is doing. It is always that of the last `status` event. */
-export type SessionStatus =
-  | "idle"
-  | "queued"
-  | "starting"
-  | "running"
-  | "requires_action"
-  | "ended"
-  | "failed";
+import type { ElicitationData, ElicitationResolvedData } from "./elicitation.js";
 
-export type StopReason =
-  | "end_turn"
-  | "cancelled"
-  | "refusal"
-  | "max_tokens"
-  | "max_turn_requests"
-  | "error";
+/** What a session is doing. It is always that of the last `status` event. */
+export type SessionStatus = "idle" | "queued" | "starting" | "running" | "requires_action" | "ended" | "failed";
+
+export type StopReason = "end_turn" | "cancelled" | "refusal" | "max_tokens" | "max_turn_requests" | "error";
 
 /** Which side an approval option is on, and for how long it holds. */
 export type Decision = "allow_once" | "allow_always" | "reject_once" | "reject_always";
@@ -28,12 +17,21 @@ export interface TextBlock {
   text: string;
 }
 
-/** A user's message: plain text, or blocks of text. */
-export type MessageContent = string | TextBlock[];
+/** A picture in base64 (ACP, "Content"); `imageBlock` makes one. */
+export interface ImageBlock {
+  type: "image";
+  mimeType: string;
+  data: string;
+  text?: never;
+}
+
+/** A user's message: plain text, or blocks of text and pictures. */
+export type MessageContent = string | (TextBlock | ImageBlock)[];
 
 /**
  * A piece of what a tool shows. `content` wraps a block of text or another
- * ACP content block, `diff` is a change of one file, and other kinds may come.
+ * ACP content block, `diff` is a change of one file, and other kinds may come. A
+ * diff whose texts are too long for an event has `hunks` instead of them.
  */
 export interface ToolContent {
   type: string;
@@ -41,7 +39,23 @@ export interface ToolContent {
   path?: string;
   oldText?: string | null;
   newText?: string;
+  hunks?: DiffHunk[];
+  /** A part of it is missing; of a diff: changed lines. */
+  truncated?: boolean;
   [field: string]: unknown;
+}
+
+/**
+ * A piece of a unified diff. Lines count from 1; a hunk without lines of a text
+ * names the line before it. Each line begins with a space, `-` or `+`, or is
+ * `\ No newline at end of file`, about the line before it.
+ */
+export interface DiffHunk {
+  oldStart: number;
+  oldLines: number;
+  newStart: number;
+  newLines: number;
+  lines: string[];
 }
 
 export interface ToolLocation {
@@ -51,6 +65,7 @@ export interface ToolLocation {
 
 export interface StatusData {
   status: SessionStatus;
+  /** The message that it is about. `running` and `requires_action` without one: the agent works in the background. */
   messageId?: string;
   detail?: string;
 }
@@ -59,10 +74,65 @@ export interface MessageData {
   messageId: string;
   content: MessageContent;
   userId: string;
+  /** Absent for a message that waits its turn. */
+  delivery?: "steer" | "now";
+}
+
+/** An agent is ready. There are more fields, for programs. */
+export interface AgentStartedData {
+  agentInfo?: { name?: string; title?: string; version?: string };
+  history: "new" | "loaded" | "resumed";
+  /** A running turn takes messages in. */
+  steering: boolean;
+  /** It takes the reason of an answer to its question. */
+  reasons: boolean;
+}
+
+/** The messages that wait. A message that comes later stands behind `messageIds` and before `held`. */
+export interface QueueData {
+  messageIds: string[];
+  /** These run after somebody has sent them. */
+  held: string[];
+}
+
+/** What a message that waits says from now on. */
+export interface MessageEditedData {
+  messageId: string;
+  content: MessageContent;
+  userId: string;
+}
+
+/** What became of a message that was sent to the turn of the message `into`. */
+export interface SteeredData {
+  messageId: string;
+  into: string;
+  /** `injected`: it completes with that turn. `queued`: it waits in front of the others. */
+  outcome: "injected" | "queued";
+  detail?: string;
+}
+
+/** Where a message goes: behind what waits, to the running turn, or next, and the running turn is stopped. */
+export type Delivery = "queue" | "steer" | "now";
+
+/** A change of the messages that no worker has received. */
+export type QueueChange =
+  | { action: "edit"; messageId: string; content: MessageContent }
+  | { action: "remove" | "send_now"; messageId: string }
+  | { action: "order"; messageIds: string[] }
+  | { action: "hold" | "release" | "discard" };
+
+export interface QueuedMessage {
+  messageId: string;
+  content: MessageContent;
+  userId: string;
+  held?: boolean;
+  /** It is on its way to the running turn, and cannot be changed now. */
+  steering?: boolean;
 }
 
 export interface OutputData {
-  messageId: string;
+  /** Absent: the agent has said it in the background, outside of a turn. */
+  messageId?: string;
   /** To be appended to what came before for the same message and kind. */
   text: string;
   kind: "text" | "thought";
@@ -70,7 +140,8 @@ export interface OutputData {
 
 /** Merged by `toolCallId`: a field that is absent keeps its last value. */
 export interface ToolCallData {
-  messageId: string;
+  /** Absent: it runs in the background. */
+  messageId?: string;
   toolCallId: string;
   title?: string;
   kind?: string;
@@ -88,7 +159,8 @@ export interface PlanEntry {
 }
 
 export interface PlanData {
-  messageId: string;
+  /** Absent: it is of the background. */
+  messageId?: string;
   entries: PlanEntry[];
 }
 
@@ -100,7 +172,8 @@ export interface ApprovalOption {
 }
 
 export interface ToolApprovalData {
-  messageId: string;
+  /** Absent: the agent asks in the background. */
+  messageId?: string;
   interactionId: string;
   toolCallId: string;
   title: string;
@@ -109,6 +182,22 @@ export interface ToolApprovalData {
   content?: ToolContent[];
   options: ApprovalOption[];
   expiresAt: string;
+  /** Some of what is asked is not in here: `approvalContent()` has all of it. */
+  truncated?: boolean;
+  /** Then the length of that in bytes. */
+  fullBytes?: number;
+}
+
+/** All of what a pending question asks. */
+export interface ApprovalContent {
+  interactionId: string;
+  toolCallId: string;
+  title: string;
+  kind: string;
+  input: unknown;
+  content: ToolContent[];
+  options: ApprovalOption[];
+  fullBytes: number;
 }
 
 export interface ApprovalResolvedData {
@@ -116,7 +205,9 @@ export interface ApprovalResolvedData {
   outcome: "selected" | "cancelled" | "expired";
   optionId?: string;
   kind?: string;
+  /** The user who answered, `rule` for an earlier "always", or `limit`: too large to be shown. */
   by?: string;
+  detail?: string;
 }
 
 export interface AgentUpdateData {
@@ -124,11 +215,116 @@ export interface AgentUpdateData {
   raw: unknown;
 }
 
+/** Something that people should know, and no part of an answer. */
+export interface NoticeData {
+  /** `history_lost`, `processes_ended`, `agent_exited`, `agent` and others. */
+  kind: string;
+  severity: "info" | "warning" | "error";
+  /** One line that stands alone. */
+  title: string;
+  description?: string;
+  data?: unknown;
+}
+
+/** The commands that the agent takes in a message, in place of those before. */
+export interface CommandsData {
+  availableCommands: AgentCommand[];
+  /** Some are left out, or a text is cut. */
+  truncated?: boolean;
+}
+
+/** A message gives it as `/name`, with what it wants behind. */
+export interface AgentCommand {
+  name: string;
+  description: string;
+  input?: { hint: string };
+}
+
+export interface Cost {
+  amount: number;
+  /** Of ISO 4217, or the name of another unit. */
+  currency: string;
+}
+
+/** How full the agent's context is, in tokens, and what its process has cost. What is absent is not known. */
+export interface UsageData {
+  messageId?: string;
+  used?: number;
+  size?: number;
+  cost?: Cost;
+}
+
+/** Tokens of a turn, as most agents count them. */
+export interface Tokens {
+  inputTokens?: number;
+  outputTokens?: number;
+  cachedReadTokens?: number;
+  cachedWriteTokens?: number;
+  thoughtTokens?: number;
+  totalTokens?: number;
+}
+
+/** What a session has used: its tokens and cost are sums over all turns. */
+export interface SessionUsage extends Required<Tokens> {
+  used?: number;
+  size?: number;
+  cost?: Cost;
+}
+
+/** The session has another title. Without `by`, its agent has named it. */
+export interface SessionInfoData {
+  title: string;
+  by?: string;
+}
+
+/** The value of an option: the id of one that it offers, or whether a boolean is on. */
+export type OptionValue = string | boolean;
+
+/** One value that an option offers. */
+export interface ConfigValue {
+  value: string;
+  name: string;
+  description?: string;
+  group?: string;
+  /** Of a mode: whether the agent asks in it before it acts. */
+  asks?: boolean;
+  /** False: the worker's providers file does not allow it by name. */
+  allowed?: boolean;
+}
+
+/** A setting of the agent. Every agent's mode and model may be named `mode` and `model`. */
+export interface ConfigOption {
+  id: string;
+  name: string;
+  description?: string;
+  /** `mode`, `model`, `model_config`, `thought_level`, or any other. */
+  category?: string;
+  type: "select" | "boolean";
+  currentValue: OptionValue;
+  options?: ConfigValue[];
+}
+
+/** All options of the session's agent. It replaces the last list. */
+export interface ConfigOptionsData {
+  configOptions: ConfigOption[];
+  /** The agent's present mode, and whether it asks in it before it acts. */
+  mode?: string;
+  asking?: boolean;
+  /** The options whose values were changed or confirmed. */
+  changed?: string[];
+  /** Who changed them: a user, or `agent`. */
+  by?: string;
+  truncated?: boolean;
+}
+
 export interface CompleteData {
   messageId: string;
   stopReason: StopReason;
   error?: { code: string; message: string; retryable?: boolean };
+  /** As the agent tells it; most often {@link Tokens}. */
   usage?: unknown;
+  /** What the turn has cost. */
+  cost?: Cost;
 }
 
 export interface ClosedData {
@@ -136,6 +332,8 @@ export interface ClosedData {
 }
 
 export interface EventData {
+  elicitation: ElicitationData;
+  elicitation_resolved: ElicitationResolvedData;
   status: StatusData;
   message: MessageData;
   output: OutputData;
@@ -144,6 +342,15 @@ export interface EventData {
   tool_approval: ToolApprovalData;
   approval_resolved: ApprovalResolvedData;
   agent_update: AgentUpdateData;
+  notice: NoticeData;
+  commands: CommandsData;
+  usage: UsageData;
+  session_info: SessionInfoData;
+  config_options: ConfigOptionsData;
+  agent_started: AgentStartedData;
+  queue: QueueData;
+  message_edited: MessageEditedData;
+  steered: SteeredData;
   complete: CompleteData;
   closed: ClosedData;
 }
@@ -194,7 +401,8 @@ export interface ControlData {
   caught_up: { seq: number };
   gap: GapData;
   expiring: { expiresAt: string };
-  draining: { reconnectAfterMs: number };
+  /** Without a reason the node stops; `max_age`: an SSE stream ends of its age, and nothing is wrong. */
+  draining: { reconnectAfterMs: number; reason?: string };
 }
 
 /** A frame about the stream itself. It has no `seq` and is in no log. */
@@ -211,7 +419,7 @@ export interface Session {
   workingDirectory: string;
   title: string;
   metadata?: Record<string, unknown>;
-  agentOptions?: { model?: string; mode?: string };
+  agentOptions?: { model?: string; mode?: string; config?: Record<string, OptionValue> };
   status: SessionStatus;
   createdAt: string;
   lastActivityAt: string;
@@ -220,4 +428,12 @@ export interface Session {
   epoch: string;
   connections: { websocket: number; sse: number };
   pendingApprovals: number;
+  /** Absent while nothing is known. */
+  usage?: SessionUsage;
+  /** The agent's mode as it was last told; absent until an agent with modes has started. */
+  mode?: string;
+  /** Whether the agent asks in that mode before it acts. Show people when it is false. */
+  asking?: boolean;
+  /** Open questions of the agent, beside approvals; absent: none. */
+  pendingElicitations?: number;
 }

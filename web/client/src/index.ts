@@ -8,12 +8,14 @@ import { globalWebSocket, webSocketTransport, type WebSocketOptions } from "./we
 
 export * from "./api.js";
 export * from "./errors.js";
+export type * from "./elicitation.js";
 export type * from "./events.js";
 export type { ChoiceStorage } from "./choice.js";
 export { SessionStream } from "./session-stream.js";
 export type * from "./stream-options.js";
 export type * from "./transport.js";
 export { uuid } from "./uuid.js";
+export { sseTransport } from "./sse.js";
 export type { WebSocketConstructor, WebSocketLike } from "./websocket.js";
 
 export interface ConnectOptions
@@ -27,6 +29,8 @@ export interface ConnectOptions
    * last. SSE alone where there is no WebSocket, as in Node 20 without one.
    */
   transport?: "auto" | "websocket" | "sse" | undefined;
+  /** Takes the place of the SSE transport; it may build on {@link sseTransport}. */
+  sse?: typeof sseTransport;
 }
 
 /**
@@ -43,7 +47,7 @@ export function connect(options: ConnectOptions): SessionStream {
     ...options,
     host: new URL(url).host,
     websocket: withSocket ? webSocketTransport(url, options) : undefined,
-    sse: transport === "websocket" ? undefined : sseTransport(api, sessionId),
+    sse: transport === "websocket" ? undefined : (options.sse ?? sseTransport)(api, sessionId),
   });
   const stopped = new AbortController();
   const stream = new SessionStream({
@@ -65,13 +69,14 @@ export function connect(options: ConnectOptions): SessionStream {
   return stream;
 }
 
-/** Browsers say when the network is back, or the page is looked at again: no time to wait, or to trust an old connection. */
+/** Browsers say when the network is gone or back, or the page is looked at again: no time to wait, or to trust an old connection. */
 function watchNetwork(stream: SessionStream, signal: AbortSignal): void {
   const scope = globalThis as Partial<Pick<typeof globalThis, "addEventListener" | "document">>;
   const page = scope.document;
   const wake = () => {
     if (!page?.hidden) stream.reconnectNow();
   };
-  for (const name of ["online", "offline", "pageshow"]) scope.addEventListener?.(name, wake, { signal });
+  for (const name of ["online", "pageshow"]) scope.addEventListener?.(name, wake, { signal });
+  scope.addEventListener?.("offline", () => stream.networkLost(), { signal });
   page?.addEventListener("visibilitychange", wake, { signal });
 }

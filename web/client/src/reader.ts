@@ -21,7 +21,9 @@ export function makeReader<T>(limit: number, onPause: (paused: boolean) => void,
   let over: { error: HubError | undefined } | undefined;
 
   const pause = (now: boolean) => {
-    if (now !== paused) onPause((paused = now));
+    if (now === paused) return;
+    paused = now;
+    onPause(now);
   };
   const reader: Reader<T> = {
     push(item) {

@@ -1,11 +1,12 @@
 import { makeBackoff, type Backoff } from "./backoff.js";
-import { makeCommandQueue, type CommandQueue } from "./commands.js";
+import { makeCommandQueue } from "./commands.js";
 import { makeCursor, type Cursor } from "./cursor.js";
+import type { AnswerAction, FormContent } from "./elicitation.js";
 import { HubError } from "./errors.js";
-import type { ControlFrame, Decision, MessageContent, SessionEvent } from "./events.js";
+import type { ControlFrame, Decision, Delivery, MessageContent, SessionEvent } from "./events.js";
 import { makeReader, type Reader } from "./reader.js";
 import type { CloseReason, SessionStreamOptions, StreamItem, StreamState } from "./stream-options.js";
-import type { Connection, ConnectionEnd, StreamFrame, Transport, TransportKind } from "./transport.js";
+import type { Command, Connection, ConnectionEnd, StreamFrame, Transport, TransportKind } from "./transport.js";
 import { uuid } from "./uuid.js";
 
 // Close codes of sessionhub.v1. Those that are not here, 1001, 4408 and 4503
@@ -29,7 +30,7 @@ interface Link {
   connection?: Connection;
   /** Date.now() of its `connected`. */
   openedAt?: number;
-  drainMs?: number;
+  drain?: { reconnectAfterMs: number; reason?: string };
   /** Bounds the wait for `connected`. */
   timer?: ReturnType<typeof setTimeout>;
 }
@@ -109,33 +110,36 @@ export class SessionStream implements AsyncIterable<StreamItem> {
 
   /**
    * Sends a message. `messageId` is made here unless given; a repeat with the
-   * same one is recognised by the hub.
+   * same one is recognised by the hub. The answer's `delivery` is how it was
+   * taken: a turn that cannot take it in makes `steer` a `queue`.
    */
   async sendMessage(
     content: MessageContent,
     messageId: string = uuid(),
-  ): Promise<{ messageId: string; seq?: number; duplicate?: boolean }> {
-    const data = await this.#command({ type: "message", data: { content, messageId } });
+    delivery?: Delivery,
+  ): Promise<{ messageId: string; seq?: number; duplicate?: boolean; delivery?: Delivery }> {
+    const data = await this.command({ type: "message", data: { content, messageId, delivery } });
     return { ...data, messageId };
   }
 
   /** Answers an approval by one of the options that the agent offered. */
   approve(interactionId: string, optionId: string): Promise<Record<string, unknown>> {
-    return this.#command({ type: "approve", data: { interactionId, optionId } });
+    return this.command({ type: "approve", data: { interactionId, optionId } });
   }
 
   /** Answers an approval by a decision; the hub chooses the agent's option that fits. */
-  decide(
-    interactionId: string,
-    decision: Decision,
-    reason?: string,
-  ): Promise<Record<string, unknown>> {
-    return this.#command({ type: "approve", data: { interactionId, decision, reason } });
+  decide(interactionId: string, decision: Decision, reason?: string): Promise<Record<string, unknown>> {
+    return this.command({ type: "approve", data: { interactionId, decision, reason } });
+  }
+
+  /** Answers a question of the agent. `content` goes with `accept` of a form: see `@sessionhub/client/form`. */
+  answer(interactionId: string, action: AnswerAction, content?: FormContent): Promise<Record<string, unknown>> {
+    return this.command({ type: "answer", data: { interactionId, action, content } });
   }
 
   /** Stops the turn of this message, or takes it back if it is queued; without one, whatever runs. */
   async cancel(messageId?: string): Promise<void> {
-    await this.#command({ type: "cancel", data: { messageId } });
+    await this.command({ type: "cancel", data: { messageId } });
   }
 
   /**
@@ -143,7 +147,10 @@ export class SessionStream implements AsyncIterable<StreamItem> {
    * lives: the user asks for it, or the network is back.
    */
   reconnectNow(): void {
-    if (this.#state.phase !== "offline") return this.#link?.connection?.check();
+    if (this.#state.phase !== "offline") {
+      this.#link?.connection?.check();
+      return;
+    }
     if (this.#pauses > 0) return;
     clearTimeout(this.#retryTimer);
     queueMicrotask(() => {
@@ -151,20 +158,33 @@ export class SessionStream implements AsyncIterable<StreamItem> {
     });
   }
 
+  /**
+   * Gives up the connection and the attempts at one: the browser knows that it
+   * has no network. The next attempt follows soon, since a hub on this very machine
+   * can still be reached.
+   */
+  networkLost(): void {
+    if (!this.#link) return;
+    this.#dropAll();
+    this.#retry("no network");
+  }
+
   /** Ends the stream for good; unanswered commands reject. May be called twice. */
   close(): void {
     this.#finish("closed");
   }
 
-  #command(command: Parameters<CommandQueue["add"]>[0]): Promise<Record<string, unknown>> {
-    if (this.#isClosed()) {
-      return Promise.reject(streamClosed());
-    }
+  /**
+   * Sends any command, such as `rename`, and resolves with the data of its
+   * answer. The methods above are for those that need more.
+   */
+  async command(command: Command): Promise<Record<string, unknown>> {
+    if (this.#isClosed()) throw streamClosed();
     return this.#commands.add(command);
   }
 
-  #open(): void {
-    this.#setState({ phase: "connecting" });
+  #open(unnoticed?: string): void {
+    if (!unnoticed) this.#setState({ phase: "connecting" });
     if (this.#token === undefined) return void this.#replaceToken();
     const link: Link = { transport: this.#options.choice.next() };
     this.#link = link;
@@ -175,7 +195,7 @@ export class SessionStream implements AsyncIterable<StreamItem> {
     const { choice, connectTimeoutMs = 3_000 } = this.#options;
     const replaceable = link.transport.kind === "websocket" && choice.better;
     link.timer = setTimeout(
-      () => this.#breakOff(link, "no answer in time"),
+      () => this.#breakOff(link, "no answer"),
       replaceable ? connectTimeoutMs : 3 * connectTimeoutMs,
     );
     try {
@@ -197,7 +217,7 @@ export class SessionStream implements AsyncIterable<StreamItem> {
   #receive(link: Link, frame: StreamFrame): void {
     if (typeof frame.seq === "number") {
       const verdict = this.#cursor.accept(frame);
-      if (verdict === "hole") this.#breakOff(link, "an event is missing");
+      if (verdict === "hole") this.#breakOff(link, "event missing");
       if (verdict !== "deliver") return;
       this.#ended = frame.type === "closed";
       this.#deliver(frame as SessionEvent);
@@ -220,7 +240,10 @@ export class SessionStream implements AsyncIterable<StreamItem> {
         this.#commands.attach((command) => link.connection!.send(command));
         break;
       case "caught_up":
-        if (!this.#cursor.caughtUp(control.data.seq)) return this.#breakOff(link, "an event is missing");
+        if (!this.#cursor.caughtUp(control.data.seq)) {
+          this.#breakOff(link, "event missing");
+          return;
+        }
         this.#setState({ phase: "live", transport: kind });
         break;
       case "gap":
@@ -231,7 +254,7 @@ export class SessionStream implements AsyncIterable<StreamItem> {
         void this.#renew();
         break;
       case "draining":
-        link.drainMs = control.data.reconnectAfterMs;
+        link.drain = control.data;
         break;
     }
     this.#options.onControl?.(control);
@@ -244,7 +267,8 @@ export class SessionStream implements AsyncIterable<StreamItem> {
   /** Opens a connection beside the one in use. It starts at the same cursor, so nothing is lost or doubled. */
   #replace(transport: Transport): void {
     this.#drop(this.#spare);
-    this.#start((this.#spare = { transport }));
+    this.#spare = { transport };
+    this.#start(this.#spare);
   }
 
   #promote(link: Link): void {
@@ -274,14 +298,11 @@ export class SessionStream implements AsyncIterable<StreamItem> {
     const { choice } = this.#options;
     const { better } = choice;
     if (kind !== "sse" || !better) return;
-    this.#upgradeTimer = setTimeout(
-      () => {
-        // Another stream of the page may have found out in the meantime.
-        if (choice.retryIn() > 0) this.#planUpgrade(kind);
-        else if (!this.#spare) this.#replace(better);
-      },
-      choice.retryIn(),
-    );
+    this.#upgradeTimer = setTimeout(() => {
+      // Another stream of the page may have found out in the meantime.
+      if (choice.retryIn() > 0) this.#planUpgrade(kind);
+      else if (!this.#spare) this.#replace(better);
+    }, choice.retryIn());
   }
 
   /** Gives up a connection that cannot be trusted any more. */
@@ -314,7 +335,10 @@ export class SessionStream implements AsyncIterable<StreamItem> {
     }
     this.#dropAll();
 
-    const { kind } = link.transport;
+    const {
+      drain,
+      transport: { kind },
+    } = link;
     // A refusal, too, shows that SSE is no better than the socket was.
     if (kind === "sse") choice.failed(kind, lifeMs, false);
     if (this.#ended) return this.#finish("session_ended");
@@ -328,9 +352,10 @@ export class SessionStream implements AsyncIterable<StreamItem> {
       case tooManyCommands:
         return this.#retry(end.reason || "too many commands", end.retryAfterSeconds ?? tooManyCommandsFloor);
     }
-    if (link.drainMs !== undefined) {
+    if (drain) {
+      // With a reason (its age) nobody is to notice, unless the next one takes long to open.
       // The hub spreads its clients itself; more jitter would only delay them.
-      return this.#wait("the hub restarts", link.drainMs);
+      return this.#wait("the hub restarts", drain.reconnectAfterMs, drain.reason);
     }
     let hubAnswers = false;
     if (kind === "websocket" && lifeMs === undefined && probe) {
@@ -360,7 +385,7 @@ export class SessionStream implements AsyncIterable<StreamItem> {
       if (status === 404) return this.#finish("not_found");
       if (status === 401 || status === 403) return this.#finish("unauthorized");
       // The hub could not be asked. The old token brings us back here.
-      return this.#retry(message || "no new token could be had", retryAfterSeconds);
+      return this.#retry(message || "no new token", retryAfterSeconds);
     }
     if (this.#isClosed()) return;
     if (spent === undefined) this.#open();
@@ -375,7 +400,7 @@ export class SessionStream implements AsyncIterable<StreamItem> {
       this.#token = token;
       const transport = this.#link?.transport;
       if (transport?.kind === "sse") this.#replace(transport);
-      else await this.#command({ type: "auth", data: { token } });
+      else await this.command({ type: "auth", data: { token } });
     } catch {
       // As above.
     }
@@ -396,12 +421,13 @@ export class SessionStream implements AsyncIterable<StreamItem> {
     this.#wait(reason, this.#backoff.next(1000 * floorSeconds));
   }
 
-  #wait(reason: string, delayMs: number): void {
+  /** Waits for the next attempt. `unnoticed` says why the state stays as it is. */
+  #wait(reason: string, delayMs: number, unnoticed?: string): void {
     if (this.#isClosed()) return;
     clearTimeout(this.#retryTimer);
-    this.#setState({ phase: "offline", retryAt: Date.now() + delayMs, reason });
+    if (!unnoticed || this.#pauses) this.#setState({ phase: "offline", retryAt: Date.now() + delayMs, reason });
     // While a reader is behind, only its catching up opens the next connection.
-    if (this.#pauses === 0) this.#retryTimer = setTimeout(() => this.#open(), delayMs);
+    if (this.#pauses === 0) this.#retryTimer = setTimeout(() => this.#open(unnoticed), delayMs);
   }
 
   #finish(reason: CloseReason): void {
@@ -416,7 +442,7 @@ export class SessionStream implements AsyncIterable<StreamItem> {
 
   #endReader(reader: Reader<StreamItem>, reason: CloseReason): void {
     const bad = reason === "not_found" || reason === "unauthorized";
-    reader.end(bad ? new HubError(reason, "the session cannot be read") : undefined);
+    reader.end(bad ? new HubError(reason, reason) : undefined);
   }
 
   #isClosed(): boolean {
@@ -433,7 +459,7 @@ export class SessionStream implements AsyncIterable<StreamItem> {
 }
 
 function streamClosed(): HubError {
-  return new HubError("stream_closed", "the session's stream is closed");
+  return new HubError("stream_closed", "the stream is closed");
 }
 
 function transportOf(state: StreamState): TransportKind | undefined {

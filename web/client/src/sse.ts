@@ -62,7 +62,7 @@ export function sseTransport(api: HubApi, sessionId: string): Transport {
           lastBytesAt = Date.now();
           const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
           rest = lines.pop()!;
-          if (rest.length > maxLine) throw new Error("a line without an end");
+          if (rest.length > maxLine) throw new Error("endless line");
           for (const line of lines) {
             // The frame itself says all that `id:` and `event:` say.
             if (line.startsWith("data:")) data += line.slice(5);

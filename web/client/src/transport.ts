@@ -1,15 +1,33 @@
-import type { Decision, MessageContent } from "./events.js";
+import type { AnswerAction, FormContent } from "./elicitation.js";
+import type { Decision, Delivery, MessageContent, OptionValue, QueueChange } from "./events.js";
 
 /** What a client can ask of a session. */
 export type Command =
-  | { type: "message"; data: { content: MessageContent; messageId: string } }
+  | { type: "message"; data: { content: MessageContent; messageId: string; delivery?: Delivery | undefined } }
   | { type: "approve"; data: ApproveData }
-  | { type: "cancel"; data: { messageId?: string | undefined } }
+  | { type: "answer"; data: AnswerData }
+  | { type: "cancel"; data: { messageId?: string | undefined; hold?: boolean | undefined } }
+  | { type: "rename"; data: { title: string } }
+  | { type: "set_option"; data: { configId: string; value: OptionValue } }
+  | { type: "queue"; data: QueueChange }
   | { type: "auth"; data: { token: string } };
 
 export type ApproveData =
-  | { interactionId: string; optionId: string }
-  | { interactionId: string; decision: Decision; reason?: string | undefined };
+  | ({ interactionId: string; optionId: string } & Reason)
+  | ({ interactionId: string; decision: Decision } & Reason);
+
+export interface Reason {
+  reason?: string | undefined;
+  /** Makes the reason the next message if the agent takes no reasons. */
+  reasonAsMessage?: boolean | undefined;
+}
+
+export interface AnswerData {
+  interactionId: string;
+  action: AnswerAction;
+  /** With `accept` of a form: a value for each field that was filled. */
+  content?: FormContent | undefined;
+}
 
 export type IdentifiedCommand = Command & { id: string };
 

@@ -39,7 +39,7 @@ export function globalWebSocket(): WebSocketConstructor | undefined {
  */
 export function webSocketTransport(url: string, options: WebSocketOptions): Transport {
   const { webSocket = globalWebSocket(), pingIntervalMs = 25_000, pingTimeoutMs = 10_000 } = options;
-  if (!webSocket) throw new TypeError("no global WebSocket here: pass one as `webSocket`");
+  if (!webSocket) throw new TypeError("no global WebSocket: pass `webSocket`");
   return {
     kind: "websocket",
     open(after, token, { onFrame, onReply, onEnd }): Connection {
@@ -71,7 +71,10 @@ export function webSocketTransport(url: string, options: WebSocketOptions): Tran
       };
       const check = () => {
         if (ended || deadline !== undefined) return;
-        deadline = setTimeout(() => giveUp("nothing came back"), pingTimeoutMs);
+        deadline = setTimeout(() => {
+          // The answer may wait behind whatever kept the page busy.
+          deadline = setTimeout(() => giveUp("nothing came"), pingTimeoutMs / 4);
+        }, pingTimeoutMs);
         write({ type: "ping", id: `ping${++pings}`, data: {} });
       };
       const pinger = setInterval(check, pingIntervalMs);
@@ -90,7 +93,7 @@ export function webSocketTransport(url: string, options: WebSocketOptions): Tran
           frame = JSON.parse(data as string) as StreamFrame | Reply;
         } catch {
           // To skip it could hide an event; a new connection reads it again.
-          return giveUp("a frame that is no JSON");
+          return giveUp("no JSON");
         }
         if (frame.type !== "ack" && frame.type !== "error") onFrame(frame as StreamFrame);
         else if (!String((frame as Reply).id).startsWith("ping")) onReply(frame as Reply);

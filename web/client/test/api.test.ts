@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, test } from "node:test";
 
-import { HubApi, HubError } from "../src/index.js";
+import { HubApi, type HubError } from "../src/index.js";
 
 interface Seen {
   method: string;
@@ -43,6 +43,32 @@ test("routes keep the path that the hub lives under, and ids are escaped", async
   assert.equal(api.websocketUrl("s1"), `${baseUrl.replace("http", "ws")}/api/sessions/s1/ws`);
 });
 
+test("the whole of a question has a route of its own, and its ids are escaped", async () => {
+  const api = new HubApi({ baseUrl });
+  answer.body = { interactionId: "a/1", input: { command: "ls" }, content: [], options: [], fullBytes: 90 };
+  const whole = await api.approvalContent("s 1", "a/1", { token: "tok" });
+  assert.equal(seen[0]?.method, "GET");
+  assert.equal(seen[0]?.url, "/hub/api/sessions/s%201/approvals/a%2F1/content");
+  assert.equal(seen[0]?.headers["authorization"], "Bearer tok");
+  assert.deepEqual(whole.input, { command: "ls" });
+});
+
+test("a transcript comes as it is, and one that is broken off is refused", async () => {
+  const api = new HubApi({ baseUrl });
+  answer.body = { entries: [] };
+  const whole = await api.transcript("s 1", "json", { token: "tok" });
+  assert.equal(seen[0]?.url, "/hub/api/sessions/s%201/transcript?format=json");
+  assert.equal(seen[0]?.headers["authorization"], "Bearer tok");
+  assert.equal(await whole.text(), '{"entries":[]}');
+  const cut = createServer((_, response) => {
+    response.write("# Half", () => response.destroy());
+  });
+  await new Promise<void>((resolve) => cut.listen(0, "127.0.0.1", resolve));
+  const other = new HubApi({ baseUrl: `http://127.0.0.1:${(cut.address() as AddressInfo).port}` });
+  await assert.rejects(other.transcript("s1", "markdown"), (error: HubError) => error.code === "unreachable");
+  cut.close();
+});
+
 test("a token goes before the API key, and bodies are declared as JSON", async () => {
   const api = new HubApi({ baseUrl, apiKey: "key" });
   await api.createSession({ title: "t" }, { idempotencyKey: "once" });
@@ -60,7 +86,10 @@ test("queries leave out what is not given", async () => {
   answer.body = { events: [] };
   await api.history("s1", { after: "e-3" });
   await api.listSessions();
-  assert.deepEqual(seen.map((request) => request.url), ["/hub/api/sessions/s1/history?after=e-3", "/hub/api/sessions"]);
+  assert.deepEqual(
+    seen.map((request) => request.url),
+    ["/hub/api/sessions/s1/history?after=e-3", "/hub/api/sessions"],
+  );
 });
 
 test("DELETE takes a 204 without a body", async () => {
@@ -75,7 +104,10 @@ test("a problem becomes a HubError with code, status, retry and fields", async (
     headers: { "Retry-After": "7" },
   };
   await assert.rejects(new HubApi({ baseUrl }).createSession({}), (error: HubError) => {
-    assert.deepEqual([error.code, error.status, error.retryAfterSeconds, error.message], ["session_limit", 429, 7, "100 sessions"]);
+    assert.deepEqual(
+      [error.code, error.status, error.retryAfterSeconds, error.message],
+      ["session_limit", 429, 7, "100 sessions"],
+    );
     return true;
   });
 });

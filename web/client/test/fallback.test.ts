@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
-import { HubError, type StreamItem } from "../src/index.js";
+import type { HubError, StreamItem } from "../src/index.js";
 import { Follower, ScriptedHub, until, type Peer } from "./hub.js";
 
 const cleanups: (() => unknown)[] = [];
@@ -34,7 +34,11 @@ const kinds = (hub: ScriptedHub) => hub.peers.map((peer) => peer.kind);
 /** A storage that shows what was kept. */
 function storage() {
   const items = new Map<string, string>();
-  return { items, getItem: (name: string) => items.get(name) ?? null, setItem: (name: string, value: string) => void items.set(name, value) };
+  return {
+    items,
+    getItem: (name: string) => items.get(name) ?? null,
+    setItem: (name: string, value: string) => void items.set(name, value),
+  };
 }
 
 test("a socket that is refused while the hub answers is replaced by SSE at once, and that is remembered", async () => {
@@ -55,6 +59,23 @@ test("a socket that is refused while the hub answers is replaced by SSE at once,
   const second = follow(hub, { storage: kept });
   await until("live", () => second.stream.state.phase === "live");
   assert.deepEqual(kinds(hub), ["sse", "sse"]);
+});
+
+test("an SSE stream that ends of its age goes on at once, and nobody notices", async () => {
+  const hub = await start((peer, index) => {
+    replay(peer, 5 + index);
+    if (index === 2) return;
+    peer.control("draining", { reconnectAfterMs: 20, reason: "max_age" });
+    peer.close(1001);
+  });
+  const follower = follow(hub, { transport: "sse", backoff: { baseMs: 60_000, maxMs: 60_000, random: () => 1 } });
+  await until("the third stream", () => hub.peers.length === 3 && follower.seqs.length === 7);
+  assert.deepEqual(follower.seqs, range(1, 7));
+  assert.deepEqual(
+    hub.peers.map((peer) => peer.after),
+    ["0", "e1-5", "e1-6"],
+  );
+  assert.deepEqual(follower.phases(), ["replaying", "live"]);
 });
 
 test("what was remembered by the page before counts", async () => {
@@ -83,7 +104,10 @@ test("a socket that keeps breaking is replaced by SSE, and nothing is missing or
   await until("live over SSE", () => follower.stream.state.phase === "live" && follower.stream.transport === "sse");
   assert.deepEqual(kinds(hub), ["websocket", "websocket", "websocket", "sse"]);
   assert.deepEqual(follower.seqs, range(1, 16));
-  assert.deepEqual(hub.peers.map((peer) => peer.after), ["0", "e1-4", "e1-8", "e1-12"]);
+  assert.deepEqual(
+    hub.peers.map((peer) => peer.after),
+    ["0", "e1-4", "e1-8", "e1-12"],
+  );
 });
 
 test("the socket is tried again later, beside the stream that works, and takes over without a mark", async () => {
@@ -124,11 +148,18 @@ test("a hub that is down is not taken for a proxy that blocks", async () => {
 test("a limit that refuses both is waited for as long as the hub says, and the socket is not blamed", async () => {
   const hub = await start((peer) => replay(peer, 1));
   hub.refuseUpgrade = 429;
-  hub.refuseEvents = { status: 429, headers: { "retry-after": "1", "content-type": "application/problem+json" }, body: `{"code":"connection_limit","detail":"too many"}` };
+  hub.refuseEvents = {
+    status: 429,
+    headers: { "retry-after": "1", "content-type": "application/problem+json" },
+    body: `{"code":"connection_limit","detail":"too many"}`,
+  };
   const follower = follow(hub);
   await until("offline", () => follower.stream.state.phase === "offline");
   const { state } = follower.stream;
-  assert.ok(state.phase === "offline" && state.reason === "too many" && state.retryAt - Date.now() > 500, JSON.stringify(state));
+  assert.ok(
+    state.phase === "offline" && state.reason === "too many" && state.retryAt - Date.now() > 500,
+    JSON.stringify(state),
+  );
   hub.refuseUpgrade = undefined;
   hub.refuseEvents = undefined;
   await until("live", () => follower.stream.state.phase === "live");
@@ -214,7 +245,10 @@ test("SSE: ahead of the token's end a stream with a new one takes over, and no e
   });
   const follower = follow(hub, { transport: "sse", renewToken: async () => "t2" });
   await until("four events", () => follower.seqs.length === 4);
-  assert.deepEqual(hub.peers.map((peer) => peer.authorization), ["Bearer t1", "Bearer t2"]);
+  assert.deepEqual(
+    hub.peers.map((peer) => peer.authorization),
+    ["Bearer t1", "Bearer t2"],
+  );
   assert.deepEqual(follower.seqs, range(1, 4));
   assert.deepEqual(follower.phases(), ["replaying", "live"]);
   await until("the old stream is closed", () => hub.peers[0]!.gone);
@@ -236,11 +270,15 @@ test("without a token one is asked for, and a refusal of that stops the stream",
 test("SSE: commands go by HTTP, and what nobody answered is sent again with the same id", async () => {
   const hub = await start((peer) => replay(peer, 1));
   let cuts = 1;
-  hub.onPost = (_, data) => (cuts-- > 0 ? undefined : { status: 202, body: { messageId: data["messageId"], seq: 7, duplicate: true } });
+  hub.onPost = (_, data) =>
+    cuts-- > 0 ? undefined : { status: 202, body: { messageId: data["messageId"], seq: 7, duplicate: true } };
   const follower = follow(hub, { transport: "sse" });
   const answer = await follower.stream.sendMessage("hello", "m1");
   assert.deepEqual(answer, { messageId: "m1", seq: 7, duplicate: true });
-  assert.deepEqual(hub.posts, Array(2).fill({ route: "messages", authorization: "Bearer t1", data: { content: "hello", messageId: "m1" } }));
+  assert.deepEqual(
+    hub.posts,
+    Array(2).fill({ route: "messages", authorization: "Bearer t1", data: { content: "hello", messageId: "m1" } }),
+  );
   assert.equal(hub.peers.length, 1, "the stream itself was well");
 });
 
@@ -268,7 +306,10 @@ test("a for await loop gets every event and the gaps, in order, and ends with th
   const follower = follow(hub);
   const items: StreamItem[] = [];
   for await (const item of follower.stream) items.push(item);
-  assert.deepEqual(items.map((item) => ("seq" in item ? item.seq : item.type)), ["gap", 11, 12]);
+  assert.deepEqual(
+    items.map((item) => ("seq" in item ? item.seq : item.type)),
+    ["gap", 11, 12],
+  );
 });
 
 test("a loop that falls behind makes the stream pause, and loses nothing", async () => {
@@ -282,7 +323,9 @@ test("a loop that falls behind makes the stream pause, and loses nothing", async
   const seqs: number[] = [];
   const loop = follower.stream[Symbol.asyncIterator]();
   // Nobody reads, until the stream has stopped for it.
-  await until("the stream pauses", () => follower.states.some((state) => state.phase === "offline" && state.reason === "the reader is behind"));
+  await until("the stream pauses", () =>
+    follower.states.some((state) => state.phase === "offline" && state.reason === "the reader is behind"),
+  );
   assert.ok(follower.events.length < 5_000, `${follower.events.length} events were read for a loop that takes none`);
   for await (const item of loop) {
     if (!("seq" in item)) continue;

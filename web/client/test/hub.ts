@@ -99,7 +99,12 @@ export class Peer {
 
   output(seq: number, text: string, from?: number): void {
     const range = from === undefined ? { seq } : { from, seq };
-    this.send({ ...range, type: "output", time: "2026-01-01T00:00:00.000Z", data: { messageId: "m", text, kind: "text" } });
+    this.send({
+      ...range,
+      type: "output",
+      time: "2026-01-01T00:00:00.000Z",
+      data: { messageId: "m", text, kind: "text" },
+    });
   }
 
   ack(id: string, data: object): void {
@@ -134,7 +139,10 @@ export class ScriptedHub {
   /** What was sent by HTTP, in order. */
   readonly posts: { route: string; authorization: string; data: Record<string, unknown> }[] = [];
   /** Answers what is sent by HTTP; nothing: the connection is cut. */
-  onPost: (route: string, data: Record<string, unknown>) => { status: number; body: object } | undefined = () => ({ status: 202, body: {} });
+  onPost: (route: string, data: Record<string, unknown>) => { status: number; body: object } | undefined = () => ({
+    status: 202,
+    body: {},
+  });
   readonly #server;
   readonly #script: (peer: Peer, index: number) => void;
 

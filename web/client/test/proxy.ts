@@ -30,6 +30,7 @@ export class FaultyProxy {
   readonly #server: Server;
   readonly #port: number;
   readonly #sockets = new Set<Socket>();
+  readonly #dead = new WeakSet<Socket>();
 
   private constructor(port: number) {
     this.#port = port;
@@ -45,6 +46,11 @@ export class FaultyProxy {
 
   get url(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Every connection that is open goes dead, without an end that anybody is told of. New ones get through. */
+  freeze(): void {
+    for (const socket of this.#sockets) this.#dead.add(socket);
   }
 
   /** Resets every connection. */
@@ -106,14 +112,14 @@ export class FaultyProxy {
     client.on("close", stop);
     server.on("close", () => (delayMs > 0 ? setTimeout(stop, delayMs) : client.end()));
     server.write(Buffer.from(head, "latin1"));
-    client.on("data", (bytes) => server.write(bytes));
+    client.on("data", (bytes) => this.#dead.has(client) || server.write(bytes));
     client.on("end", () => server.end());
     client.resume();
 
     let passed = 0;
     let swallowed = false;
     server.on("data", (bytes: Buffer) => {
-      if (swallowed) return;
+      if (swallowed || this.#dead.has(server)) return;
       if (fate === "swallow") {
         swallowed = true;
         bytes = bytes.subarray(0, bytes.indexOf("\r\n\r\n") + 4);

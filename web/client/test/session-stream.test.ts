@@ -1,35 +1,10 @@
 import assert from "node:assert/strict";
-import { afterEach, test } from "node:test";
+import { test } from "node:test";
 
-import { HubError } from "../src/index.js";
-import { Follower, ScriptedHub, until, type Peer } from "./hub.js";
+import { until } from "./hub.js";
+import { follow, replay, start } from "./scripted.js";
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function start(script: (peer: Peer, index: number) => void): Promise<ScriptedHub> {
-  const hub = await ScriptedHub.start(script);
-  cleanups.push(() => hub.stop());
-  return hub;
-}
-
-function follow(hub: ScriptedHub, options: ConstructorParameters<typeof Follower>[1] = {}): Follower {
-  const follower = new Follower(hub, options);
-  cleanups.push(() => follower.stream.close());
-  return follower;
-}
-
-/** Replays up to `last` from the cursor, as a hub does that has lost nothing. */
-function replay(peer: Peer, last: number, epoch = "e1"): void {
-  peer.connected(epoch, last);
-  peer.outputs(Number(peer.after.split("-").at(-1)) + 1, last);
-  peer.control("caught_up", { seq: last });
-}
-
-const range = (first: number, last: number) =>
-  Array.from({ length: last - first + 1 }, (_, index) => first + index);
+const range = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
 
 test("events arrive in order and the state goes from connecting over replaying to live", async () => {
   const hub = await start((peer) => replay(peer, 5));
@@ -50,7 +25,10 @@ test("a cut connection is resumed from the cursor and nothing is missing or repe
   const follower = follow(hub);
   await until("40 events", () => follower.events.length >= 40);
   assert.deepEqual(follower.seqs, range(1, 40));
-  assert.deepEqual(hub.peers.map((peer) => peer.after), ["0", "e1-10", "e1-20", "e1-30"]);
+  assert.deepEqual(
+    hub.peers.map((peer) => peer.after),
+    ["0", "e1-10", "e1-20", "e1-30"],
+  );
 });
 
 test("an event that was seen is dropped", async () => {
@@ -63,6 +41,20 @@ test("an event that was seen is dropped", async () => {
   const follower = follow(hub);
   await until("live", () => follower.stream.state.phase === "live");
   assert.deepEqual(follower.seqs, range(1, 6));
+});
+
+test("an event of a type that this client does not know is delivered in its place", async () => {
+  const hub = await start((peer) => {
+    peer.connected();
+    peer.outputs(1, 2);
+    peer.send({ seq: 3, type: "from_the_future", time: "2026-11-22T10:00:00.000Z", data: { odd: [1] } });
+    peer.outputs(4, 5);
+    peer.control("caught_up", { seq: 5 });
+  });
+  const follower = follow(hub);
+  await until("live", () => follower.stream.state.phase === "live");
+  assert.deepEqual(follower.seqs, range(1, 5));
+  assert.equal(hub.peers.length, 1);
 });
 
 test("a hole is never delivered: the stream reconnects from before it", async () => {
@@ -78,7 +70,10 @@ test("a hole is never delivered: the stream reconnects from before it", async ()
   const follower = follow(hub);
   await until("live", () => follower.stream.state.phase === "live");
   assert.deepEqual(follower.seqs, range(1, 6));
-  assert.deepEqual(hub.peers.map((peer) => peer.after), ["0", "e1-3"]);
+  assert.deepEqual(
+    hub.peers.map((peer) => peer.after),
+    ["0", "e1-3"],
+  );
 });
 
 test("caught_up beyond the last event is a hole, too", async () => {
@@ -113,9 +108,40 @@ test("a compacted event that reaches back behind the cursor is delivered with it
   await until("13", () => follower.stream.after === "e1-13");
   assert.deepEqual(
     follower.events.map((event) => [event.from, event.seq]),
-    [[undefined, 1], [undefined, 2], [undefined, 3], [undefined, 4], [undefined, 5], [3, 9], [10, 12], [undefined, 13]],
+    [
+      [undefined, 1],
+      [undefined, 2],
+      [undefined, 3],
+      [undefined, 4],
+      [undefined, 5],
+      [3, 9],
+      [10, 12],
+      [undefined, 13],
+    ],
   );
 });
+
+for (const transport of ["websocket", "sse"] as const) {
+  test(`${transport}: a slow stream is connected again in its epoch, within a run, and stays the same stream`, async () => {
+    const hub = await start((peer) => {
+      peer.connected("e1", 4);
+      peer.outputs(1, 4);
+      peer.connected("e1", 9);
+      peer.output(8, "all from 3 to 8", 3);
+      peer.outputs(9, 9);
+      peer.control("caught_up", { seq: 9 });
+    });
+    const follower = follow(hub, { transport });
+    await until("live", () => follower.stream.state.phase === "live");
+    assert.deepEqual(
+      follower.events.map((event) => [event.from, event.seq]),
+      [...range(1, 4).map((seq) => [undefined, seq]), [3, 8], [undefined, 9]],
+    );
+    assert.equal(follower.stream.after, "e1-9");
+    assert.deepEqual(follower.phases(), ["replaying", "live"]);
+    assert.equal(hub.peers.length, 1);
+  });
+}
 
 test("a compacted event that leaves out something is a hole", async () => {
   const hub = await start((peer, index) => {
@@ -140,7 +166,10 @@ test("a trimmed beginning is surfaced as a gap in its place and the stream goes 
   await until("live", () => follower.stream.state.phase === "live");
   assert.deepEqual(follower.seqs, [11, 12]);
   const gaps = follower.controls.filter((frame) => frame.type === "gap");
-  assert.deepEqual(gaps.map((gap) => gap.data), [{ epoch: "e1", fromSeq: 1, toSeq: 10, reason: "trimmed" }]);
+  assert.deepEqual(
+    gaps.map((gap) => gap.data),
+    [{ epoch: "e1", fromSeq: 1, toSeq: 10, reason: "trimmed" }],
+  );
 });
 
 test("after a change of epoch the stream goes back to where the log goes on", async () => {
@@ -170,7 +199,10 @@ test("a cut between connected and gap does not hide the change of epoch", async 
   });
   const follower = follow(hub);
   await until("three connections", () => hub.peers.length === 3);
-  assert.deepEqual(hub.peers.map((peer) => peer.after), ["0", "e1-8", "e1-8"]);
+  assert.deepEqual(
+    hub.peers.map((peer) => peer.after),
+    ["0", "e1-8", "e1-8"],
+  );
   follower.stream.close();
 });
 
@@ -188,91 +220,10 @@ test("after=latest starts at the first event that comes", async () => {
   const follower = follow(hub, { after: "latest" });
   await until("second connection", () => hub.peers.length === 2);
   assert.deepEqual(follower.seqs, [42, 43]);
-  assert.deepEqual(hub.peers.map((peer) => peer.after), ["latest", "e1-43"]);
-});
-
-test("a message without an answer is sent again with the same messageId after a reconnect", async () => {
-  const hub = await start((peer, index) => {
-    replay(peer, 1);
-    peer.onCommand = (command) => {
-      if (index === 0) peer.cut(); // received, perhaps stored, never answered
-      else peer.ack(command.id, { messageId: command.data["messageId"], seq: 7, duplicate: true });
-    };
-  });
-  const follower = follow(hub);
-  const answer = await follower.stream.sendMessage("hello");
-  assert.equal(answer.seq, 7);
-  assert.equal(answer.duplicate, true);
-  const [first, second] = hub.peers.map((peer) => peer.commands);
-  assert.deepEqual(first, second);
-  assert.match(String(first?.[0]?.data["messageId"]), /^[0-9a-f-]{36}$/);
-});
-
-test("commands given while there is no connection go out in order once there is one", async () => {
-  const hub = await start((peer) => {
-    replay(peer, 1);
-    peer.onCommand = (command) => peer.ack(command.id, {});
-  });
-  const follower = follow(hub);
-  await Promise.all([follower.stream.sendMessage("one"), follower.stream.sendMessage("two"), follower.stream.cancel()]);
   assert.deepEqual(
-    hub.peers[0]?.commands.map((command) => [command.type, command.data["content"]]),
-    [["message", "one"], ["message", "two"], ["cancel", undefined]],
+    hub.peers.map((peer) => peer.after),
+    ["latest", "e1-43"],
   );
-});
-
-test("an approval that was resolved by the first sending counts as done when it is repeated", async () => {
-  const hub = await start((peer, index) => {
-    replay(peer, 1);
-    peer.onCommand = (command) => {
-      if (index === 0) peer.cut();
-      else peer.refuse(command.id, { code: "approval_resolved", detail: "too late", outcome: "selected", optionId: "allow" });
-    };
-  });
-  const follower = follow(hub);
-  const answer = await follower.stream.approve("i1", "allow");
-  assert.deepEqual(answer, { interactionId: "i1", outcome: "selected", optionId: "allow" });
-});
-
-test("an approval that somebody else resolved is an error when it was sent once", async () => {
-  const hub = await start((peer) => {
-    replay(peer, 1);
-    peer.onCommand = (command) => {
-      peer.refuse(command.id, { code: "approval_resolved", outcome: "selected", optionId: "reject" });
-    };
-  });
-  const follower = follow(hub);
-  await assert.rejects(follower.stream.approve("i1", "allow"), (error: HubError) => {
-    assert.equal(error.code, "approval_resolved");
-    assert.equal(error.fields["optionId"], "reject");
-    return true;
-  });
-});
-
-test("a cancel that names no turn is not repeated on the next connection", async () => {
-  const hub = await start((peer, index) => {
-    replay(peer, 1);
-    peer.onCommand = (command) => {
-      if (index === 0) peer.cut();
-      else peer.ack(command.id, {});
-    };
-  });
-  const follower = follow(hub);
-  await assert.rejects(follower.stream.cancel(), { code: "connection_lost" });
-  await follower.stream.sendMessage("next");
-  assert.deepEqual(hub.peers[1]?.commands.map((command) => command.type), ["message"]);
-});
-
-test("more than 64 unanswered commands are refused", async () => {
-  const hub = await start((peer) => replay(peer, 1));
-  const follower = follow(hub);
-  const outcomes: Promise<string>[] = [];
-  for (let n = 0; n < 65; n++) {
-    outcomes.push(follower.stream.sendMessage(`${n}`).then(() => "sent", (error: HubError) => error.code));
-  }
-  assert.equal(await outcomes[64], "too_many_pending");
-  follower.stream.close();
-  assert.deepEqual(new Set(await Promise.all(outcomes)), new Set(["stream_closed", "too_many_pending"]));
 });
 
 for (const [code, reason] of [
@@ -333,7 +284,10 @@ test("close code 4400 gives up the commands it was about and resumes without the
   const follower = follow(hub);
   await assert.rejects(follower.stream.sendMessage("bad"), { code: "invalid_request", message: "no valid command" });
   await follower.stream.sendMessage("good");
-  assert.deepEqual(hub.peers[1]?.commands.map((command) => command.data["content"]), ["good"]);
+  assert.deepEqual(
+    hub.peers[1]?.commands.map((command) => command.data["content"]),
+    ["good"],
+  );
 });
 
 test("close code 4429 waits for seconds, not milliseconds", async () => {
@@ -358,7 +312,10 @@ test("draining says when to come back, and it is kept to", async () => {
   await until("offline", () => follower.stream.state.phase === "offline");
   const { state } = follower.stream;
   const offlineAt = Date.now();
-  assert.ok(state.phase === "offline" && state.retryAt - offlineAt <= 300, "the hub spreads its clients: nothing is added");
+  assert.ok(
+    state.phase === "offline" && state.retryAt - offlineAt <= 300,
+    "the hub spreads its clients: nothing is added",
+  );
   await until("second connection", () => hub.peers.length === 2);
   const waited = Date.now() - offlineAt;
   assert.ok(waited >= 250, `came back after ${waited} ms`);
@@ -447,7 +404,10 @@ test("an event of an unknown type is delivered and counts", async () => {
   });
   const follower = follow(hub);
   await until("live", () => follower.stream.state.phase === "live");
-  assert.deepEqual(follower.events.map((event) => event.type as string), ["from_the_future", "output"]);
+  assert.deepEqual(
+    follower.events.map((event) => event.type as string),
+    ["from_the_future", "output"],
+  );
 });
 
 test("close ends the connection and nothing is delivered after it", async () => {

@@ -41,11 +41,22 @@ export function App() {
         </a>
         <SessionList current={at.page === "session" ? at.sessionId : undefined} />
         <footer class="sidebar-foot">
-          <a class="quiet" href="#/operations" aria-current={at.page === "operations" ? "page" : undefined} data-testid="operations">
+          <a
+            class="quiet"
+            href="#/operations"
+            aria-current={at.page === "operations" ? "page" : undefined}
+            data-testid="operations"
+          >
             Operations
           </a>
           {permission.value === "default" && (
-            <button type="button" class="quiet" onClick={() => void askPermission()} title="When an agent needs you and the page is out of sight" data-testid="notify">
+            <button
+              type="button"
+              class="quiet"
+              onClick={() => void askPermission()}
+              title="When an agent needs you and the page is out of sight"
+              data-testid="notify"
+            >
               Notify me
             </button>
           )}

@@ -1,5 +1,6 @@
-import { useRef, useState } from "preact/hooks";
-import { errorText, isBusy, isOver } from "./format.js";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Delivery } from "@sessionhub/client";
+import { errorText, isBusy } from "./format.js";
 import type { SessionModel } from "./session-model.js";
 
 /** The box for the next message, and the way to stop what runs. */
@@ -11,12 +12,24 @@ export function Composer({ model }: { model: SessionModel }) {
   /** How far back in what was sent the box is, and what was in it before. */
   const past = useRef({ back: 0, draft: "" });
   const status = model.transcript.value.status.value;
-  const closed = model.connection.value.phase === "closed" || isOver(status);
+  const closed = model.over.value;
+  const draft = model.draft.value;
+  useEffect(() => {
+    if (draft === undefined) return;
+    model.draft.value = undefined;
+    past.current.back = 0;
+    setText(draft);
+    box.current?.focus();
+  }, [draft, model]);
   const busy = isBusy(status);
+  // A message that comes while only the background works runs at once.
+  const waits = busy && !model.transcript.value.inBackground.value;
 
-  const send = () => {
+  const working = waits && (status === "running" || status === "requires_action");
+  const steers = model.transcript.value.steers.value;
+  const send = (delivery?: Delivery) => {
     if (text.trim() === "" || closed) return;
-    void model.send(text);
+    model.send(text, delivery);
     setText("");
     past.current = { back: 0, draft: "" };
     box.current?.focus();
@@ -65,7 +78,7 @@ export function Composer({ model }: { model: SessionModel }) {
           rows={1}
           value={text}
           disabled={closed}
-          placeholder={closed ? "This session takes no more messages" : busy ? "Queue a message…" : "Write a message…"}
+          placeholder={closed ? "This session takes no more messages" : waits ? "Queue a message…" : "Write a message…"}
           onInput={(event) => {
             past.current.back = 0;
             setText(event.currentTarget.value);
@@ -87,6 +100,22 @@ export function Composer({ model }: { model: SessionModel }) {
           {busy && !closed && (
             <button type="button" class="button" onClick={() => void stop()} disabled={stopping} data-testid="stop">
               <span class="stop-mark" aria-hidden="true" /> Stop
+            </button>
+          )}
+          {working && !closed && (
+            <button
+              type="button"
+              class="button"
+              disabled={text.trim() === ""}
+              title={
+                steers
+                  ? "The agent takes it in while it works"
+                  : "This agent takes nothing in while it works: the message waits in front of the others"
+              }
+              onClick={() => send("steer")}
+              data-testid="steer"
+            >
+              {steers ? "Steer" : "Send next"}
             </button>
           )}
           <button type="submit" class="button primary" disabled={closed || text.trim() === ""} data-testid="send">

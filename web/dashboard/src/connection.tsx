@@ -51,7 +51,9 @@ export function ConnectionState({ model }: { model: SessionModel }) {
     <span class="connection" data-testid="connection" data-state={state.phase} data-transport={transport}>
       <span class="dot" aria-hidden="true" />
       <span>{text}</span>
-      <span class="muted transport" title={transportTitles[transport]}>{transportNames[transport]}</span>
+      <span class="muted transport" title={transportTitles[transport]}>
+        {transportNames[transport]}
+      </span>
       {state.phase === "offline" && (
         <button type="button" class="quiet" onClick={() => model.retryNow()} title={state.reason}>
           Retry now

@@ -1,17 +1,48 @@
+import type { DiffHunk } from "@sessionhub/client";
+
 export interface DiffLine {
   /** `skip` stands for unchanged lines that are not shown; `text` says how many. */
   kind: "same" | "added" | "removed" | "skip";
   text: string;
+  /** Where the line is in the new file, or was in the old one; from 1. Undefined where that is not known. */
+  number?: number;
 }
 
 /** Above this many cells, old times new lines, a change is shown as one block out, one block in. */
 const maxCells = 1_000_000;
 const contextLines = 3;
 
+/** The lines of a change that came as hunks, with their numbers. */
+export function hunkLines(hunks: readonly DiffHunk[]): DiffLine[] {
+  const lines: DiffLine[] = [];
+  let shown = 0; // of the old file, so far
+  for (const { oldStart, oldLines, newStart, lines: changed } of hunks) {
+    // A hunk without old lines stands behind the line that it names.
+    let before = oldLines === 0 ? oldStart + 1 : oldStart;
+    let after = newStart || 1;
+    const hidden = before - 1 - shown;
+    if (hidden > 0) lines.push({ kind: "skip", text: `${hidden.toLocaleString()} unchanged lines` });
+    for (const line of changed) {
+      const text = line.slice(1);
+      if (line.startsWith("-")) lines.push({ kind: "removed", text, number: before++ });
+      else if (line.startsWith("+")) lines.push({ kind: "added", text, number: after++ });
+      else if (line.startsWith("\\")) lines.push({ kind: "skip", text });
+      else {
+        lines.push({ kind: "same", text, number: after++ });
+        before++;
+      }
+    }
+    shown = before - 1;
+  }
+  return lines;
+}
+
 /** A line diff with some context around each change. */
 export function diffLines(oldText: string, newText: string): DiffLine[] {
   const before = toLines(oldText);
   const after = toLines(newText);
+  // A new file is known whole, so its numbers are.
+  if (before.length === 0) return after.map((text, index) => ({ kind: "added", text, number: index + 1 }));
   let head = 0;
   while (head < before.length && head < after.length && before[head] === after[head]) head++;
   let tail = 0;
@@ -61,7 +92,10 @@ function changes(before: string[], after: string[]): DiffLine[] {
       lines.push({ kind: "same", text: before[i]! });
       i++;
       j++;
-    } else if (j === after.length || (i < before.length && common[(i + 1) * width + j]! >= common[i * width + j + 1]!)) {
+    } else if (
+      j === after.length ||
+      (i < before.length && common[(i + 1) * width + j]! >= common[i * width + j + 1]!)
+    ) {
       lines.push(removed(before[i++]!));
     } else {
       lines.push(added(after[j++]!));

@@ -49,7 +49,7 @@ export function showMatch(match: Match, wanted: string, mark: (range: Range | un
 
 /** Whether a range still marks the text, and not what is left of it after its node was changed or taken away. */
 function isAt(range: Range | undefined, wanted: string): boolean {
-  return range !== undefined && range.startContainer.isConnected && range.toString().toLowerCase() === wanted.toLowerCase();
+  return range?.startContainer.isConnected === true && range.toString().toLowerCase() === wanted.toLowerCase();
 }
 
 /** Where `wanted` stands in what is drawn. Text that is broken up by markup is found only within one piece. */

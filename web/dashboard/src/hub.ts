@@ -1,9 +1,12 @@
 import { computed, signal } from "@preact/signals";
 import { HubApi, HubError, type ConnectOptions } from "@sessionhub/client";
+import { retrying } from "./retrying.js";
 
 // How the page reaches its hub, and as whom. The API key and the sessions'
 // tokens live in sessionStorage: they outlast a reload, not the tab.
 
+/** How long a token is asked for before the page says that it got none. Milliseconds. */
+const mintRetryMs = 3_000;
 const keyName = "sessionhub.apiKey";
 const tokenName = (sessionId: string) => `sessionhub.token.${sessionId}`;
 
@@ -81,7 +84,7 @@ export async function tokenFor(sessionId: string): Promise<string> {
 
 export async function freshToken(sessionId: string): Promise<string> {
   forgetToken(sessionId);
-  const { token } = await asUser((hub) => hub.mintToken(sessionId));
+  const { token } = await retrying(() => asUser((hub) => hub.mintToken(sessionId)), mintRetryMs);
   keepToken(sessionId, token);
   return token;
 }

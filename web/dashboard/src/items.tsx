@@ -1,17 +1,31 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { Approval } from "./approval.js";
+import { Elicitation } from "./elicitation.js";
+import { showEverything } from "./everything.js";
 import { asText, clockTime } from "./format.js";
 import { MarkdownView } from "./markdown.js";
 import type { SessionModel } from "./session-model.js";
 import { Block, isSomething, ToolContents, Value } from "./tool-content.js";
+import { line, prose } from "./text.js";
+import { turnUsageText } from "./told.js";
 import { watch } from "./transcript.js";
 import type { CompleteItem, GapItem, Item, OutputItem, PlanItem, ToolItem, UpdatesItem } from "./transcript.js";
 
 /** One item of the transcript. The search finds it by its key. */
 export function ItemView({ item, model }: { item: Item; model: SessionModel }) {
   return (
-    <div class={`item item-${item.kind}`} data-item={item.key}>
+    <div
+      class={`item item-${item.kind}`}
+      data-item={item.key}
+      data-background={item.background}
+      hidden={item.kind === "updates" && !showEverything.value}
+    >
+      {item.background === "first" && (
+        <p class="background-label" data-testid="background-label">
+          In the background
+        </p>
+      )}
       <Inner item={item} model={model} />
     </div>
   );
@@ -24,7 +38,12 @@ function Inner({ item, model }: { item: Item; model: SessionModel }) {
       return (
         <div class="user-message" data-testid="user-message" data-message-id={item.messageId}>
           <span class="unseen">You: </span>
-          {item.text}
+          {prose(item.text)}
+          {(item.waits || item.edited) && (
+            <span class="message-state muted" data-testid="message-state">
+              {[item.waits && waitTexts[item.waits], item.edited && "edited"].filter(Boolean).join(", ")}
+            </span>
+          )}
         </div>
       );
     case "answer":
@@ -45,20 +64,29 @@ function Inner({ item, model }: { item: Item; model: SessionModel }) {
       return <Plan item={item} />;
     case "approval":
       return <Approval item={item} model={model} />;
+    case "elicitation":
+      return <Elicitation item={item} model={model} />;
     case "complete":
-      return <Complete item={item} />;
+      return <Complete item={item} model={model} />;
     case "note":
       return (
-        <p class="note" data-bad={item.bad}>
-          {item.text}
+        <p class="note" data-bad={item.bad} data-testid="note">
+          {prose(item.text)}
         </p>
       );
     case "gap":
       return <Gap item={item} />;
     case "updates":
-      return <Updates item={item} />;
+      return showEverything.value ? <Updates item={item} /> : null;
   }
 }
+
+const waitTexts = {
+  queued: "queued",
+  held: "held",
+  steering: "on its way to the agent",
+  taken: "taken in by the running turn",
+};
 
 /** What is unfolded stays so when it was out of sight, where it is not drawn. */
 const unfolded = new WeakSet<Item>();
@@ -103,7 +131,9 @@ const longText = 20_000;
  */
 function Markdown({ item }: { item: OutputItem }) {
   const root = useRef<HTMLDivElement>(null);
-  const state = useRef<{ view?: MarkdownView; timer?: ReturnType<typeof setTimeout>; notBefore: number }>({ notBefore: 0 });
+  const state = useRef<{ view?: MarkdownView; timer?: ReturnType<typeof setTimeout>; notBefore: number }>({
+    notBefore: 0,
+  });
   const version = watch(item).version.value;
 
   useLayoutEffect(() => {
@@ -113,7 +143,7 @@ function Markdown({ item }: { item: OutputItem }) {
       delete own.timer;
       own.view ??= new MarkdownView(root.current!);
       const begin = performance.now();
-      own.view.update(item.text);
+      own.view.update(prose(item.text));
       // A long text is laid out now, so that the time for that counts, too.
       if (item.text.length > longText) void root.current!.offsetHeight;
       const end = performance.now();
@@ -141,20 +171,26 @@ function Tool({ item }: { item: ToolItem }) {
   const location = call.locations?.[0];
   const summary = (
     <>
-      <span class="kind">{call.kind || "tool"}</span>
-      <span class="tool-title">{call.title || call.toolCallId}</span>
+      <span class="kind">{line(call.kind || "tool")}</span>
+      <span class="tool-title">{line(call.title || call.toolCallId)}</span>
       <span class="tool-status" data-status={status}>
-        {toolStates[status] ?? status}
+        {toolStates[status] ?? line(status)}
       </span>
     </>
   );
   return (
-    <Fold item={item} class="tool" summary={summary} testId="tool-call" data={{ "data-status": status, "data-tool-call-id": call.toolCallId }}>
+    <Fold
+      item={item}
+      class="tool"
+      summary={summary}
+      testId="tool-call"
+      data={{ "data-status": status, "data-tool-call-id": call.toolCallId }}
+    >
       {() => (
         <>
           {location && (
             <p class="muted">
-              <code>{location.line ? `${location.path}:${location.line}` : location.path}</code>
+              <code>{line(location.line ? `${location.path}:${location.line}` : location.path)}</code>
             </p>
           )}
           {isSomething(call.input) && (
@@ -199,7 +235,7 @@ function Plan({ item }: { item: PlanItem }) {
               {planMarks[entry.status ?? "pending"] ?? "○"}
             </span>
             <span>
-              {entry.content}
+              {prose(entry.content)}
               <span class="unseen"> ({(entry.status ?? "pending").replace("_", " ")})</span>
             </span>
             {entry.priority === "high" && <span class="muted">high</span>}
@@ -217,25 +253,60 @@ const stopTexts: Record<string, string> = {
   max_turn_requests: "The turn reached the agent's limit of steps.",
 };
 
-function Complete({ item }: { item: CompleteItem }) {
+/** What the turn took, if the agent has told. */
+function TurnUsage({ item }: { item: CompleteItem }) {
+  const text = turnUsageText(item.data.usage, item.data.cost);
+  return text ? (
+    <span class="muted" data-testid="turn-usage">
+      {" "}
+      · {line(text)}
+    </span>
+  ) : null;
+}
+
+function Complete({ item, model }: { item: CompleteItem; model: SessionModel }) {
+  const [sent, setSent] = useState(false);
   const { stopReason, error } = item.data;
   if (stopReason === "end_turn") {
-    return <p class="turn-end" data-testid="complete" data-stop-reason={stopReason}>{clockTime(item.time)}</p>;
+    return (
+      <p class="turn-end" data-testid="complete" data-stop-reason={stopReason}>
+        {clockTime(item.time)}
+        <TurnUsage item={item} />
+      </p>
+    );
   }
   if (stopReason !== "error") {
     return (
       <p class="note" data-testid="complete" data-stop-reason={stopReason}>
-        {stopTexts[stopReason] ?? stopReason}
+        {stopTexts[stopReason] ?? line(stopReason)}
+        <TurnUsage item={item} />
       </p>
     );
   }
+  const again =
+    error?.retryable && !model.readOnly && !model.over.value && model.transcript.value.message(item.data.messageId);
   return (
     <div class="error-card" role="group" aria-label="Error" data-testid="complete" data-stop-reason={stopReason}>
-      <strong>{error?.message || "The turn failed."}</strong>
+      <strong>{prose(error?.message || "The turn failed.")}</strong>
       <span class="muted">
-        {error?.code && <code>{error.code}</code>}
+        {error?.code && <code>{line(error.code)}</code>}
         {error?.retryable && " The message can be sent again."}
+        <TurnUsage item={item} />
       </span>
+      {again && (
+        <button
+          type="button"
+          class="button"
+          disabled={sent}
+          onClick={() => {
+            setSent(true);
+            model.resend(item.data.messageId);
+          }}
+          data-testid="send-again"
+        >
+          {sent ? "Sent again" : "Send again"}
+        </button>
+      )}
     </div>
   );
 }
@@ -257,8 +328,13 @@ function Updates({ item }: { item: UpdatesItem }) {
   const { updates } = watch(item);
   const summary = (
     <>
-      <span class="kind">debug</span>
-      <span class="tool-title">{updates.map((update) => update.kind).filter(isFirst).join(", ") || "agent update"}</span>
+      <span class="kind">for programs</span>
+      <span class="tool-title">
+        {updates
+          .map((update) => line(update.kind))
+          .filter(isFirst)
+          .join(", ") || "agent update"}
+      </span>
     </>
   );
   return (

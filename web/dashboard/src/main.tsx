@@ -3,8 +3,11 @@ import "./style/base.css";
 import "./style/layout.css";
 import "./style/session.css";
 import "./style/items.css";
+import "./style/approval.css";
 import "./style/markdown.css";
 import "./style/operations.css";
 import { App } from "./app.js";
+import { followPointer } from "./pointer.js";
 
+followPointer();
 render(<App />, document.getElementById("app")!);

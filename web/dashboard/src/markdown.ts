@@ -7,8 +7,33 @@ import { Lexer, Marked, type Links, type Token } from "marked";
 // allowed. The page's content security policy stands behind all this.
 
 const allowedTags = [
-  "a", "b", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i",
-  "li", "ol", "p", "pre", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+  "a",
+  "b",
+  "blockquote",
+  "br",
+  "code",
+  "del",
+  "em",
+  "h1",
+  "h2",
+  "h3",
+  "h4",
+  "h5",
+  "h6",
+  "hr",
+  "i",
+  "li",
+  "ol",
+  "p",
+  "pre",
+  "strong",
+  "table",
+  "tbody",
+  "td",
+  "th",
+  "thead",
+  "tr",
+  "ul",
 ];
 const allowedAttributes = ["href", "title", "start", "align"];
 
@@ -114,7 +139,7 @@ export class MarkdownView {
     const { blocks, links } = split(source);
     // A link's target may be given below the link: then all has to be drawn again.
     const count = Object.keys(links).length;
-    if (count !== this.#links) this.#shown.forEach((shown) => (shown.source = ""));
+    if (count !== this.#links) for (const shown of this.#shown) shown.source = "";
     this.#links = count;
 
     blocks.forEach((block, index) => {

@@ -31,7 +31,15 @@ export function Menu({ name, testId, children }: { name: string; testId: string;
 }
 
 /** A modal dialog, there as long as it is drawn. */
-export function Dialog({ labelledBy, onClose, children }: { labelledBy: string; onClose: () => void; children: ComponentChildren }) {
+export function Dialog({
+  labelledBy,
+  onClose,
+  children,
+}: {
+  labelledBy: string;
+  onClose: () => void;
+  children: ComponentChildren;
+}) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
   return (

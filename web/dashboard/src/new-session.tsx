@@ -1,15 +1,26 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { uuid, type NewSession as Request, type Provider } from "@sessionhub/client";
+import { uuid, type NewSession as Request, type Provider, type Session } from "@sessionhub/client";
 import { errorText } from "./format.js";
 import { asUser, keepToken } from "./hub.js";
 import { go, sessionHref } from "./route.js";
+import { retrying } from "./retrying.js";
 import { refreshSessions } from "./session-list.js";
+
+/** What the next new session is to be like. */
+let like: Pick<Session, "provider" | "workingDirectory" | "title"> | undefined;
+
+export function startLike(session: Session): void {
+  like = session;
+}
+
+/** How long a busy hub is asked again before the form says so. Milliseconds. */
+const createRetryMs = 8_000;
 
 export function NewSession() {
   const [providers, setProviders] = useState<Provider[]>([]);
-  const [provider, setProvider] = useState("");
-  const [directory, setDirectory] = useState("");
-  const [title, setTitle] = useState("");
+  const [provider, setProvider] = useState(like?.provider ?? "");
+  const [directory, setDirectory] = useState(like?.workingDirectory ?? "");
+  const [title, setTitle] = useState(like?.title ?? "");
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
   // One key for one set of answers: a second click, or a try after a lost
@@ -17,10 +28,11 @@ export function NewSession() {
   const attempt = useRef({ body: "", key: "" });
 
   useEffect(() => {
+    like = undefined;
     asUser((hub) => hub.providers()).then(
       (all) => {
         setProviders(all);
-        setProvider((chosen) => chosen || preferred(all));
+        setProvider((chosen) => (all.some(({ name }) => name === chosen) ? chosen : preferred(all)));
       },
       (error) => setProblem(errorText(error)),
     );
@@ -37,7 +49,10 @@ export function NewSession() {
     const body = JSON.stringify(request);
     if (attempt.current.body !== body) attempt.current = { body, key: uuid() };
     try {
-      const created = await asUser((hub) => hub.createSession(request, { idempotencyKey: attempt.current.key }));
+      const created = await retrying(
+        () => asUser((hub) => hub.createSession(request, { idempotencyKey: attempt.current.key })),
+        createRetryMs,
+      );
       keepToken(created.sessionId, created.token);
       refreshSessions();
       go(sessionHref(created.sessionId));

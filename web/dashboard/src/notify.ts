@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import { exactLine, shortLine } from "./text.js";
 
 // Browser notifications for approvals. They are shown while the page is out of
 // sight only: who looks at it sees the badge.
@@ -23,7 +24,10 @@ export const followed = new Set<string>();
 export function notifyApproval(sessionId: string, session: string, question: string): void {
   if (permission.peek() !== "granted" || !document.hidden) return;
   try {
-    const notification = new Notification(`${session} needs you`, { body: question, tag: `sessionhub.${sessionId}` });
+    const notification = new Notification(`${shortLine(session, 80)} needs you`, {
+      body: shortLine(exactLine(question), 300),
+      tag: `sessionhub.${sessionId}`,
+    });
     notification.onclick = () => {
       window.focus();
       location.hash = `#/s/${encodeURIComponent(sessionId)}`;

@@ -27,7 +27,9 @@ export function OperationsPage() {
       if (!document.hidden) {
         try {
           const began = performance.now();
-          const [providers, stats] = await asUser((hub) => Promise.all([hub.providers({ signal: abort.signal }), hub.stats({ signal: abort.signal })]));
+          const [providers, stats] = await asUser((hub) =>
+            Promise.all([hub.providers({ signal: abort.signal }), hub.stats({ signal: abort.signal })]),
+          );
           const answerMs = performance.now() - began;
           const { sessions, whole } = await readSessions(abort.signal);
           const sample = sampler.sample(Date.now(), answerMs, sessions, providers, stats);
@@ -52,12 +54,19 @@ export function OperationsPage() {
     <div class="operations" role="region" aria-label="Operations" tabIndex={0}>
       <header>
         <a class="back" href="#/" aria-label="All sessions">
-          <span aria-hidden="true">←</span>
+          ←
         </a>
         <h1>Operations</h1>
         <p class="muted">
-          What this key may see of the hub, every 2 s. Delivery is that of one node{now ? <>, <code>{now.node}</code></> : ""}; the rest of it is in{" "}
-          <code>/metrics</code> on its admin address.
+          What this key may see of the hub, every 2 s. Delivery is that of one node
+          {now ? (
+            <>
+              , <code>{now.node}</code>
+            </>
+          ) : (
+            ""
+          )}
+          ; the rest of it is in <code>/metrics</code> on its admin address.
         </p>
       </header>
       {problem && (
@@ -67,9 +76,18 @@ export function OperationsPage() {
       )}
       {now && (
         <>
-          {partial && <p class="muted">There are more sessions than are read here: only the newest {200 * pagesRead} count.</p>}
+          {partial && (
+            <p class="muted">There are more sessions than are read here: only the newest {200 * pagesRead} count.</p>
+          )}
           <div class="plots">
-            <Plot title="Connections" samples={samples} lines={[["WebSocket", (sample) => sample.websocket], ["SSE", (sample) => sample.sse]]} />
+            <Plot
+              title="Connections"
+              samples={samples}
+              lines={[
+                ["WebSocket", (sample) => sample.websocket],
+                ["SSE", (sample) => sample.sse],
+              ]}
+            />
             <Plot title="Events" unit="/s" samples={samples} lines={[["Events", (sample) => sample.eventsPerSecond]]} />
             <Plot
               title="Sessions at work"
@@ -80,13 +98,34 @@ export function OperationsPage() {
                 ["Queued", (sample) => sample.byStatus.queued],
               ]}
             />
-            <Plot title="Delivery, p99" unit=" ms" samples={samples} lines={[["At most", (sample) => sample.deliveryP99Ms]]} />
-            <Plot title="Answer time of the API" unit=" ms" samples={samples} lines={[["Answer", (sample) => sample.answerMs]]} />
+            <Plot
+              title="Delivery, p99"
+              unit=" ms"
+              samples={samples}
+              lines={[["At most", (sample) => sample.deliveryP99Ms]]}
+            />
+            <Plot
+              title="Answer time of the API"
+              unit=" ms"
+              samples={samples}
+              lines={[["Answer", (sample) => sample.answerMs]]}
+            />
           </div>
           <div class="tables">
-            <Table title="Sessions" rows={statuses.map((status) => [statusLabels[status], now.byStatus[status]])} testId="sessions-by-status" />
+            <Table
+              title="Sessions"
+              rows={statuses.map((status) => [statusLabels[status], now.byStatus[status]])}
+              testId="sessions-by-status"
+            />
             <Table title="Workers" rows={Object.entries(now.workers)} testId="workers" />
-            <Table title="Waiting" rows={[["Approvals", now.pendingApprovals], ["Queued sessions", now.byStatus.queued]]} testId="waiting" />
+            <Table
+              title="Waiting"
+              rows={[
+                ["Questions", now.pendingApprovals],
+                ["Queued sessions", now.byStatus.queued],
+              ]}
+              testId="waiting"
+            />
           </div>
         </>
       )}
@@ -109,11 +148,18 @@ async function readSessions(signal: AbortSignal): Promise<{ sessions: Session[];
 const width = 320;
 const height = 96;
 
-function Plot(props: { title: string; unit?: string; samples: readonly Sample[]; lines: [string, (sample: Sample) => number][] }) {
+function Plot(props: {
+  title: string;
+  unit?: string;
+  samples: readonly Sample[];
+  lines: [string, (sample: Sample) => number][];
+}) {
   const { title, unit = "", samples, lines } = props;
   const series = lines.map(([name, value]) => ({ name, values: samples.map(value) }));
   // Some room above, so that a line is not taken for the frame.
-  const top = niceTop(1.1 * Math.max(0, ...series.flatMap(({ values }) => values.filter((value) => !Number.isNaN(value)))));
+  const top = niceTop(
+    1.1 * Math.max(0, ...series.flatMap(({ values }) => values.filter((value) => !Number.isNaN(value)))),
+  );
   const shown = Math.max(samplesAtFirst, samples.length);
   const seconds = ((shown - 1) * readMs) / 1000;
   const said = series.map(({ name, values }) => `${name} ${shownNow(values.at(-1)!, unit)}`).join(", ");
@@ -159,7 +205,15 @@ function rounded(value: number): string {
   return value < 10 && value % 1 !== 0 ? value.toFixed(1) : String(Math.round(value));
 }
 
-function Table({ title, rows, testId }: { title: string; rows: readonly (readonly [string, number])[]; testId: string }) {
+function Table({
+  title,
+  rows,
+  testId,
+}: {
+  title: string;
+  rows: readonly (readonly [string, number])[];
+  testId: string;
+}) {
   return (
     <table data-testid={testId}>
       <caption>{title}</caption>

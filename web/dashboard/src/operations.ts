@@ -1,4 +1,5 @@
 import type { Provider, Session, SessionStatus, Stats } from "@sessionhub/client";
+import { waitingQuestions } from "./format.js";
 
 /** What the hub did between two readings, and how it stood at the second. */
 export interface Sample {
@@ -21,7 +22,15 @@ export interface Sample {
   answerMs: number;
 }
 
-export const statuses: SessionStatus[] = ["running", "requires_action", "starting", "queued", "idle", "ended", "failed"];
+export const statuses: SessionStatus[] = [
+  "running",
+  "requires_action",
+  "starting",
+  "queued",
+  "idle",
+  "ended",
+  "failed",
+];
 
 interface Reading {
   time: number;
@@ -37,7 +46,13 @@ interface Reading {
 export class Sampler {
   #last: Reading | undefined;
 
-  sample(time: number, answerMs: number, sessions: readonly Session[], providers: readonly Provider[], stats: Stats): Sample {
+  sample(
+    time: number,
+    answerMs: number,
+    sessions: readonly Session[],
+    providers: readonly Provider[],
+    stats: Stats,
+  ): Sample {
     const last = this.#last;
     const lastSeqs = new Map(sessions.map((session) => [session.sessionId, session.lastSeq]));
     this.#last = { time, lastSeqs, stats };
@@ -51,8 +66,10 @@ export class Sampler {
       byStatus[session.status] = (byStatus[session.status] ?? 0) + 1;
       websocket += session.connections.websocket;
       sse += session.connections.sse;
-      pendingApprovals += session.pendingApprovals;
-      const before = last?.lastSeqs.get(session.sessionId) ?? (last && Date.parse(session.createdAt) < last.time ? session.lastSeq : 0);
+      pendingApprovals += waitingQuestions(session);
+      const before =
+        last?.lastSeqs.get(session.sessionId) ??
+        (last && Date.parse(session.createdAt) < last.time ? session.lastSeq : 0);
       events += Math.max(0, session.lastSeq - before);
     }
     const seconds = last ? (time - last.time) / 1000 : 0;
@@ -77,13 +94,22 @@ function deliveryP99Ms(before: Stats | undefined, now: Stats): number {
   const wanted = 0.99 * counts.reduce((sum, count) => sum + count, 0);
   if (wanted <= 0) return NaN;
   let seen = 0;
-  const at = counts.findIndex((count) => (seen += count) >= wanted);
+  const at = counts.findIndex((count) => {
+    seen += count;
+    return seen >= wanted;
+  });
   // Slower than all bounds: the last of them is all that is known.
   return (now.delivery[at]?.upToMicros ?? now.delivery.at(-2)?.upToMicros ?? NaN) / 1000;
 }
 
 /** The line through values in a box, as an SVG path, with a break where there is none (NaN). `top` is the value at its upper edge. */
-export function linePath(values: readonly number[], length: number, top: number, width: number, height: number): string {
+export function linePath(
+  values: readonly number[],
+  length: number,
+  top: number,
+  width: number,
+  height: number,
+): string {
   const step = width / Math.max(1, length - 1);
   const first = length - values.length;
   let path = "";

@@ -68,7 +68,13 @@ export function SearchBar({ model, onClose }: { model: SessionModel; onClose: ()
       <span class="muted" role="status" data-testid="search-count">
         {wanted === "" ? "" : matches.length === 0 ? "Nothing found" : `${current + 1} of ${count}`}
       </span>
-      <button type="button" class="quiet" onClick={() => step(-1)} aria-label="Previous match" disabled={matches.length === 0}>
+      <button
+        type="button"
+        class="quiet"
+        onClick={() => step(-1)}
+        aria-label="Previous match"
+        disabled={matches.length === 0}
+      >
         <span aria-hidden="true">↑</span>
       </button>
       <button type="submit" class="quiet" aria-label="Next match" disabled={matches.length === 0}>

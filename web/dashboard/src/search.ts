@@ -1,3 +1,4 @@
+import { line, output, prose } from "./text.js";
 import type { Item } from "./transcript.js";
 
 /** A place in the transcript: the nth match within one item. */
@@ -17,15 +18,19 @@ export function itemText(item: Item): string {
     case "answer":
     case "thought":
     case "note":
-      return item.text;
+      return prose(item.text);
     case "tool":
-      return [item.call.title, text(item.call.input), text(item.call.output), text(item.call.content)].filter(Boolean).join("\n");
+      return [line(item.call.title ?? ""), text(item.call.input), text(item.call.output), text(item.call.content)]
+        .filter(Boolean)
+        .join("\n");
     case "plan":
-      return item.entries.map((entry) => entry.content).join("\n");
+      return item.entries.map((entry) => prose(entry.content)).join("\n");
     case "approval":
       return [item.request.title, text(item.request.input)].filter(Boolean).join("\n");
+    case "elicitation":
+      return [item.request.message, item.request.url, text(item.resolved?.content)].filter(Boolean).join("\n");
     case "complete":
-      return item.data.error?.message ?? "";
+      return prose(item.data.error?.message ?? "");
     case "gap":
     case "updates":
       return "";
@@ -50,7 +55,7 @@ export function search(items: readonly Item[], wanted: string): Match[] {
 
 function text(value: unknown): string {
   if (value === undefined || value === null) return "";
-  if (typeof value === "string") return value;
+  if (typeof value === "string") return output(value);
   if (Array.isArray(value)) return value.map(text).join("\n");
   if (typeof value === "object") return Object.values(value).map(text).join("\n");
   return String(value);

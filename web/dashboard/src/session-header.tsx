@@ -1,27 +1,45 @@
+import type { TranscriptFormat } from "@sessionhub/client";
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { ConnectionState } from "./connection.js";
-import { fileName, save, toJson, toMarkdown } from "./export.js";
+import { showEverything, toggleEverything } from "./everything.js";
+import { fileName, saveFile } from "./export.js";
 import { errorText, sessionName } from "./format.js";
+import { api } from "./hub.js";
 import { Dialog, Menu } from "./menu.js";
+import { unaskedMode } from "./options.js";
 import { go } from "./route.js";
 import { refreshSessions, StatusPill } from "./session-list.js";
+import { CommandsDialog, RenameDialog } from "./session-dialogs.js";
 import type { SessionModel } from "./session-model.js";
+import { OptionsDialog, UnaskedBadge } from "./session-options.js";
 import { ShareDialog } from "./share.js";
+import { line } from "./text.js";
+import { contextText, costText } from "./told.js";
 
 /** What session this is, how it does, how the page hangs on it, and what can be done to it as a whole. */
 export function SessionHeader({ model, onSearch }: { model: SessionModel; onSearch: () => void }) {
   const session = model.session.value;
   const status = model.transcript.value.status.value ?? session?.status;
-  const name = session ? sessionName(session) : model.sessionId;
-  const pending = model.transcript.value.pending.value.length;
+  const name = session
+    ? sessionName({ ...session, title: model.title.value })
+    : line(model.title.value) || model.sessionId;
+  const { commands, context } = model.told.value;
+  const filled = contextText(context.value);
+  const cost = costText(session?.usage?.cost);
+  const pending = model.over.value ? 0 : model.transcript.value.pending.value.length;
+  const connection = model.connection.value;
+  // The last status that was heard of says nothing of a session that is out of reach for good.
+  const lost =
+    connection.phase === "closed" && (connection.reason === "not_found" || connection.reason === "unauthorized");
   useEffect(() => {
     document.title = `${pending > 0 ? "(!) " : ""}${name} – sessionhub`;
   }, [name, pending]);
   // The list beside it should not say something else until its next reading.
-  useEffect(refreshSessions, [status, pending]);
+  const unasked = unaskedMode(model.transcript.value.options.value, session);
+  useEffect(refreshSessions, [status, pending, name, unasked]);
 
-  const [asked, setAsked] = useState<"share" | "delete">();
+  const [asked, setAsked] = useState<"options" | "share" | "delete" | "rename" | "commands">();
   const [problem, setProblem] = useState("");
   const run = async (make: () => Promise<void> | void) => {
     setProblem("");
@@ -31,42 +49,71 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
       setProblem(errorText(error));
     }
   };
-  const markdown = () =>
-    save(fileName(session, model.sessionId, "md"), "text/markdown", toMarkdown(model.transcript.peek().items, session));
-  const json = async () =>
-    save(fileName(session, model.sessionId, "json"), "application/json", await toJson(model.sessionId, await model.token()));
+  const save = (format: TranscriptFormat, ending: string) =>
+    run(async () => {
+      const content = await api.peek().transcript(model.sessionId, format, { token: await model.token() });
+      saveFile(fileName(session, model.sessionId, ending), content);
+    });
 
   return (
     <header class="session-header">
       {!model.readOnly && (
         <a class="back" href="#/" aria-label="All sessions">
-          <span aria-hidden="true">←</span>
+          ←
         </a>
       )}
       <div class="session-title">
         <h1>{name}</h1>
         <p class="muted session-facts">
-          {session && <span>{session.provider}</span>}
-          {session?.workingDirectory && <code title={session.workingDirectory}>{session.workingDirectory}</code>}
+          {session && <span>{line(session.provider)}</span>}
+          {session?.workingDirectory && (
+            <code title={line(session.workingDirectory)}>{line(session.workingDirectory)}</code>
+          )}
+          {filled && <span data-testid="context">{filled}</span>}
+          {cost && <span data-testid="cost">{line(cost)}</span>}
         </p>
       </div>
       <div class="session-state">
-        {status && <StatusPill status={status} testId="status" />}
+        {status && !lost && <StatusPill status={status} testId="status" />}
+        {unasked !== undefined && !model.over.value && <UnaskedBadge mode={unasked} testId="unasked" />}
         <ConnectionState model={model} />
       </div>
       <div class="session-actions">
-        <button type="button" class="quiet" onClick={onSearch} aria-keyshortcuts="/" title="Search (/)" data-testid="search">
+        <button
+          type="button"
+          class="quiet"
+          onClick={onSearch}
+          aria-keyshortcuts="/"
+          title="Search (/)"
+          data-testid="search"
+        >
           Search
         </button>
         <Menu name="More" testId="more">
-          <MenuItem onClick={() => void run(markdown)} testId="export-markdown">
+          <MenuItem onClick={() => setAsked("options")} testId="options-open">
+            Options…
+          </MenuItem>
+          <MenuItem onClick={() => void save("markdown", "md")} testId="export-markdown">
             Export as Markdown
           </MenuItem>
-          <MenuItem onClick={() => void run(json)} testId="export-json">
+          <MenuItem onClick={() => void save("json", "json")} testId="export-json">
             Export as JSON
+          </MenuItem>
+          <MenuItem onClick={toggleEverything} testId="show-everything">
+            {showEverything.value ? "Hide what is for programs" : "Show everything"}
           </MenuItem>
           {!model.readOnly && (
             <>
+              {commands.value.length > 0 && !model.over.value && (
+                <MenuItem onClick={() => setAsked("commands")} testId="commands">
+                  Commands of the agent…
+                </MenuItem>
+              )}
+              {!model.over.value && (
+                <MenuItem onClick={() => setAsked("rename")} testId="rename">
+                  Rename…
+                </MenuItem>
+              )}
               <MenuItem onClick={() => setAsked("share")} testId="share">
                 Share a link…
               </MenuItem>
@@ -82,6 +129,9 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
           {problem}
         </p>
       )}
+      {asked === "options" && <OptionsDialog model={model} onClose={() => setAsked(undefined)} />}
+      {asked === "rename" && <RenameDialog model={model} onClose={() => setAsked(undefined)} />}
+      {asked === "commands" && <CommandsDialog model={model} onClose={() => setAsked(undefined)} />}
       {asked === "share" && <ShareDialog model={model} onClose={() => setAsked(undefined)} />}
       {asked === "delete" && <DeleteDialog model={model} name={name} onClose={() => setAsked(undefined)} />}
     </header>
@@ -116,8 +166,8 @@ function DeleteDialog({ model, name, onClose }: { model: SessionModel; name: str
     <Dialog labelledBy="delete-title" onClose={onClose}>
       <h2 id="delete-title">Delete this session?</h2>
       <p>
-        <strong>{name}</strong> stops at once, with everything its agent started. Its transcript is gone for good; files that the
-        agent wrote stay.
+        <strong>{name}</strong> stops at once, with everything its agent started. Its transcript is gone for good; files
+        that the agent wrote stay.
       </p>
       {problem && (
         <p class="problem" role="alert">
@@ -125,7 +175,13 @@ function DeleteDialog({ model, name, onClose }: { model: SessionModel; name: str
         </p>
       )}
       <div class="actions">
-        <button type="button" class="button danger-solid" disabled={busy} onClick={() => void remove()} data-testid="confirm-delete">
+        <button
+          type="button"
+          class="button danger-solid"
+          disabled={busy}
+          onClick={() => void remove()}
+          data-testid="confirm-delete"
+        >
           Delete
         </button>
         <button type="button" class="button" onClick={onClose}>

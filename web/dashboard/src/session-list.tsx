@@ -1,10 +1,12 @@
 import { useEffect, useState } from "preact/hooks";
 import { signal } from "@preact/signals";
 import type { Session, SessionList as Page } from "@sessionhub/client";
-import { ago, errorText, sessionName, statusLabels } from "./format.js";
+import { ago, errorText, isOver, sessionName, statusLabels, waitingQuestions } from "./format.js";
 import { asUser } from "./hub.js";
 import { followed, notifyApproval, permission } from "./notify.js";
 import { sessionHref } from "./route.js";
+import { UnaskedBadge } from "./session-options.js";
+import { line } from "./text.js";
 
 const refreshMs = 4_000;
 /** While nobody looks, and only to notify. */
@@ -93,20 +95,23 @@ export function SessionList({ current }: { current: string | undefined }) {
   );
 }
 
-/** How many approvals each session waited for, when it was last read. */
+/** How many questions of each session waited for people, when it was last read. */
 const knownPending = new Map<string, number>();
 
 function notifyNew(sessions: Session[]): void {
   for (const session of sessions) {
     const known = knownPending.get(session.sessionId);
-    if (known !== undefined && session.pendingApprovals > known && !followed.has(session.sessionId)) {
-      notifyApproval(session.sessionId, sessionName(session), "It waits for your approval.");
+    const waiting = waitingQuestions(session);
+    if (known !== undefined && waiting > known && !followed.has(session.sessionId)) {
+      const what = session.pendingElicitations ? "answer" : "approval";
+      notifyApproval(session.sessionId, sessionName(session), `It waits for your ${what}.`);
     }
-    knownPending.set(session.sessionId, session.pendingApprovals);
+    knownPending.set(session.sessionId, waiting);
   }
 }
 
 function Row({ session, current }: { session: Session; current: boolean }) {
+  const waiting = waitingQuestions(session);
   return (
     <a
       class="session-row"
@@ -117,11 +122,14 @@ function Row({ session, current }: { session: Session; current: boolean }) {
     >
       <span class="row-top">
         <span class="row-name">{sessionName(session)}</span>
-        {session.pendingApprovals > 0 && (
-          <span class="badge" title="Approvals that wait for an answer" data-testid="pending-approvals">
-            {session.pendingApprovals}
-            <span class="unseen"> pending approvals</span>
+        {waiting > 0 && (
+          <span class="badge" title="Questions that wait for an answer" data-testid="pending-approvals">
+            {waiting}
+            <span class="unseen"> pending questions</span>
           </span>
+        )}
+        {session.asking === false && !isOver(session.status) && (
+          <UnaskedBadge mode={session.mode ?? ""} testId="row-unasked" />
         )}
         <time class="muted" dateTime={session.lastActivityAt} title={session.lastActivityAt}>
           {ago(session.lastActivityAt)}
@@ -129,9 +137,9 @@ function Row({ session, current }: { session: Session; current: boolean }) {
       </span>
       <span class="row-bottom muted">
         <StatusPill status={session.status} />
-        <span>{session.provider}</span>
-        <span class="row-directory" title={session.workingDirectory}>
-          <bdi>{session.workingDirectory}</bdi>
+        <span>{line(session.provider)}</span>
+        <span class="row-directory" title={line(session.workingDirectory)}>
+          <bdi>{line(session.workingDirectory)}</bdi>
         </span>
       </span>
     </a>

@@ -1,24 +1,37 @@
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import {
   connect,
   HubError,
   uuid,
+  type AnswerAction,
+  type ApprovalContent,
+  type Delivery,
+  type FormContent,
   type GapData,
+  type MessageContent,
+  type OptionValue,
+  type QueueChange,
   type Session,
   type SessionStream,
   type StreamState,
-  type ToolApprovalData,
 } from "@sessionhub/client";
-import { errorText, sessionName } from "./format.js";
+import { AnswerGuard } from "./answer-guard.js";
+import { errorText, isOver, sessionName } from "./format.js";
 import { api, asUser, baseUrl, forgetToken, freshToken, hasKey, sharedToken, tokenFor, transport } from "./hub.js";
+import { pingOptions, watchSleep } from "./liveness.js";
 import { followed, notifyApproval } from "./notify.js";
-import { Transcript } from "./transcript.js";
+import { retrying, retryWait } from "./retrying.js";
+import { thriftySse } from "./thrifty-sse.js";
+import { askedText, plainText, Transcript } from "./transcript.js";
 
 /** A message that is on its way, or was refused. */
 export interface Outgoing {
   messageId: string;
   text: string;
+  /** What is sent, where that is more than the text. */
+  content: MessageContent;
   error: string | undefined;
+  delivery?: Delivery | undefined;
 }
 
 /**
@@ -33,11 +46,23 @@ export class SessionModel {
   readonly outgoing = signal<readonly Outgoing[]>([]);
   /** The index of an item that has to be drawn, wherever the view is. */
   readonly revealed = signal<number | undefined>(undefined);
+  /** What the message box is to begin with; undefined once it does. */
+  readonly draft = signal<string | undefined>(undefined);
   /** Why the page cannot show the session at all. */
   readonly problem = signal<string | undefined>(undefined);
   readonly transport = signal<SessionStream["transport"]>("websocket");
   /** A shared link shows a session, and can do nothing to it. */
   readonly readOnly: boolean;
+  /** Every answer to a question goes through it. */
+  readonly answering = new AnswerGuard(() => this.transcript.peek().pending.peek().length);
+  /** Nothing can be done to the session any more, whatever its last status says. */
+  readonly over = computed(
+    () => this.connection.value.phase === "closed" || isOver(this.transcript.value.status.value),
+  );
+
+  readonly told = computed(() => this.transcript.value.told);
+  /** What the session is called, or "" as long as nothing says it. */
+  readonly title = computed(() => this.told.value.title.value ?? this.session.value?.title ?? "");
 
   #stream: SessionStream | undefined;
   /** Something was applied that is not shown yet. */
@@ -50,7 +75,10 @@ export class SessionModel {
   #frame = 0;
   #marks: GapData[] = [];
   #disposed = false;
-  /** The approvals that were notified of, or seen. */
+  /** Messages are being sent, one after the other. */
+  #sending = false;
+  readonly #unwatch = watchSleep(() => this.#stream);
+  /** The questions that were notified of, or seen. */
   readonly #told = new Set<string>();
 
   readonly #visibility = () => {
@@ -70,19 +98,36 @@ export class SessionModel {
   dispose(): void {
     this.#disposed = true;
     this.#follow(false);
+    this.answering.dispose();
+    this.#unwatch();
     document.removeEventListener("visibilitychange", this.#visibility);
     clearTimeout(this.#timer);
     cancelAnimationFrame(this.#frame);
     this.#stream?.close();
   }
 
-  async send(text: string): Promise<void> {
-    await this.#transmit({ messageId: uuid(), text, error: undefined });
+  send(content: MessageContent, delivery?: Delivery): void {
+    const outgoing = { messageId: uuid(), text: plainText(content), content, error: undefined, delivery };
+    this.outgoing.value = [...this.outgoing.value, outgoing];
+    void this.#transmit();
   }
 
-  /** Sends a refused message again, with the same id: if it did get through, it is not doubled. */
-  async sendAgain(outgoing: Outgoing): Promise<void> {
-    await this.#transmit({ ...outgoing, error: undefined });
+  /**
+   * Sends a refused message again, with the same id: if it did get through, it
+   * is not doubled. Those behind it, which waited for it, go out after it.
+   */
+  sendAgain({ messageId }: Outgoing): void {
+    const from = this.outgoing.value.findIndex((each) => each.messageId === messageId);
+    this.outgoing.value = this.outgoing.value.map((each, index) =>
+      index >= from ? { ...each, error: undefined } : each,
+    );
+    void this.#transmit();
+  }
+
+  /** Sends the message of a turn that failed once more. It is another message: the hub knows the first as done. */
+  resend(messageId: string): void {
+    const item = this.transcript.peek().message(messageId);
+    if (item) this.send(item.content);
   }
 
   /** What was sent to this session, oldest first; one that was sent twice in a row is there once. */
@@ -95,19 +140,52 @@ export class SessionModel {
     this.outgoing.value = this.outgoing.value.filter((each) => each.messageId !== messageId);
   }
 
-  /** Rejects with a HubError where the answer was not taken. */
-  async approve(interactionId: string, optionId: string): Promise<void> {
-    await this.#need().approve(interactionId, optionId);
+  /** Rejects with a HubError where the answer was not taken. A reason that the agent cannot take is the next message. */
+  async approve(interactionId: string, optionId: string, reason?: string): Promise<void> {
+    const why = reason ? { reason, reasonAsMessage: true } : {};
+    await retrying(
+      () => this.#need().command({ type: "approve", data: { interactionId, optionId, ...why } }),
+      commandRetryMs,
+    );
   }
 
-  /** Stops the turn that runs. */
+  /** Answers a question of the agent. Rejects with a HubError where the answer was not taken. */
+  async answer(interactionId: string, action: AnswerAction, content?: FormContent): Promise<void> {
+    await retrying(() => this.#need().answer(interactionId, action, content), commandRetryMs);
+  }
+
+  /** The whole of what a question would allow. */
+  async approvalContent(interactionId: string): Promise<ApprovalContent> {
+    return api.peek().approvalContent(this.sessionId, interactionId, { token: await this.token() });
+  }
+
+  /** Stops the turn that runs, and holds what waits. */
   async stop(): Promise<void> {
-    await this.#need().cancel(this.transcript.peek().activeMessageId.peek());
+    const messageId = this.transcript.peek().activeMessageId.peek();
+    await retrying(
+      () => this.#need().command({ type: "cancel", data: { messageId, hold: true } }),
+      messageId === undefined ? 0 : commandRetryMs,
+    );
+  }
+
+  /** Changes the messages that wait. Rejects with a HubError where that was refused. */
+  async changeQueue(change: QueueChange): Promise<void> {
+    await this.#need().command({ type: "queue", data: change });
+  }
+
+  /** Names the session; "" takes the name away. */
+  async rename(title: string): Promise<void> {
+    await retrying(() => this.#need().command({ type: "rename", data: { title } }), formRetryMs);
+  }
+
+  /** Sets an option of the agent. The log says what became of it. */
+  async setOption(id: string, value: OptionValue): Promise<void> {
+    await retrying(() => this.#need().command({ type: "set_option", data: { configId: id, value } }), 0);
   }
 
   async delete(): Promise<void> {
     const byToken = hasKey() ? {} : { token: await tokenFor(this.sessionId) };
-    await asUser((hub) => hub.deleteSession(this.sessionId, byToken));
+    await retrying(() => asUser((hub) => hub.deleteSession(this.sessionId, byToken)), formRetryMs);
     forgetToken(this.sessionId);
   }
 
@@ -126,18 +204,39 @@ export class SessionModel {
     return this.#stream;
   }
 
-  async #transmit(outgoing: Outgoing): Promise<void> {
-    const others = this.outgoing.value.filter((each) => each.messageId !== outgoing.messageId);
-    this.outgoing.value = [...others, outgoing];
-    try {
-      const answer = await this.#need().sendMessage(outgoing.text, outgoing.messageId);
-      // Its event takes it off the list; a repeat's event may have come long ago.
-      if (answer.duplicate && this.transcript.peek().has(outgoing.messageId)) this.discard(outgoing.messageId);
-    } catch (error) {
-      this.outgoing.value = this.outgoing.value.map((each) =>
-        each.messageId === outgoing.messageId ? { ...each, error: errorText(error) } : each,
-      );
+  /**
+   * Sends what waits, oldest first and one at a time: a message that the hub
+   * takes only later keeps its place before those behind it.
+   */
+  async #transmit(): Promise<void> {
+    // Before the stream there is nothing to send on; opening it comes back here.
+    if (this.#sending || !this.#stream) return;
+    this.#sending = true;
+    const sent = new Set<string>();
+    for (;;) {
+      const next = this.outgoing.peek().find(({ messageId, error }) => error === undefined && !sent.has(messageId));
+      if (!next || this.#disposed) break;
+      const { messageId, content, delivery } = next;
+      sent.add(messageId);
+      try {
+        const answer = await retrying(() => this.#need().sendMessage(content, messageId, delivery), messageRetryMs);
+        // Its event takes it off the list; a repeat's event may have come long ago.
+        if (answer.duplicate && this.transcript.peek().has(messageId)) this.discard(messageId);
+      } catch (error) {
+        sent.delete(messageId);
+        // One that could go out later holds those behind it back; one that never can does not.
+        const held = retryWait(error) !== undefined || this.over.peek();
+        const from = this.outgoing.peek().findIndex((each) => each.messageId === messageId);
+        this.outgoing.value = this.outgoing
+          .peek()
+          .map((each, index) =>
+            each.messageId === messageId || (held && index > from && !sent.has(each.messageId))
+              ? { ...each, error: errorText(error) }
+              : each,
+          );
+      }
     }
+    this.#sending = false;
   }
 
   /** The token at hand, or a new one. */
@@ -180,11 +279,22 @@ export class SessionModel {
       sessionId: this.sessionId,
       token,
       transport,
+      sse: thriftySse,
+      ...pingOptions(),
       storage: sessionStorage,
       onEvent: (event) => {
         transcript.apply(event);
-        if (event.type === "message") this.discard(event.data.messageId);
-        if (event.type === "tool_approval" && stream.state.phase === "live") this.#tell([event.data]);
+        if (event.type === "message") {
+          this.discard(event.data.messageId);
+          // The first message names a session that nobody else has named.
+          if (stream.state.phase === "live" && this.title.peek() === "") void this.refreshInfo();
+        }
+        if (stream.state.phase === "live") {
+          // The sums are the hub's.
+          if (event.type === "complete") void this.refreshInfo();
+          if (event.type === "tool_approval") this.#tell(event.data.interactionId, event.data.title);
+          if (event.type === "elicitation") this.#tell(event.data.interactionId, event.data.message);
+        }
         this.#schedule();
       },
       onControl: (frame) => {
@@ -197,7 +307,7 @@ export class SessionModel {
         // Who says that the page is live has to show what came before.
         if (state.phase === "live") {
           transcript.flush();
-          this.#tell(transcript.pending.peek().map(({ request }) => request));
+          for (const item of transcript.pending.peek()) this.#tell(item.request.interactionId, askedText(item));
         }
         this.#follow(state.phase === "live");
         if (this.#stream === stream) {
@@ -207,7 +317,12 @@ export class SessionModel {
         if (state.phase === "closed" && state.reason === "not_found" && transcript.items.length === 0) {
           this.problem.value = gone;
         }
-        if (state.phase === "closed" && state.reason === "unauthorized" && this.readOnly && transcript.items.length === 0) {
+        if (
+          state.phase === "closed" &&
+          state.reason === "unauthorized" &&
+          this.readOnly &&
+          transcript.items.length === 0
+        ) {
           this.problem.value = "This link opens nothing any more. It may have expired, or been withdrawn.";
         }
       },
@@ -217,17 +332,15 @@ export class SessionModel {
     this.#stream = stream;
     this.transport.value = stream.transport;
     this.connection.value = stream.state;
+    void this.#transmit();
   }
 
-  /** Notifies of approvals that were not told yet: as they come, and after a break of those that came meanwhile. */
-  #tell(requests: readonly ToolApprovalData[]): void {
-    if (this.readOnly) return;
+  /** Notifies of a question that was not told yet: as it comes, and after a break of one that came meanwhile. */
+  #tell(interactionId: string, asked: string): void {
+    if (this.readOnly || this.#told.has(interactionId)) return;
     const session = this.session.peek();
-    for (const { interactionId, title } of requests) {
-      if (this.#told.has(interactionId)) continue;
-      this.#told.add(interactionId);
-      notifyApproval(this.sessionId, session ? sessionName(session) : "A session", title);
-    }
+    this.#told.add(interactionId);
+    notifyApproval(this.sessionId, session ? sessionName(session) : "A session", asked);
   }
 
   #follow(live: boolean): void {
@@ -286,6 +399,10 @@ export class SessionModel {
   }
 }
 
+/** A command is repeated for this long while the hub says "later"; a message, which waits in sight, for longer. Milliseconds. */
+const commandRetryMs = 15_000;
+const messageRetryMs = 120_000;
+const formRetryMs = 5_000;
 const replayFlushMs = 200;
 const maxFlushPauseMs = 500;
 const gone = "There is no such session, or no longer.";

@@ -22,7 +22,9 @@ export function ShareDialog({ model, onClose }: { model: SessionModel; onClose: 
     setProblem("");
     setCopied("");
     try {
-      const { token, expiresAt } = await asUser((hub) => hub.mintToken(model.sessionId, { scope: "read", ttlSeconds: seconds }));
+      const { token, expiresAt } = await asUser((hub) =>
+        hub.mintToken(model.sessionId, { scope: "read", ttlSeconds: seconds }),
+      );
       const url = new URL(baseUrl);
       url.hash = sharedHref(model.sessionId, token);
       setLink({ href: url.href, until: expiresAt });
@@ -40,7 +42,9 @@ export function ShareDialog({ model, onClose }: { model: SessionModel; onClose: 
   return (
     <Dialog labelledBy="share-title" onClose={onClose}>
       <h2 id="share-title">Share a read-only link</h2>
-      <p class="muted">Whoever has the link sees this session live, with everything the agent reads and writes, and can change nothing.</p>
+      <p class="muted">
+        Whoever has the link sees this session live, with everything the agent reads and writes, and can change nothing.
+      </p>
       <label class="field">
         <span>It works for</span>
         <select
@@ -60,7 +64,13 @@ export function ShareDialog({ model, onClose }: { model: SessionModel; onClose: 
       {link && (
         <label class="field">
           <span>Link, until {clockTime(link.until)}</span>
-          <input type="text" readOnly value={link.href} onFocus={(event) => event.currentTarget.select()} data-testid="share-link" />
+          <input
+            type="text"
+            readOnly
+            value={link.href}
+            onFocus={(event) => event.currentTarget.select()}
+            data-testid="share-link"
+          />
         </label>
       )}
       {problem && (

@@ -16,7 +16,9 @@ export function SignIn() {
     try {
       await signIn(key.trim());
     } catch (error) {
-      setProblem(error instanceof HubError && error.status === 401 ? "The hub does not know this key." : errorText(error));
+      setProblem(
+        error instanceof HubError && error.status === 401 ? "The hub does not know this key." : errorText(error),
+      );
       setBusy(false);
     }
   };

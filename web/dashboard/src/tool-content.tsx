@@ -1,19 +1,26 @@
-import { useMemo } from "preact/hooks";
+import { Fragment } from "preact";
+import { useCallback, useMemo } from "preact/hooks";
 import type { ToolContent } from "@sessionhub/client";
-import { diffLines } from "./diff.js";
+import { diffLines, hunkLines, type DiffLine } from "./diff.js";
+import { Exact, ToolText } from "./exact.js";
 import { asText } from "./format.js";
+import { LongLines, toDrawnLines } from "./long-lines.js";
+import { exactLine } from "./text.js";
 
 /** What a tool shows: changes of files, text, and in raw form whatever else there is. */
 export function ToolContents({ contents }: { contents: readonly ToolContent[] }) {
   return (
     <>
-      {contents.map((content, index) => {
-        if (content.type === "diff" && typeof content.path === "string") {
-          return <Diff key={index} path={content.path} oldText={content.oldText ?? ""} newText={content.newText ?? ""} />;
-        }
-        const text = contentText(content);
-        return <Block key={index} text={text ?? asText(content)} />;
-      })}
+      {contents.map((content, index) => (
+        <Fragment key={index}>
+          {content.type === "diff" && typeof content.path === "string" ? (
+            <Diff path={content.path} lines={changedLines(content)} />
+          ) : (
+            <Block text={contentText(content) ?? asText(content)} />
+          )}
+          {content.truncated && <p class="muted">This is only a part of it.</p>}
+        </Fragment>
+      ))}
     </>
   );
 }
@@ -25,34 +32,64 @@ function contentText(content: ToolContent): string | undefined {
 
 const marks = { same: " ", added: "+", removed: "−", skip: "⋯" };
 
-export function Diff({ path, oldText, newText }: { path: string; oldText: string; newText: string }) {
-  const lines = useMemo(() => diffLines(oldText, newText), [oldText, newText]);
+/** Made once for each change, which an event holds for ever as it is. */
+const changes = new WeakMap<ToolContent, DiffLine[]>();
+
+function changedLines(content: ToolContent): DiffLine[] {
+  let lines = changes.get(content);
+  if (!lines) {
+    lines = content.hunks ? hunkLines(content.hunks) : diffLines(content.oldText ?? "", content.newText ?? "");
+    changes.set(content, lines);
+  }
+  return lines;
+}
+
+/** A change of a file. Lines have their numbers where they are known: an agent may give only a piece of a file. */
+export function Diff({ path, lines }: { path: string; lines: readonly DiffLine[] }) {
   const added = lines.filter((line) => line.kind === "added").length;
   const removed = lines.filter((line) => line.kind === "removed").length;
+  const numbered = lines.some((line) => line.number !== undefined);
+  const draw = useCallback(
+    (index: number) => {
+      const { kind, text, number } = lines[index]!;
+      return (
+        <div key={index} class="diff-line" data-kind={kind}>
+          {numbered && <span class="diff-number">{number}</span>}
+          <span class="diff-mark">{marks[kind]}</span>
+          <span class="diff-text">
+            <Exact text={text} />
+          </span>
+        </div>
+      );
+    },
+    [lines, numbered],
+  );
   return (
-    <figure class="diff">
+    <figure class="diff" data-numbered={numbered}>
       <figcaption>
-        <code class="diff-path">{path}</code>
+        <code class="diff-path">
+          <Exact text={path} oneLine />
+        </code>
         <span class="diff-count">
           <span class="plus">+{added}</span> <span class="minus">−{removed}</span>
         </span>
       </figcaption>
-      <div class="diff-lines" tabIndex={0} role="group" aria-label={`Changes of ${path}`}>
-        {lines.map((line, index) => (
-          <div key={index} class="diff-line" data-kind={line.kind}>
-            <span class="diff-mark">{marks[line.kind]}</span>
-            <span class="diff-text">{line.text}</span>
-          </div>
-        ))}
+      <div class="diff-lines" tabIndex={0} role="group" aria-label={`Changes of ${exactLine(path)}`}>
+        <LongLines count={lines.length} class="diff-group" line={draw} />
       </div>
     </figure>
   );
 }
 
+/** A text of this size is drawn as it is; a longer one as the view comes near. Characters. */
+const longText = 20_000;
+
 export function Block({ text }: { text: string }) {
+  const lines = useMemo(() => (text.length > longText ? toDrawnLines(text) : undefined), [text]);
+  const draw = useCallback((index: number) => <ToolText key={index} text={`${lines![index]}\n`} />, [lines]);
   return (
     <pre class="block" tabIndex={0}>
-      {text}
+      {lines ? <LongLines count={lines.length} class="block-group" line={draw} /> : <ToolText text={text} />}
     </pre>
   );
 }
@@ -68,8 +105,18 @@ export function Value({ value }: { value: unknown }) {
         const text = asText(field);
         return (
           <div key={name}>
-            <dt>{name}</dt>
-            <dd>{text.includes("\n") || text.length > 120 ? <Block text={text} /> : <code>{text}</code>}</dd>
+            <dt>
+              <ToolText text={name} />
+            </dt>
+            <dd>
+              {text.includes("\n") || text.length > 120 ? (
+                <Block text={text} />
+              ) : (
+                <code>
+                  <ToolText text={text} />
+                </code>
+              )}
+            </dd>
           </div>
         );
       })}

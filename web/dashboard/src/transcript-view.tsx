@@ -2,6 +2,7 @@ import { Component, createRef, type ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ItemView } from "./items.js";
 import type { SessionModel } from "./session-model.js";
+import { SteadyView } from "./steady-view.js";
 import type { Transcript } from "./transcript.js";
 
 /**
@@ -10,87 +11,104 @@ import type { Transcript } from "./transcript.js";
  * 20,000 items cost about as much as those around the view.
  */
 export const chunkSize = 32;
-const bottomPx = 48;
 /** How far beyond the view a chunk is drawn. */
 const marginPx = 1_500;
 /** What an item that was never drawn is taken to need. */
 const itemPx = 64;
 
-export function TranscriptView({ model, children }: { model: SessionModel; children?: ComponentChildren }) {
+/** `foot`: what is to be said about the transcript as a whole, beside the way to its end. */
+export function TranscriptView({
+  model,
+  foot,
+  children,
+}: {
+  model: SessionModel;
+  foot: ComponentChildren;
+  children?: ComponentChildren;
+}) {
   const transcript = model.transcript.value;
   const length = transcript.length.value;
   const revision = transcript.revision.value;
   const revealed = model.revealed.value;
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
+  const above = useRef<HTMLDivElement>(null);
+  const below = useRef<HTMLDivElement>(null);
+  const steady = useRef<SteadyView>(undefined);
   const [away, setAway] = useState(false);
   const [sight, setSight] = useState<Sight>();
 
-  // The view stays at the end while it is there, whatever makes the content
-  // grow: new items, text that is parsed later, a fold.
   useEffect(() => {
     const view = scroller.current!;
-    let atEnd = true;
-    let lastTop = 0;
-    const toEnd = () => {
-      view.scrollTop = view.scrollHeight;
-      lastTop = view.scrollTop;
-    };
-    const onScroll = () => {
-      const distance = view.scrollHeight - view.scrollTop - view.clientHeight;
-      // Content that grew below also makes a distance; only going up leaves the end.
-      if (distance < bottomPx) atEnd = true;
-      else if (view.scrollTop < lastTop) atEnd = false;
-      lastTop = view.scrollTop;
-      setAway(!atEnd);
-    };
-    const observer = new ResizeObserver(() => {
-      if (atEnd) toEnd();
-    });
+    const place = new SteadyView(view, above.current!, below.current!, model.answering, setAway);
+    steady.current = place;
+    model.answering.onFrame(() => place.keep());
+    const onScroll = () => place.scrolled();
+    const observer = new ResizeObserver(() => place.keep());
     observer.observe(content.current!);
     observer.observe(view);
     view.addEventListener("scroll", onScroll, { passive: true });
     const watched = new Sight(view);
     setSight(watched);
     return () => {
+      model.answering.onFrame(undefined);
       observer.disconnect();
       watched.stop();
       view.removeEventListener("scroll", onScroll);
     };
-  }, []);
+  }, [model]);
+  const pending = transcript.pending.value;
+  useEffect(() => steady.current?.keep(), [pending]);
 
   const chunks = Math.ceil(length / chunkSize);
   return (
-    <div class="transcript-frame">
-      <div class="transcript" ref={scroller} tabIndex={0} role="log" aria-live="off" aria-label="Transcript" data-testid="transcript">
-        <div class="column" ref={content}>
-          {sight &&
-            Array.from({ length: chunks }, (_, index) => (
-              <Chunk
-                key={index}
-                transcript={transcript}
-                model={model}
-                sight={sight}
-                begin={index * chunkSize}
-                end={Math.min(length, (index + 1) * chunkSize)}
-                revision={revision}
-                last={index >= chunks - 2}
-                wanted={revealed !== undefined && Math.floor(revealed / chunkSize) === index}
-              />
-            ))}
-          {children}
+    <>
+      <div class="transcript-frame">
+        <div
+          class="transcript"
+          ref={scroller}
+          tabIndex={0}
+          role="log"
+          aria-live="off"
+          aria-label="Transcript"
+          data-testid="transcript"
+        >
+          <div class="column">
+            <div ref={above} />
+            <div ref={content}>
+              {sight &&
+                Array.from({ length: chunks }, (_, index) => (
+                  <Chunk
+                    key={index}
+                    transcript={transcript}
+                    model={model}
+                    sight={sight}
+                    begin={index * chunkSize}
+                    end={Math.min(length, (index + 1) * chunkSize)}
+                    revision={revision}
+                    last={index >= chunks - 2}
+                    wanted={revealed !== undefined && Math.floor(revealed / chunkSize) === index}
+                  />
+                ))}
+              {children}
+            </div>
+            <div ref={below} />
+          </div>
         </div>
       </div>
-      {away && (
-        <button
-          type="button"
-          class="button to-end"
-          onClick={() => scroller.current?.scrollTo({ top: scroller.current.scrollHeight })}
-        >
-          To the end <span aria-hidden="true">↓</span>
-        </button>
-      )}
-    </div>
+      <div class="transcript-foot">
+        {foot}
+        {away && (
+          <button
+            type="button"
+            class="quiet to-end"
+            onClick={() => scroller.current?.scrollTo({ top: scroller.current.scrollHeight })}
+          >
+            To the end <span aria-hidden="true">↓</span>
+          </button>
+        )}
+      </div>
+    </>
   );
 }
 

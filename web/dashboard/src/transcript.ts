@@ -1,109 +1,40 @@
-import { batch, signal, type Signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
+import { noticeOf } from "./former-notices.js";
+import { Told } from "./told.js";
 import type {
   AgentUpdateData,
-  ApprovalResolvedData,
   CompleteData,
+  ConfigOptionsData,
   GapData,
+  NoticeData,
   PlanEntry,
   SessionEvent,
   SessionStatus,
-  ToolApprovalData,
+  SteeredData,
   ToolCallData,
 } from "@sessionhub/client";
+import {
+  maxUpdatesKept,
+  type ApprovalItem,
+  type CompleteItem,
+  type ElicitationItem,
+  type Entry,
+  type GapItem,
+  type Item,
+  type MessageItem,
+  type NoteItem,
+  type OutputItem,
+  type PlanItem,
+  type QuestionItem,
+  type ToolItem,
+  type UpdatesItem,
+} from "./item.js";
+import { optionChanges } from "./options.js";
+import { MessageQueue, type Waiting } from "./queue.js";
 
-interface ItemBase {
-  /** Unique within a transcript and stable. */
-  readonly key: string;
-  readonly seq: number;
-  readonly time: string;
-  /** Grows when the item changed and was flushed: what shows the item subscribes to it. */
-  readonly version: Signal<number>;
-}
+export * from "./item.js";
 
-export interface MessageItem extends ItemBase {
-  kind: "message";
-  messageId: string;
-  text: string;
-}
-
-/** A run of adjacent pieces of one message and kind. */
-export interface OutputItem extends ItemBase {
-  kind: "answer" | "thought";
-  messageId: string;
-  text: string;
-  /** The turn is over, or something else came after: no more pieces will. */
-  done: boolean;
-  /** Where each piece begins in the log, and where it ends in the text: so that a compacted event can replace some. */
-  starts: number[];
-  ends: number[];
-}
-
-export interface ToolItem extends ItemBase {
-  kind: "tool";
-  call: ToolCallData;
-  /** The turn ended before the tool did. */
-  abandoned: boolean;
-}
-
-export interface PlanItem extends ItemBase {
-  kind: "plan";
-  messageId: string;
-  entries: PlanEntry[];
-}
-
-export interface ApprovalItem extends ItemBase {
-  kind: "approval";
-  request: ToolApprovalData;
-  resolved: ApprovalResolvedData | undefined;
-}
-
-export interface CompleteItem extends ItemBase {
-  kind: "complete";
-  data: CompleteData;
-}
-
-export interface NoteItem extends ItemBase {
-  kind: "note";
-  text: string;
-  bad: boolean;
-}
-
-export interface GapItem extends ItemBase {
-  kind: "gap";
-  gap: GapData;
-}
-
-/** Adjacent updates that the hub has no name for. */
-export interface UpdatesItem extends ItemBase {
-  kind: "updates";
-  updates: AgentUpdateData[];
-}
-
-export type Item =
-  | MessageItem
-  | OutputItem
-  | ToolItem
-  | PlanItem
-  | ApprovalItem
-  | CompleteItem
-  | NoteItem
-  | GapItem
-  | UpdatesItem;
-
-/**
- * Subscribes the component that calls it to the item's changes. Items are
- * changed in place, so every component that shows one has to: that its parent
- * was drawn again does not reach it, since the item is still the same object.
- */
-export function watch<T extends Item>(item: T): T {
-  item.version.value; // to read a signal is to subscribe
-  return item;
-}
-
-/** More updates than this in a row are counted, but only the last are kept. */
-export const maxUpdatesKept = 200;
-
-type Draft<T extends Item> = T extends Item ? Omit<T, "key" | "version"> : never;
+type Draft<T extends Item> = T extends Item ? Omit<T, "key" | "version" | "background"> : never;
 
 /**
  * Transcript turns a session's events into the items that a page shows. It
@@ -117,19 +48,36 @@ export class Transcript {
   /** Grows when items were taken away, so that others may stand at their index. */
   readonly revision = signal(0);
   readonly status = signal<SessionStatus | undefined>(undefined);
-  readonly pending = signal<readonly ApprovalItem[]>([]);
+  /** The open questions of both kinds, oldest first. */
+  readonly pending = signal<readonly QuestionItem[]>([]);
   /** The message whose turn runs, if one does: what Stop would stop. */
   readonly activeMessageId = signal<string | undefined>(undefined);
+  /** No turn runs, but the agent goes on: Stop would stop that. */
+  readonly inBackground = signal(false);
+  /** The messages that wait, the next one first. */
+  readonly queue = signal<readonly Waiting[]>([]);
+  /** The agent takes messages in while it works. */
+  readonly steers = signal(false);
+
+  /** What was told of the session itself. */
+  readonly told = new Told();
+  /** The agent's options, as they were last told. */
+  readonly options = signal<ConfigOptionsData | undefined>(undefined);
 
   readonly #tools = new Map<string, ToolItem>();
-  readonly #plans = new Map<string, PlanItem>();
-  readonly #approvals = new Map<string, ApprovalItem>();
+  readonly #ownTools = new Map<string, ToolItem>();
+  readonly #plans = new Map<string | undefined, PlanItem>();
+  readonly #questions = new Map<string, QuestionItem>();
   readonly #dirty = new Set<Item>();
+  readonly #queue = new MessageQueue();
+  #queueShown = 0;
   #marks: GapData[];
   #lastSeq = 0;
   #shrunk = false;
   #status: SessionStatus | undefined;
   #active: string | undefined;
+  #background = false;
+  #options: ConfigOptionsData | undefined;
   #keys = 0;
 
   /** `marks`: gaps to be shown at their places, although this log has none there. */
@@ -145,13 +93,21 @@ export class Transcript {
     if (from <= this.#lastSeq) this.#forgetOutput(from);
     this.#lastSeq = event.seq;
 
+    this.#queue.apply(event);
+    if (this.told.take(event)) return;
     const base = { seq: event.seq, time: event.time };
     switch (event.type) {
       case "status":
         this.#applyStatus(base, event.data.status, event.data.messageId, event.data.detail);
         break;
       case "message":
-        this.#add<MessageItem>({ ...base, kind: "message", messageId: event.data.messageId, text: plainText(event.data.content) });
+        this.#add<MessageItem>({
+          ...base,
+          kind: "message",
+          messageId: event.data.messageId,
+          text: plainText(event.data.content),
+          content: event.data.content,
+        });
         break;
       case "output": {
         const kind = event.data.kind === "thought" ? "thought" : "answer";
@@ -165,28 +121,65 @@ export class Transcript {
         this.#applyPlan(base, event.data.messageId, event.data.entries);
         break;
       case "tool_approval": {
-        const item = this.#add<ApprovalItem>({ ...base, kind: "approval", request: event.data, resolved: undefined });
-        this.#approvals.set(event.data.interactionId, item);
+        const draft = { ...base, kind: "approval", request: event.data, resolved: undefined } as const;
+        const item = this.#add<ApprovalItem>(draft, !event.data.messageId);
+        this.#questions.set(event.data.interactionId, item);
         break;
       }
-      case "approval_resolved": {
-        const item = this.#approvals.get(event.data.interactionId);
+      case "elicitation": {
+        const draft = new Map<string, Entry>();
+        const item = { ...base, kind: "elicitation", request: event.data, resolved: undefined, draft } as const;
+        const added = this.#add<ElicitationItem>(item, !event.data.messageId);
+        this.#questions.set(event.data.interactionId, added);
+        break;
+      }
+      case "approval_resolved":
+      case "elicitation_resolved": {
+        const item = this.#questions.get(event.data.interactionId);
         if (item) {
-          item.resolved = event.data;
-          this.#approvals.delete(event.data.interactionId);
+          item.resolved = event.data as never; // of the kind that was asked: one id names one question
+          this.#questions.delete(event.data.interactionId);
           this.#dirty.add(item);
         }
         break;
       }
+      case "notice":
+        this.#applyNotice(base, event.data);
+        break;
       case "agent_update":
         this.#applyUpdate(base, event.data);
+        break;
+      case "agent_started":
+        this.#applyUpdate(base, { kind: event.type, raw: event.data });
+        break;
+      case "config_options":
+        this.#options = event.data;
+        for (const text of optionChanges(event.data)) {
+          this.#add<NoteItem>({ ...base, kind: "note", text, bad: false });
+        }
+        break;
+      case "message_edited": {
+        const item = this.message(event.data.messageId);
+        if (item) {
+          Object.assign(item, { content: event.data.content, text: plainText(event.data.content), edited: true });
+          this.#dirty.add(item);
+        }
+        break;
+      }
+      case "steered":
+        this.#applySteered(base, event.data);
         break;
       case "complete":
         this.#applyComplete(base, event.data);
         break;
       case "closed":
         this.#settle();
-        this.#add<NoteItem>({ ...base, kind: "note", text: closedText[event.data.reason] ?? "This session has ended.", bad: event.data.reason === "failed" });
+        this.#add<NoteItem>({
+          ...base,
+          kind: "note",
+          text: closedText[event.data.reason] ?? "This session has ended.",
+          bad: event.data.reason === "failed",
+        });
         break;
       // Anything else is of a newer hub, and has no place here yet.
     }
@@ -202,14 +195,18 @@ export class Transcript {
   /** Shows what was applied since the last flush. */
   flush(): void {
     batch(() => {
+      this.#showQueue();
       for (const item of this.#dirty) item.version.value++;
       this.#dirty.clear();
       if (this.#shrunk) this.revision.value++;
       this.#shrunk = false;
+      this.told.flush();
       this.length.value = this.items.length;
       this.status.value = this.#status;
       this.activeMessageId.value = this.#active;
-      const pending = [...this.#approvals.values()];
+      this.inBackground.value = this.#background;
+      this.options.value = this.#options;
+      const pending = [...this.#questions.values()];
       const shown = this.pending.peek();
       if (pending.length !== shown.length || pending.some((item, index) => item !== shown[index])) {
         this.pending.value = pending;
@@ -219,18 +216,62 @@ export class Transcript {
 
   /** Whether this message was accepted into the log. */
   has(messageId: string): boolean {
-    return this.items.some((item) => item.kind === "message" && item.messageId === messageId);
+    return this.message(messageId) !== undefined;
+  }
+
+  message(messageId: string): MessageItem | undefined {
+    return this.items.find((item): item is MessageItem => item.kind === "message" && item.messageId === messageId);
+  }
+
+  #applySteered(base: { seq: number; time: string }, data: SteeredData): void {
+    const item = this.message(data.messageId);
+    if (data.outcome === "injected") {
+      if (!item) return;
+      item.waits = "taken";
+      this.#dirty.add(item);
+    } else {
+      const why = data.detail ? `: ${data.detail}` : "";
+      this.#add<NoteItem>({
+        ...base,
+        kind: "note",
+        text: `The agent did not take the message in${why}. It waits in front of the others.`,
+        bad: false,
+      });
+    }
+  }
+
+  /** Marks the messages that wait. */
+  #showQueue(): void {
+    if (this.#queueShown === this.#queue.version) return;
+    this.#queueShown = this.#queue.version;
+    const before = this.queue.peek();
+    const now = this.#queue.list();
+    const states = new Map(now.map((each) => [each.messageId, stateOf(each)]));
+    for (const id of new Set([...before.map((each) => each.messageId), ...states.keys()])) {
+      const item = this.message(id);
+      if (!item) continue;
+      const waits = states.get(id) ?? (item.waits === "taken" ? "taken" : undefined);
+      if (item.waits === waits) continue;
+      item.waits = waits;
+      this.#dirty.add(item);
+    }
+    this.queue.value = now;
+    this.steers.value = this.#queue.steers;
   }
 
   #applyStatus(base: { seq: number; time: string }, status: SessionStatus, messageId?: string, detail?: string): void {
     this.#status = status;
-    if (status === "running" || status === "requires_action" || status === "starting" || status === "queued") {
-      this.#active = messageId ?? this.#active;
-    } else {
-      this.#active = undefined;
-    }
+    const busy = status === "running" || status === "requires_action" || status === "starting" || status === "queued";
+    this.#active = busy && messageId ? messageId : undefined;
+    this.#background = busy && !messageId;
+    if (!busy) this.#leaveBackground();
     if (status === "failed") {
-      this.#add<NoteItem>({ ...base, kind: "note", text: detail ? `The session failed: ${detail}` : "The session failed.", bad: true });
+      this.#add<NoteItem>({
+        ...base,
+        kind: "note",
+        text: detail ? `The session failed: ${detail}` : "The session failed.",
+        bad: true,
+      });
     } else if (status === "ended") {
       this.#add<NoteItem>({ ...base, kind: "note", text: "The session ended.", bad: false });
     } else if (detail) {
@@ -238,11 +279,18 @@ export class Transcript {
     }
   }
 
-  #applyOutput(base: { seq: number; time: string }, from: number, kind: OutputItem["kind"], messageId: string, text: string): void {
-    this.#active = messageId;
+  #applyOutput(
+    base: { seq: number; time: string },
+    from: number,
+    kind: OutputItem["kind"],
+    messageId: string | undefined,
+    text: string,
+  ): void {
+    if (messageId) this.#active = messageId;
     let item = this.items.at(-1);
     if (item?.kind !== kind || item.messageId !== messageId || item.done) {
-      item = this.#add<OutputItem>({ ...base, kind, messageId, text: "", done: false, starts: [], ends: [] });
+      const draft = { ...base, kind, messageId, text: "", done: false, starts: [], ends: [] };
+      item = this.#add<OutputItem>(draft, !messageId);
     }
     item.text += text;
     item.starts.push(from);
@@ -251,9 +299,14 @@ export class Transcript {
   }
 
   #applyToolCall(base: { seq: number; time: string }, data: ToolCallData): void {
-    const known = this.#tools.get(data.toolCallId);
+    const own = !data.messageId;
+    const tools = own ? this.#ownTools : this.#tools;
+    const known = tools.get(data.toolCallId);
     if (!known) {
-      this.#tools.set(data.toolCallId, this.#add<ToolItem>({ ...base, kind: "tool", call: data, abandoned: false }));
+      // One that a turn began goes on at the end, where it is seen.
+      const { title, kind } = (own && this.#tools.get(data.toolCallId)?.call) || {};
+      const call = { ...(title && { title }), ...(kind && { kind }), ...data };
+      tools.set(data.toolCallId, this.#add<ToolItem>({ ...base, kind: "tool", call, abandoned: false }, own));
       return;
     }
     const given = Object.entries(data).filter(([, value]) => value !== undefined && value !== null);
@@ -262,17 +315,27 @@ export class Transcript {
     this.#dirty.add(known);
   }
 
-  #applyPlan(base: { seq: number; time: string }, messageId: string, entries: PlanEntry[]): void {
+  #applyPlan(base: { seq: number; time: string }, messageId: string | undefined, entries: PlanEntry[]): void {
     const known = this.#plans.get(messageId);
     if (known) {
       known.entries = entries;
       this.#dirty.add(known);
     } else {
-      this.#plans.set(messageId, this.#add<PlanItem>({ ...base, kind: "plan", messageId, entries }));
+      this.#plans.set(messageId, this.#add<PlanItem>({ ...base, kind: "plan", messageId, entries }, !messageId));
     }
   }
 
+  #applyNotice(base: { seq: number; time: string }, { severity, title, description }: NoticeData): void {
+    const text = [title, description].filter(Boolean).join(": ");
+    this.#add<NoteItem>({ ...base, kind: "note", text, bad: severity === "error" });
+  }
+
   #applyUpdate(base: { seq: number; time: string }, data: AgentUpdateData): void {
+    const notice = noticeOf(data);
+    if (notice) {
+      this.#applyNotice(base, notice);
+      return;
+    }
     let item = this.items.at(-1);
     if (item?.kind !== "updates") {
       item = this.#add<UpdatesItem>({ ...base, kind: "updates", updates: [] });
@@ -285,21 +348,34 @@ export class Transcript {
   #applyComplete(base: { seq: number; time: string }, data: CompleteData): void {
     this.#plans.delete(data.messageId);
     if (this.#active === data.messageId) this.#active = undefined;
-    for (const tool of this.#tools.values()) {
-      const status = tool.call.status;
-      if (tool.call.messageId === data.messageId && status !== "completed" && status !== "failed") {
-        tool.abandoned = true;
-        this.#dirty.add(tool);
-      }
-    }
+    this.#abandon([...this.#tools.values()].filter(({ call }) => call.messageId === data.messageId));
     this.#settle();
     this.#add<CompleteItem>({ ...base, kind: "complete", data });
   }
 
-  #add<T extends Item>(draft: Draft<T>): T {
+  /** What is open in the background of a session that does nothing is of a lost worker. */
+  #leaveBackground(): void {
+    this.#plans.delete(undefined);
+    this.#abandon(this.#ownTools.values());
+    this.#ownTools.clear();
+  }
+
+  #abandon(tools: Iterable<ToolItem>): void {
+    for (const tool of tools) {
+      const { status } = tool.call;
+      if (status === "completed" || status === "failed") continue;
+      tool.abandoned = true;
+      this.#dirty.add(tool);
+    }
+  }
+
+  /** `background`: the agent does it outside of a turn. */
+  #add<T extends Item>(draft: Draft<T>, background = false): T {
+    const last = this.items.at(-1);
     if (draft.kind !== "answer" && draft.kind !== "thought") this.#settle();
-    else if (this.items.at(-1)?.kind !== draft.kind) this.#settle();
+    else if (last?.kind !== draft.kind) this.#settle();
     const item = { ...draft, key: `i${++this.#keys}`, version: signal(0) } as unknown as T;
+    if (background) item.background = last?.background ? "more" : "first";
     this.items.push(item);
     return item;
   }
@@ -336,13 +412,17 @@ export class Transcript {
   }
 }
 
+function stateOf({ held, steering }: Waiting): MessageItem["waits"] {
+  return steering ? "steering" : held ? "held" : "queued";
+}
+
 const closedText: Record<string, string> = {
   deleted: "This session was deleted.",
   expired: "This session has expired. It can be read for a day.",
   failed: "This session has failed. It can be read for a day.",
 };
 
-function plainText(content: string | { text?: string }[]): string {
+export function plainText(content: string | { text?: string }[]): string {
   if (typeof content === "string") return content;
   return content.map((block) => block.text ?? "").join("\n");
 }

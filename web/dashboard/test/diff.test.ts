@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { diffLines } from "../src/diff.js";
+import { diffLines, hunkLines } from "../src/diff.js";
 
 const marks = { same: " ", added: "+", removed: "-", skip: "@" };
 const show = (before: string, after: string) => diffLines(before, after).map((line) => marks[line.kind] + line.text);
@@ -15,7 +15,16 @@ test("one line that changed has its neighbours, and the rest is folded", () => {
   const lines = Array.from({ length: 20 }, (_, index) => `line ${index}`);
   const changed = lines.with(10, "new");
   assert.deepEqual(show(lines.join("\n"), changed.join("\n")), [
-    "@7 unchanged lines", " line 7", " line 8", " line 9", "-line 10", "+new", " line 11", " line 12", " line 13", "@6 unchanged lines",
+    "@7 unchanged lines",
+    " line 7",
+    " line 8",
+    " line 9",
+    "-line 10",
+    "+new",
+    " line 11",
+    " line 12",
+    " line 13",
+    "@6 unchanged lines",
   ]);
 });
 
@@ -41,7 +50,32 @@ test("both texts can be rebuilt from any diff, also from one that is too large t
     const lines = diffLines(before.join("\n"), after.join("\n"));
     // With no run of equal lines long enough to be folded, nothing is hidden.
     assert.ok(lines.every((line) => line.kind !== "skip"));
-    assert.deepEqual(lines.filter((line) => line.kind !== "added").map((line) => line.text), before);
-    assert.deepEqual(lines.filter((line) => line.kind !== "removed").map((line) => line.text), after);
+    assert.deepEqual(
+      lines.filter((line) => line.kind !== "added").map((line) => line.text),
+      before,
+    );
+    assert.deepEqual(
+      lines.filter((line) => line.kind !== "removed").map((line) => line.text),
+      after,
+    );
   }
+});
+
+test("hunks keep the numbers that their lines have in the file, and say what they leave out", () => {
+  const lines = hunkLines([
+    { oldStart: 8000, oldLines: 3, newStart: 8000, newLines: 3, lines: [" a", "-b", "+B", " c"] },
+    { oldStart: 9000, oldLines: 0, newStart: 9001, newLines: 1, lines: ["+d"] },
+  ]);
+  assert.deepEqual(
+    lines.map(({ kind, text, number }) => [kind, text, number]),
+    [
+      ["skip", `${(7999).toLocaleString()} unchanged lines`, undefined],
+      ["same", "a", 8000],
+      ["removed", "b", 8001],
+      ["added", "B", 8001],
+      ["same", "c", 8002],
+      ["skip", "998 unchanged lines", undefined],
+      ["added", "d", 9001],
+    ],
+  );
 });

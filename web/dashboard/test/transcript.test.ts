@@ -63,10 +63,17 @@ test("a compacted piece can be replaced by a longer one, but what came before it
 
 test("tool calls are merged by id, and a field that is absent stays", () => {
   const transcript = new Transcript();
-  transcript.apply(event(1, "tool_call", { messageId: "m1", toolCallId: "t", title: "Write", kind: "edit", status: "pending" }));
+  transcript.apply(
+    event(1, "tool_call", { messageId: "m1", toolCallId: "t", title: "Write", kind: "edit", status: "pending" }),
+  );
   transcript.apply(event(2, "tool_call", { messageId: "m1", toolCallId: "t", status: "completed", output: "ok" }));
   assert.deepEqual(only(transcript, "tool").call, {
-    messageId: "m1", toolCallId: "t", title: "Write", kind: "edit", status: "completed", output: "ok",
+    messageId: "m1",
+    toolCallId: "t",
+    title: "Write",
+    kind: "edit",
+    status: "completed",
+    output: "ok",
   });
 });
 
@@ -83,8 +90,14 @@ test("a tool that was open when its turn ended counts as abandoned, another turn
 test("an approval is pending until it is resolved, and keeps its outcome", () => {
   const transcript = new Transcript();
   const request = {
-    messageId: "m1", interactionId: "i1", toolCallId: "t", title: "Write", kind: "edit", input: {},
-    options: [{ optionId: "y", name: "Yes", kind: "allow_once" }], expiresAt: "2026-01-01T01:00:00.000Z",
+    messageId: "m1",
+    interactionId: "i1",
+    toolCallId: "t",
+    title: "Write",
+    kind: "edit",
+    input: {},
+    options: [{ optionId: "y", name: "Yes", kind: "allow_once" }],
+    expiresAt: "2026-01-01T01:00:00.000Z",
   };
   transcript.apply(event(1, "tool_approval", request));
   transcript.flush();
@@ -145,10 +158,31 @@ test("the mark of a lost end is put where the log went on, also in the middle of
 
 test("many unnamed updates in a row are one item that keeps the last", () => {
   const transcript = new Transcript();
-  for (let seq = 1; seq <= maxUpdatesKept + 50; seq++) transcript.apply(event(seq, "agent_update", { kind: "usage", raw: seq }));
+  for (let seq = 1; seq <= maxUpdatesKept + 50; seq++)
+    transcript.apply(event(seq, "agent_update", { kind: "usage", raw: seq }));
   const { updates } = only(transcript, "updates");
   assert.equal(updates.length, maxUpdatesKept);
   assert.equal(updates.at(-1)?.raw, maxUpdatesKept + 50);
+});
+
+test("what was ended with an agent is told as a notice", () => {
+  const transcript = new Transcript();
+  const message = "What the agent had started was ended with it: node (4211)";
+  transcript.apply(
+    event(1, "agent_update", {
+      kind: "processes_ended",
+      raw: { message, reason: "idle", processes: [{ pid: 4211, name: "node" }] },
+    }),
+  );
+  assert.equal(only(transcript, "note").text, message);
+});
+
+test("a notice is a note of its own, and stands out when it is an error", () => {
+  const transcript = new Transcript();
+  const notice = { kind: "agent", severity: "error" as const, title: "Out of credit", description: "Top it up." };
+  transcript.apply(event(1, "notice", notice));
+  const note = only(transcript, "note");
+  assert.deepEqual([note.text, note.bad], ["Out of credit: Top it up.", true]);
 });
 
 test("an event of a type that is not known changes nothing", () => {
@@ -156,4 +190,84 @@ test("an event of a type that is not known changes nothing", () => {
   transcript.apply({ seq: 1, type: "from_the_future", time: "", data: {} } as unknown as SessionEvent);
   transcript.flush();
   assert.equal(transcript.items.length, 0);
+});
+
+test("what is done outside of a turn stands apart, under one label", () => {
+  const transcript = new Transcript();
+  transcript.apply(event(1, "message", { messageId: "m1", content: "go", userId: "u" }));
+  transcript.apply(output(2, "answer"));
+  transcript.apply(
+    event(3, "tool_call", { messageId: "m1", toolCallId: "t", title: "Test", kind: "execute", status: "in_progress" }),
+  );
+  transcript.apply(event(4, "complete", { messageId: "m1", stopReason: "end_turn" }));
+  transcript.apply(event(5, "status", { status: "running" }));
+  transcript.apply(event(6, "output", { text: "on ", kind: "text" }));
+  transcript.apply(event(7, "output", { text: "its own", kind: "text" }));
+  transcript.apply(event(8, "tool_call", { toolCallId: "t", status: "completed" }));
+  transcript.apply(event(9, "plan", { entries: [{ content: "a" }] }));
+  transcript.apply(event(10, "plan", { entries: [{ content: "b" }] }));
+  transcript.apply(output(11, "the turn's", undefined, "text", "m2"));
+  transcript.apply(event(12, "output", { text: "again", kind: "text" }));
+  const seen = transcript.items.map((item) => `${item.kind} ${item.background ?? "-"}`);
+  assert.deepEqual(seen, [
+    "message -",
+    "answer -",
+    "tool -",
+    "complete -",
+    "answer first",
+    "tool more",
+    "plan more",
+    "answer -",
+    "answer first",
+  ]);
+  const [before, after] = transcript.items.filter((item) => item.kind === "tool");
+  assert.equal(before!.abandoned, true);
+  assert.deepEqual(after!.call, { toolCallId: "t", title: "Test", kind: "execute", status: "completed" });
+  assert.equal(texts(transcript)[4], "answer: on its own");
+  // A lost worker leaves its tools as they are.
+  transcript.apply(event(13, "tool_call", { toolCallId: "lost", title: "Watch", status: "in_progress" }));
+  transcript.apply(event(14, "status", { status: "idle" }));
+  assert.deepEqual(
+    transcript.items.filter((item) => item.kind === "tool").map((item) => item.abandoned),
+    [true, false, true],
+  );
+});
+
+test("a status without a message is of the background, and Stop names no message", () => {
+  const transcript = new Transcript();
+  const after = (seq: number, data: EventData["status"]) => {
+    transcript.apply(event(seq, "status", data));
+    transcript.flush();
+    return [transcript.inBackground.value, transcript.activeMessageId.value];
+  };
+  assert.deepEqual(after(1, { status: "running", messageId: "m1" }), [false, "m1"]);
+  transcript.apply(event(2, "output", { text: "beside it", kind: "text" }));
+  transcript.flush();
+  assert.equal(transcript.activeMessageId.value, "m1");
+  assert.deepEqual(after(3, { status: "running" }), [true, undefined]);
+  assert.deepEqual(after(4, { status: "requires_action" }), [true, undefined]);
+  assert.deepEqual(after(5, { status: "requires_action", messageId: "m2" }), [false, "m2"]);
+  assert.deepEqual(after(6, { status: "idle" }), [false, undefined]);
+});
+
+test("a compacted event of the background replaces its pieces", () => {
+  const transcript = new Transcript();
+  transcript.apply(output(1, "answer"));
+  transcript.apply(event(2, "output", { text: "a", kind: "text" }));
+  transcript.apply(event(3, "output", { text: "b", kind: "text" }));
+  transcript.apply(event(5, "output", { text: "abcd", kind: "text" }, 2));
+  assert.deepEqual(texts(transcript), ["answer: answer", "answer: abcd"]);
+  assert.equal(transcript.items[1]!.background, "first");
+});
+
+test("the options are the last that were told, and what changed is a note", () => {
+  const transcript = new Transcript();
+  const mode = { id: "mode", name: "Mode", type: "select" as const, currentValue: "auto" };
+  const list = { configOptions: [mode], mode: "auto", asking: false };
+  transcript.apply(event(1, "config_options", list));
+  assert.equal(transcript.items.length, 0);
+  transcript.apply(event(2, "config_options", { ...list, changed: ["mode", "gone"], by: "ann" }));
+  transcript.flush();
+  assert.equal(only(transcript, "note").text, "Mode is auto, set by ann.");
+  assert.equal(transcript.options.value?.asking, false);
 });

@@ -1,6 +1,9 @@
 // The service worker: menus, the badge, and notifications. It keeps nothing in
 // memory that it cannot lose, since Chrome puts it to sleep when it likes.
 import { HubApi } from "@sessionhub/client";
+import { errorText } from "../../dashboard/src/format.js";
+import { retrying } from "../../dashboard/src/retrying.js";
+import { exactLine, shortLine } from "../../dashboard/src/text.js";
 import { capture, captureMessage } from "./capture.js";
 import { Follower } from "./follower.js";
 import { readCurrent, readSettings } from "./settings.js";
@@ -15,7 +18,7 @@ const follower = new Follower(
         type: "basic",
         iconUrl: "icon-128.png",
         title: "Your agent needs you",
-        message: question || "It waits for your approval.",
+        message: shortLine(exactLine(question), 300) || "It waits for your approval.",
       });
     }
   },
@@ -30,6 +33,9 @@ function follow(): void {
   follower.follow().catch((error) => console.info("sessionhub cannot be reached:", String(error)));
 }
 
+/** How long a busy hub is asked again; Chrome lets the worker live for 30 s. Milliseconds. */
+const sendRetryMs = 10_000;
+
 async function sendFrom(tab: chrome.tabs.Tab | undefined, selection: boolean): Promise<void> {
   if (tab?.id === undefined) return;
   try {
@@ -37,13 +43,15 @@ async function sendFrom(tab: chrome.tabs.Tab | undefined, selection: boolean): P
     const sessionId = await readCurrent();
     if (sessionId === undefined) throw new Error("Open a session in the side panel first.");
     const { hubUrl, apiKey } = await readSettings();
-    await new HubApi({ baseUrl: hubUrl, apiKey }).sendMessage(sessionId, { content: message, messageId: crypto.randomUUID() });
+    const api = new HubApi({ baseUrl: hubUrl, apiKey });
+    const messageId = crypto.randomUUID();
+    await retrying(() => api.sendMessage(sessionId, { content: message, messageId }), sendRetryMs);
   } catch (error) {
     void chrome.notifications.create({
       type: "basic",
       iconUrl: "icon-128.png",
       title: "Not sent",
-      message: error instanceof Error ? error.message : String(error),
+      message: errorText(error),
     });
   }
 }

@@ -21,7 +21,8 @@ export async function capture(tabId: number, selection: boolean): Promise<Captur
   });
   const captured = result?.result;
   if (!captured) throw new Error("This page cannot be read.");
-  if (captured.text.trim() === "") throw new Error(selection ? "Nothing is selected in the page." : "The page has no text.");
+  if (captured.text.trim() === "")
+    throw new Error(selection ? "Nothing is selected in the page." : "The page has no text.");
   return captured;
 }
 

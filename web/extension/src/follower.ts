@@ -49,10 +49,11 @@ export class Follower {
       const api = new HubApi({ baseUrl: settings.hubUrl, apiKey: settings.apiKey });
       const session = await api.getSession(sessionId);
       const approvals = await api.approvals(sessionId);
+      const elicitations = await api.elicitations(sessionId);
       place = {
         sessionId,
         after: `${session.epoch}-${session.lastSeq}`,
-        pending: approvals.map((approval) => approval.interactionId),
+        pending: [...approvals, ...elicitations].map(({ interactionId }) => interactionId),
       };
     }
     this.#place = place;
@@ -77,11 +78,12 @@ export class Follower {
   #see(event: SessionEvent): void {
     const place = this.#place!;
     place.after = this.#stream!.after;
-    if (event.type === "tool_approval") {
-      const { interactionId, title } = event.data;
+    if (event.type === "tool_approval" || event.type === "elicitation") {
+      const { interactionId } = event.data;
       place.pending = [...place.pending.filter((id) => id !== interactionId), interactionId];
-      this.#onApproval(place.sessionId, interactionId, title);
-    } else if (event.type === "approval_resolved") {
+      const question = event.type === "elicitation" ? event.data.message : event.data.title;
+      this.#onApproval(place.sessionId, interactionId, question);
+    } else if (event.type === "approval_resolved" || event.type === "elicitation_resolved") {
       place.pending = place.pending.filter((id) => id !== event.data.interactionId);
       this.#onApproval(place.sessionId, event.data.interactionId, undefined);
     } else {

@@ -40,7 +40,13 @@ function Options() {
         <h1>sessionhub</h1>
         <label class="field">
           <span>Hub</span>
-          <input type="url" required value={hubUrl} onInput={(event) => setHubUrl(event.currentTarget.value)} data-testid="hub-url" />
+          <input
+            type="url"
+            required
+            value={hubUrl}
+            onInput={(event) => setHubUrl(event.currentTarget.value)}
+            data-testid="hub-url"
+          />
         </label>
         <label class="field">
           <span>API key</span>

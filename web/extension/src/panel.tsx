@@ -4,16 +4,21 @@ import { HubApi, uuid } from "@sessionhub/client";
 import { App } from "../../dashboard/src/app.js";
 import { errorText } from "../../dashboard/src/format.js";
 import { setHub } from "../../dashboard/src/hub.js";
+import { retrying } from "../../dashboard/src/retrying.js";
 import { route } from "../../dashboard/src/route.js";
 import "../../dashboard/src/style/base.css";
 import "../../dashboard/src/style/layout.css";
 import "../../dashboard/src/style/session.css";
 import "../../dashboard/src/style/items.css";
+import "../../dashboard/src/style/approval.css";
 import "../../dashboard/src/style/markdown.css";
 import "../../dashboard/src/style/operations.css";
 import "./panel.css";
 import { capture, captureMessage } from "./capture.js";
 import { originPattern, readCurrent, readSettings, writeCurrent, type Settings } from "./settings.js";
+
+/** How long a busy hub is asked again before the panel says so. Milliseconds. */
+const sendRetryMs = 10_000;
 
 /** The dashboard, and what only a panel beside a page can do. */
 function Panel({ settings }: { settings: Settings }) {
@@ -46,7 +51,8 @@ function SendPage({ sessionId, settings }: { sessionId: string; settings: Settin
       await chrome.permissions.request({ origins: [originPattern(tab.url)] });
       const content = captureMessage(await capture(tab.id, selection));
       const api = new HubApi({ baseUrl: settings.hubUrl, apiKey: settings.apiKey });
-      await api.sendMessage(sessionId, { content, messageId: uuid() });
+      const messageId = uuid();
+      await retrying(() => api.sendMessage(sessionId, { content, messageId }), sendRetryMs);
     } catch (error) {
       setProblem(errorText(error));
     }

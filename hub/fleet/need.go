@@ -1,0 +1,63 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+
+	"sessionhub/hub/session"
+	"sessionhub/hub/store"
+	"sessionhub/protocol"
+)
+
+// need is a session that waits, and what its worker must be able to do.
+type need struct {
+	store.Waiting
+	judge bool // the session names a mode: only a worker that judges modes may have it
+}
+
+// runs reports whether the link's worker could run the session if it had free capacity.
+func (l *link) runs(n need) bool {
+	return l.serves(n.Waiting) && (!n.judge || l.hello.Takes(protocol.WorkerSetOption))
+}
+
+// needs says what a waiting session needs. It reads the session only if a worker of an
+// earlier version could get it. Such a worker would give the agent any mode. ok is false if
+// there are only such workers, and the session names a mode: then it waits, and its status
+// says so.
+func (d dispatcher) needs(ctx context.Context, w store.Waiting) (n need, ok bool, err error) {
+	n = need{Waiting: w}
+	older, newer := d.versions(w)
+	if !older {
+		return n, true, nil
+	}
+	snap, err := d.store.Load(ctx, w.ID)
+	switch {
+	case errors.Is(err, session.ErrNotFound): // the rules say so too
+		return n, true, nil
+	case err != nil:
+		return n, false, err
+	}
+	n.judge = snap.State.AgentOptions().Mode != ""
+	if !n.judge || newer {
+		return n, true, nil
+	}
+	_, _, err = d.engine.Change(ctx, w.ID, session.InNeedsJudge{}, nil)
+	if errors.Is(err, session.ErrNotFound) {
+		err = nil
+	}
+	return n, false, err
+}
+
+// versions reports whether workers that do not judge modes could run a waiting session, and
+// whether workers that do could.
+func (d dispatcher) versions(w store.Waiting) (older, newer bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for l := range d.links {
+		if l.serves(w) {
+			judges := l.hello.Takes(protocol.WorkerSetOption)
+			older, newer = older || !judges, newer || judges
+		}
+	}
+	return older, newer
+}

@@ -1,0 +1,82 @@
+package hub
+
+import (
+	"sessionhub/hub/engine"
+	"sessionhub/hub/fleet"
+	"sessionhub/hub/session"
+	"sessionhub/hub/store"
+	"sessionhub/hub/stream"
+	"sessionhub/hub/transcript"
+	"sessionhub/protocol"
+)
+
+// Types of the rooms that callers of the hub use. A package that serves a hub imports
+// only this one.
+type (
+	Snapshot      = store.Snapshot
+	Store         = store.Store
+	ListQuery     = store.ListQuery
+	Rate          = store.Rate
+	Policy        = session.Policy
+	Grant         = session.Grant
+	ResolvedError = session.ResolvedError
+	AnsweredError = session.AnsweredError
+	Timers        = engine.Timers
+	Encoding      = protocol.Encoding
+	Stream        = stream.Stream
+	Subscriber    = stream.Subscriber
+	Sink          = stream.Sink
+	WorkerKey     = fleet.WorkerKey
+	WorkerConn    = fleet.WorkerConn
+
+	InvalidAnswerError = session.InvalidAnswerError
+
+	TranscriptFormat = transcript.Format
+)
+
+// The encodings of a stream.
+const (
+	WebSocket = protocol.WebSocket
+	SSE       = protocol.SSE
+)
+
+// The formats of a transcript.
+const (
+	TranscriptMarkdown = transcript.Markdown
+	TranscriptJSON     = transcript.JSON
+)
+
+// Settings of a hub unless the operator sets others.
+var (
+	DefaultTimers = engine.DefaultTimers
+	DefaultPolicy = session.DefaultPolicy
+)
+
+// Errors of the rooms that callers branch on.
+var (
+	ErrNotFound          = session.ErrNotFound
+	ErrInvalid           = session.ErrInvalid
+	ErrUnknownOption     = session.ErrUnknownOption
+	ErrSessionEnded      = session.ErrSessionEnded
+	ErrTooLarge          = session.ErrTooLarge
+	ErrQueueFull         = session.ErrQueueFull
+	ErrMessageRunning    = session.ErrMessageRunning
+	ErrApprovalExpired   = session.ErrApprovalExpired
+	ErrQuestionExpired   = session.ErrQuestionExpired
+	ErrContentUnread     = session.ErrContentUnread
+	ErrModeNotAllowed    = session.ErrModeNotAllowed
+	ErrNeedsApprove      = session.ErrNeedsApprove
+	ErrTicket            = session.ErrTicket
+	ErrTooManyTickets    = session.ErrTooManyTickets
+	ErrGrantExpired      = session.ErrGrantExpired
+	ErrGrantRevoked      = session.ErrGrantRevoked
+	ErrTokenKeyGone      = session.ErrTokenKeyGone
+	ErrKeyGone           = session.ErrKeyGone
+	ErrUnknownProvider   = fleet.ErrUnknownProvider
+	ErrSessionLimit      = store.ErrSessionLimit
+	ErrConnectionLimit   = stream.ErrConnectionLimit
+	ErrStreamEnded       = stream.ErrStreamEnded
+	ErrUnavailable       = store.ErrUnavailable
+	ErrUnreachable       = store.ErrUnreachable
+	ErrUnsupportedCursor = store.ErrUnsupportedCursor
+)

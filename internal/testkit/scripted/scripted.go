@@ -1,0 +1,31 @@
+// Package scripted gives tests an ACP agent that plays what real agents were reported to
+// do: agent.mjs. It runs with Node.js.
+package scripted
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"sessionhub/internal/testkit/need"
+)
+
+//go:embed agent.mjs
+var agent []byte
+
+// Providers writes a providers file with the agent as the provider "scripted", and returns
+// its path. The agent writes what it reads to the file agent.log beside it.
+func Providers(tb testing.TB) string {
+	tb.Helper()
+	node, dir := need.Node.Path(tb), tb.TempDir()
+	program, file := filepath.Join(dir, "agent.mjs"), filepath.Join(dir, "providers.yaml")
+	providers := fmt.Sprintf("scripted:\n  command: %q\n  args: [%q]\n  env: {SCRIPTED_LOG: %q}\n", node, program, filepath.Join(dir, "agent.log"))
+	for path, text := range map[string][]byte{program: agent, file: []byte(providers)} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return file
+}

@@ -1,0 +1,78 @@
+// The options of a session's agent in a real browser, with the demo agent.
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+
+import { startBrowser, startHub } from "./hub.mjs";
+import { assertAccessible, live, newContext, newSession, say, turnEnds } from "./page.mjs";
+
+let hub;
+let browser;
+let context;
+let complaints;
+
+before(async () => {
+  [hub, browser] = await Promise.all([startHub(), startBrowser()]);
+});
+after(async () => {
+  await browser?.close();
+  await hub?.stop();
+});
+beforeEach(async () => {
+  complaints = [];
+  context = await newContext(browser, complaints);
+});
+afterEach(async () => {
+  await context.close();
+  assert.deepEqual(complaints, [], "a page complained");
+});
+
+const open = async (page) => {
+  await page.getByTestId("more").click();
+  await page.getByTestId("options-open").click();
+  await page.getByTestId("options").waitFor();
+};
+
+test("the mode and other options are set, and everybody sees that the agent does not ask", async () => {
+  const page = await context.newPage();
+  await newSession(page, hub, { title: "Options" });
+  await open(page);
+  assert.match(await page.locator("dialog").textContent(), /tells its options when it has started/);
+  await page.keyboard.press("Escape");
+  await say(page, "hello");
+  await turnEnds(page);
+  assert.equal(await page.getByTestId("unasked").count(), 0);
+
+  // Somebody else looks at the same session.
+  const other = await context.newPage();
+  await other.goto(page.url());
+  await live(other);
+
+  await open(page);
+  const mode = page.locator('[data-option="mode"]');
+  assert.equal(await mode.inputValue(), "ask");
+  assert.deepEqual(await mode.locator("option").allTextContents(), ["Ask", "Auto (does not ask)"]);
+  await assertAccessible(page, "the options");
+  await page.locator('[data-option="tone"]').selectOption("loud");
+  await mode.selectOption("auto");
+  await page.locator("dialog").getByRole("button", { name: "Close" }).click();
+  for (const each of [page, other]) {
+    await each.getByTestId("unasked").waitFor();
+    await each.getByText("Mode is Auto, set by local.").waitFor();
+    await each.locator('[data-testid="session-row"]', { hasText: "Options" }).getByTestId("row-unasked").waitFor();
+  }
+  await assertAccessible(page, "the warning");
+  await say(page, "/run true");
+  await turnEnds(page, 2);
+  assert.equal(await page.getByTestId("approval").count(), 0);
+  await say(page, "quiet");
+  await turnEnds(page, 3);
+  await page.getByText(/QUIET/).waitFor();
+
+  // The agent goes back by itself.
+  await say(page, "/option mode ask");
+  await page.getByText("Mode is Ask, set by the agent.").waitFor();
+  for (const each of [page, other]) {
+    await each.getByTestId("unasked").waitFor({ state: "detached" });
+    await each.getByTestId("row-unasked").waitFor({ state: "detached" });
+  }
+});

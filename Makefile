@@ -154,6 +154,7 @@ test-go: build provision ## Go tests (PACKAGES=./hub/... TEST_FLAGS="-run Name -
 .PHONY: test-load
 test-load: build provision ## the tests that know how long something may take, judged by it; on a quiet machine (PACKAGES, TEST_FLAGS)
 	SESSIONHUB_TEST_LOAD=1 SESSIONHUB_BIN="$(CURDIR)/$(BIN)" scripts/test-go.sh -count 1 -p 1 -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+	SESSIONHUB_TEST_LOAD=1 CHROMIUM="$$(scripts/need.sh chromium)" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" scripts/test-browser.sh answers
 
 .PHONY: test-fuzz
 test-fuzz: ## the fuzz targets of what comes from outside, FUZZTIME_TEST (30s) each

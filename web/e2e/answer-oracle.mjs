@@ -11,6 +11,7 @@ export function installOracle() {
   const oracle = {
     taken: 0,
     due: 0,
+    dueRefused: [],
     early: 0,
     moved: 0,
     second: 0,
@@ -34,7 +35,8 @@ export function installOracle() {
       { capture: true },
     );
   }
-  const report = (problem) => oracle.bad.push(`${problem}\n  ${trace.join("\n  ")}`);
+  const traced = (problem) => `${problem}\n  ${trace.join("\n  ")}`;
+  const report = (problem) => oracle.bad.push(traced(problem));
 
   const cards = () => [...document.querySelectorAll('[data-testid="approval"][data-state="pending"]')];
   const idOf = (card) => card.dataset.interactionId;
@@ -154,7 +156,7 @@ export function installOracle() {
     const sinceOf = (sights) => Math.max(...parts(card).map((part) => sights.get(part) ?? Infinity));
     const since = sinceOf(seen);
     const log = history.get(idOf(card)) ?? [];
-    const gaps = frames.map((at, index) => at - (frames[index - 1] ?? at));
+    const gaps = [...frames, time].map((at, index, all) => at - (all[index - 1] ?? at));
     const blur = blurMs + Math.max(0, ...gaps);
     const surely = log.filter(({ now }) => now > time - ruleMs + blurMs);
     const maybe = log.filter(({ now }) => now > time - ruleMs - blur);
@@ -193,11 +195,13 @@ export function installOracle() {
     const { card, button } = judged;
     setTimeout(() => {
       if (act === judged) act = undefined;
-      if (judged.must) oracle.due++;
+      if (judged.must && judged.sent) oracle.due++;
       if (judged.sent) return;
       if (judged.must)
-        report(
-          `an act on ${idOf(card)} ${button.dataset.optionId} was not taken the first time at ${judged.time} (${judged.how}): ${card.querySelector("header").textContent}`,
+        oracle.dueRefused.push(
+          traced(
+            `an act on ${idOf(card)} ${button.dataset.optionId} was not taken the first time at ${judged.time} (${judged.how}): ${card.querySelector("header").textContent}`,
+          ),
         );
       else if (judged.early) oracle.early++;
       else if (judged.second) oracle.second++;

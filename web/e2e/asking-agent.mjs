@@ -1,7 +1,7 @@
 // An ACP agent that asks at random, for the test of who may answer what. The
 // prompt "ask <seed> <seconds>" makes it ask that long, a few questions at a
-// time, of every size, with text in between; it takes some of them back. "bigdiff",
-// "longdiff" and "bigtext" make it ask for something large.
+// time, of every size, with text in between; it takes some of them back. "one" makes it
+// ask one small question; "bigdiff", "longdiff" and "bigtext" one for something large.
 import { createInterface } from "node:readline";
 import { randomNumbers } from "./random.mjs";
 
@@ -74,7 +74,11 @@ function askOne(sessionId, title, parts) {
   return new Promise((resolve) => waiting.set(id, resolve));
 }
 
-const large = {
+/** What asks one question, by the prompt's word. */
+const single = {
+  one(sessionId) {
+    return askOne(sessionId, "Paint the shed", { kind: "execute", rawInput: { command: "paint" } });
+  },
   bigdiff(sessionId) {
     const oldText = Array.from(
       { length: 9_000 },
@@ -104,8 +108,8 @@ const large = {
 
 async function prompt(sessionId, text) {
   const [word, seed, seconds] = text.split(" ");
-  if (large[word]) {
-    await large[word](sessionId);
+  if (single[word]) {
+    await single[word](sessionId);
     return "end_turn";
   }
   if (word !== "ask") return "end_turn";

@@ -87,7 +87,7 @@ export class AnswerGuard {
     };
   }
 
-  /** Called before each frame's measurement: whoever keeps questions in their places does it then. */
+  /** Called before each measurement, of a frame or of an act: whoever keeps questions in their places does it then. */
   onFrame(keep: (() => void) | undefined): void {
     this.#beforeSample = keep;
   }
@@ -144,6 +144,8 @@ export class AnswerGuard {
     const tracked = this.#questions.get(id);
     if (!tracked) return "unread";
     if (time - this.#answeredAt < readMs) return "just_answered";
+    // What changed since the last frame is put in its place before it is painted; until then nobody sees it elsewhere.
+    this.#beforeSample?.();
     tracked.sight.sample();
     if (!tracked.sight.offeredSince(button, time - readMs)) return "unread";
     if (point && !tracked.sight.coveredSince(button, point, time - readMs)) return "moved";

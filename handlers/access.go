@@ -153,9 +153,9 @@ func (s *Server) identify(c *fiber.Ctx) (caller, error) {
 	}
 	switch {
 	case s.cfg.Local:
-		return caller{user: localUser, scope: auth.ScopeAll}, nil
+		return caller{user: localUser, scope: auth.ScopeKey}, nil
 	case s.cfg.Anonymous:
-		return caller{user: anonymousUser, scope: auth.ScopeAll}, nil
+		return caller{user: anonymousUser, scope: auth.ScopeKey}, nil
 	}
 	return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMissing,
 		"this route needs a credential: an API key in X-API-Key, or a session token in Authorization: Bearer")
@@ -166,7 +166,7 @@ func (s *Server) byKey(key string) (caller, error) {
 	if !ok {
 		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthAPIKey, "the API key is not known")
 	}
-	return caller{user: id.User, service: id.Service, scope: auth.ScopeAll, key: id.Name, keyID: id.ID}, nil
+	return caller{user: id.User, service: id.Service, scope: auth.ScopeKey, key: id.Name, keyID: id.ID}, nil
 }
 
 func (s *Server) byToken(token string) (caller, error) {

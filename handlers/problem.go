@@ -72,6 +72,12 @@ var statusOf = map[protocol.Code]int{
 	protocol.CodeRateLimited:      http.StatusTooManyRequests,
 	protocol.CodeInternal:         http.StatusInternalServerError,
 	protocol.CodeUnavailable:      http.StatusServiceUnavailable,
+	protocol.CodePathNotAllowed:   http.StatusForbidden,
+	protocol.CodeChanged:          http.StatusConflict,
+	protocol.CodeRange:            http.StatusRequestedRangeNotSatisfiable,
+	protocol.CodeNoWorker:         http.StatusServiceUnavailable,
+	protocol.CodeWorkerFailed:     http.StatusBadGateway,
+	protocol.CodeWorkerTimeout:    http.StatusGatewayTimeout,
 }
 
 // codeOf maps the errors of the inner packages to codes. The first match wins.
@@ -96,6 +102,10 @@ var codeOf = []struct {
 	{hub.ErrConnectionLimit, protocol.CodeConnectionLimit},
 	{hub.ErrApprovalExpired, protocol.CodeApprovalExpired},
 	{hub.ErrQuestionExpired, protocol.CodeQuestionExpired},
+	{hub.ErrFileChanged, protocol.CodeChanged},
+	{hub.ErrNoWorker, protocol.CodeNoWorker},
+	{hub.ErrWorkerBusy, protocol.CodeUnavailable},
+	{hub.ErrWorkerSilent, protocol.CodeWorkerTimeout},
 	{hub.ErrUnreachable, protocol.CodeUnavailable},
 	{hub.ErrUnavailable, protocol.CodeUnavailable},
 	{hub.ErrUnsupportedCursor, protocol.CodeInvalidRequest},
@@ -140,6 +150,10 @@ func toAnswer(err error) answer {
 	if errors.As(err, &wrong) {
 		return answer{code: protocol.CodeInvalidAnswer, detail: wrong.Error(), field: wrong.Field}
 	}
+	var refused *hub.RequestError
+	if errors.As(err, &refused) {
+		return answer{code: workerCode(refused.Code), detail: refused.Detail}
+	}
 	var rate *hub.RateError
 	if errors.As(err, &rate) {
 		// Rounded up: a client that comes back then is not refused again.
@@ -163,6 +177,18 @@ func toAnswer(err error) answer {
 		return frameworkAnswer(framework)
 	}
 	return answer{code: protocol.CodeInternal, detail: "something went wrong in the hub", internal: true}
+}
+
+// workerCode is the code of a worker's refusal. A worker names faults of the request, and
+// its own; nothing else is its business.
+func workerCode(code protocol.Code) protocol.Code {
+	switch status := statusOf[code]; {
+	case code == protocol.CodeWorkerTimeout, code == protocol.CodeUnavailable, code == protocol.CodeNotImplemented:
+		return code
+	case status >= 400 && status < 500 && status != http.StatusUnauthorized:
+		return code
+	}
+	return protocol.CodeWorkerFailed
 }
 
 // frameworkAnswer maps refusals that fiber and fasthttp make themselves.

@@ -61,7 +61,7 @@ type Server struct {
 	// every path that clients see; the proxy removes it.
 	basePath string
 
-	transcripts transcriptPlaces
+	downloads downloadPlaces
 
 	fresh     freshConns
 	stopping  atomic.Bool     // Shutdown was called
@@ -150,6 +150,9 @@ func (s *Server) routes() error {
 	one.Post("/cancel", s.postCancel)
 	one.Get("/options", s.listOptions)
 	one.Patch("/options", s.patchOptions)
+	one.Get("/files", s.listFiles)
+	one.Get("/files/content", s.fileContent)
+	one.Get("/files/search", s.searchFiles)
 	one.Get("/queue", s.getQueue)
 	one.Post("/queue", s.postQueue)
 	one.Post("/token", s.postToken)
@@ -192,7 +195,7 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.EndWorkerLinks()
 	s.stopping.Store(true)
-	s.transcripts.cut()
+	s.downloads.cut()
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { s.fresh.closeUntil(done) })

@@ -25,6 +25,9 @@ func (s *Server) postToken(c *fiber.Ctx) error {
 		return err
 	}
 	scope := who.scope
+	if who.isKey() {
+		scope = auth.ScopeAll // what goes beyond it is asked for by name
+	}
 	if r.Scope != "" {
 		if scope, err = auth.ParseScope(r.Scope); err != nil {
 			return refuse(protocol.CodeInvalidRequest, "%v", err)

@@ -1,37 +1,17 @@
 package handlers
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"io"
-	"net"
-	"net/url"
-	"strings"
-	"sync"
-	"time"
-	"unicode"
 
 	"github.com/gofiber/fiber/v2"
 
 	"sessionhub/hub"
 	"sessionhub/internal/auth"
-	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
 
-// Bounds of transcripts. A transcript that is read slowly holds a page of the log, and the
-// turns and tools in it that have not ended.
-const (
-	maxTranscripts        = 32               // of this node at a time
-	maxTranscriptsPerUser = 4                // of this node at a time
-	transcriptTime        = 10 * time.Minute // for a whole transcript; each piece has answerTimeout
-	transcriptCheck       = time.Second      // the longest time between two checks of the caller
-)
-
 // transcript serves GET /api/sessions/:id/transcript. The hub makes the transcript while it
-// is sent. If the hub cannot go on, the connection ends without the body's last chunk.
-// Every client takes that for an error.
+// is sent.
 func (s *Server) transcript(c *fiber.Ctx) error {
 	ctx, cancel := timeout()
 	defer cancel()
@@ -51,27 +31,11 @@ func (s *Server) transcript(c *fiber.Ctx) error {
 	default:
 		return refuse(protocol.CodeInvalidRequest, "download must be 1 or 0")
 	}
-	var body *transcriptBody
+	var body io.Reader
 	if c.Method() != fiber.MethodHead {
-		conn := c.Context().Conn()
-		release, err := s.transcripts.take(who.user, conn, s.cfg.Metrics)
-		if err != nil {
+		if body, err = s.openDownload(ctx, c, who, auth.ScopeRead, snap.State.Info.SessionID, s.cfg.Hub.Transcript(snap, format)); err != nil {
 			return err
 		}
-		sent := false
-		defer func() {
-			if !sent { // an error, or a panic
-				release()
-			}
-		}()
-		body = &transcriptBody{
-			server: s, who: who, id: snap.State.Info.SessionID, conn: conn, release: release,
-			from: s.cfg.Hub.Transcript(snap, format), end: time.Now().Add(transcriptTime), checked: time.Now(),
-		}
-		if body.piece, err = body.from.Next(ctx); err != nil { // an error answer is still possible
-			return err
-		}
-		sent = true
 	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Set(fiber.HeaderContentType, format.MediaType())
@@ -81,174 +45,5 @@ func (s *Server) transcript(c *fiber.Ctx) error {
 	if body == nil {
 		return c.SendStatus(fiber.StatusOK)
 	}
-	return c.Status(fiber.StatusOK).SendStream(body)
-}
-
-// transcriptBody reads a transcript for fasthttp. fasthttp calls Read and Close from the
-// connection's goroutine.
-type transcriptBody struct {
-	server  *Server
-	who     caller
-	id      string
-	conn    net.Conn
-	from    *hub.Transcript
-	end     time.Time
-	checked time.Time // when the caller was last judged
-	piece   []byte    // made and not sent yet
-	release func()
-}
-
-var errTranscriptTime = fmt.Errorf("it took longer than %v", transcriptTime)
-
-// Read returns the next bytes. An error other than io.EOF ends the connection.
-func (b *transcriptBody) Read(p []byte) (n int, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			b.server.cfg.Log.Error("panic in a transcript", "session", b.id, "panic", r, "stack", stack())
-			n, err = 0, errors.New("panic")
-		}
-	}()
-	if err := b.more(); err != nil {
-		if err != io.EOF {
-			b.server.cfg.Log.Warn("transcript broken off", "session", b.id, "error", err)
-		}
-		return 0, err
-	}
-	n = copy(p, b.piece)
-	b.piece = b.piece[n:]
-	return n, nil
-}
-
-// more makes the next piece when the last one was sent. It first checks whether the
-// transcript may go on.
-func (b *transcriptBody) more() error {
-	now := time.Now()
-	if now.After(b.end) {
-		return errTranscriptTime
-	}
-	if err := b.server.transcripts.extend(b.conn, now); err != nil {
-		return err
-	}
-	ctx, cancel := timeout()
-	defer cancel()
-	if len(b.piece) == 0 || now.Sub(b.checked) >= transcriptCheck {
-		if err := b.check(ctx); err != nil {
-			return err
-		}
-		b.checked = now
-	}
-	if len(b.piece) > 0 {
-		return nil
-	}
-	var err error
-	b.piece, err = b.from.Next(ctx)
-	return err
-}
-
-// check checks the caller against the session as it is now.
-func (b *transcriptBody) check(ctx context.Context) error {
-	snap, err := b.server.cfg.Hub.Load(ctx, b.id)
-	if err != nil {
-		return err
-	}
-	return b.server.admits(b.who, snap, auth.ScopeRead)
-}
-
-// Close gives the place back. It may be called twice.
-func (b *transcriptBody) Close() error {
-	b.release()
-	return nil
-}
-
-// transcriptPlaces counts the transcripts that are being sent. Its methods may be called
-// concurrently.
-type transcriptPlaces struct {
-	mu      sync.Mutex
-	stopped bool
-	conns   map[net.Conn]string // with the user who reads
-}
-
-// take takes a place, or refuses with ErrConnectionLimit. release gives the place back, and
-// may be called twice.
-func (t *transcriptPlaces) take(user string, conn net.Conn, m *metrics.Set) (release func(), err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	own := 0
-	for _, u := range t.conns {
-		if u == user {
-			own++
-		}
-	}
-	switch {
-	case t.stopped:
-		return nil, errStopping
-	case len(t.conns) >= maxTranscripts:
-		m.LimitRejected(metrics.LimitConnections)
-		return nil, fmt.Errorf("%w: this node sends %d transcripts, which is the most", hub.ErrConnectionLimit, maxTranscripts)
-	case own >= maxTranscriptsPerUser:
-		m.LimitRejected(metrics.LimitConnectionsPerUser)
-		return nil, fmt.Errorf("%w: the user gets %d transcripts, which is the most", hub.ErrConnectionLimit, maxTranscriptsPerUser)
-	}
-	if t.conns == nil {
-		t.conns = make(map[net.Conn]string)
-	}
-	t.conns[conn] = user
-	return sync.OnceFunc(func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.conns, conn)
-	}), nil
-}
-
-// extend gives a connection more time. fasthttp sets one deadline for the whole answer;
-// extend sets one for each piece.
-func (t *transcriptPlaces) extend(conn net.Conn, now time.Time) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.stopped {
-		return errStopping
-	}
-	return conn.SetWriteDeadline(now.Add(answerTimeout))
-}
-
-// cut ends all transcripts for good, also those whose reader takes nothing.
-func (t *transcriptPlaces) cut() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.stopped = true
-	for conn := range t.conns {
-		_ = conn.SetWriteDeadline(time.Unix(1, 0)) // it fails on a connection that has ended
-	}
-}
-
-// maxFileName bounds the name of a file, in characters.
-const maxFileName = 60
-
-// fileName makes a file name of a title that is valid on every system: letters, digits, and
-// "-_." between them.
-func fileName(title, otherwise string) string {
-	name := strings.Map(func(r rune) rune {
-		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_.", r) {
-			return r
-		}
-		return ' '
-	}, title)
-	runes := []rune(strings.Join(strings.Fields(name), "-"))
-	name = strings.Trim(string(runes[:min(len(runes), maxFileName)]), "-_.")
-	if name == "" {
-		return otherwise
-	}
-	return name
-}
-
-// disposition is the header of a file to be saved (RFC 6266). It has the name in all
-// scripts, and an ASCII name for older clients.
-func disposition(name string) string {
-	plain := strings.Map(func(r rune) rune {
-		if r > unicode.MaxASCII {
-			return '_'
-		}
-		return r
-	}, name)
-	return `attachment; filename="` + plain + `"; filename*=UTF-8''` + url.PathEscape(name)
+	return c.SendStream(body)
 }

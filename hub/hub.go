@@ -65,7 +65,8 @@ type Hub struct {
 	Queues
 	Settings
 	*Questions
-	due *deadlines
+	Files Files
+	due   *deadlines
 }
 
 // rooms are the parts behind the door. Commands, deadlines and evictor share them.
@@ -90,7 +91,7 @@ func New(cfg Config, st store.Store) *Hub {
 		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter),
 	}
 	commands := &Commands{rooms: in}
-	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Questions: &Questions{in}, due: &deadlines{rooms: in}}
+	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Questions: &Questions{in}, Files: Files{in}, due: &deadlines{rooms: in}}
 }
 
 // Run keeps time for the hub (deadlines, heartbeats, slow subscribers, assignments) until

@@ -30,6 +30,7 @@ type (
 	WorkerConn    = fleet.WorkerConn
 
 	InvalidAnswerError = session.InvalidAnswerError
+	RequestError       = protocol.RequestError
 
 	TranscriptFormat = transcript.Format
 )
@@ -73,6 +74,9 @@ var (
 	ErrTokenKeyGone      = session.ErrTokenKeyGone
 	ErrKeyGone           = session.ErrKeyGone
 	ErrUnknownProvider   = fleet.ErrUnknownProvider
+	ErrNoWorker          = fleet.ErrNoWorker
+	ErrWorkerBusy        = fleet.ErrWorkerBusy
+	ErrWorkerSilent      = fleet.ErrWorkerSilent
 	ErrSessionLimit      = store.ErrSessionLimit
 	ErrConnectionLimit   = stream.ErrConnectionLimit
 	ErrStreamEnded       = stream.ErrStreamEnded

@@ -42,6 +42,14 @@ const (
 	CodeHeaderTooLarge   Code = "request_header_fields_too_large"
 	CodeNotImplemented   Code = "not_implemented"            // 501: a method that HTTP does not have
 	CodeHTTPVersion      Code = "http_version_not_supported" // 505: neither HTTP/1.0 nor HTTP/1.1
+
+	// Of what a worker is asked: see WorkerRequest.
+	CodePathNotAllowed Code = "path_not_allowed"      // 403: out of the session's directory, or not readable
+	CodeChanged        Code = "changed"               // 409: the file has changed while it was read
+	CodeRange          Code = "range_not_satisfiable" // 416
+	CodeNoWorker       Code = "no_worker"             // 503: no worker that can answer is connected
+	CodeWorkerFailed   Code = "worker_failed"         // 502: the worker could not do it
+	CodeWorkerTimeout  Code = "worker_timeout"        // 504: the worker did not answer in time
 )
 
 // WebSocket close codes (RFC 6455, section 7.4; 4000 to 4999 are ours). docs/PROTOCOL.md

@@ -10,11 +10,12 @@ type FrameType string
 
 // Frames from a worker to the hub, then from the hub to a worker.
 const (
-	FrameHello   FrameType = "hello"
-	FrameEvent   FrameType = "event"
-	FrameDone    FrameType = "done"
-	FrameRelease FrameType = "release"
-	FramePong    FrameType = "pong"
+	FrameHello    FrameType = "hello"
+	FrameEvent    FrameType = "event"
+	FrameDone     FrameType = "done"
+	FrameRelease  FrameType = "release"
+	FramePong     FrameType = "pong"
+	FrameResponse FrameType = "response"
 
 	FrameWelcome FrameType = "welcome"
 	FrameAssign  FrameType = "assign"
@@ -23,6 +24,7 @@ const (
 	FrameRevoke  FrameType = "revoke"
 	FrameError   FrameType = "error"
 	FramePing    FrameType = "ping"
+	FrameRequest FrameType = "request"
 )
 
 // Frame is the envelope of every frame of the worker link.
@@ -59,6 +61,9 @@ type Hello struct {
 	// close. A worker that takes WorkerSetOption also judges modes: it lets an agent into
 	// those only that its providers file names.
 	Commands []WorkerCommandType `json:"commands,omitempty"`
+
+	// Requests are the methods of requests that the worker answers.
+	Requests []WorkerMethod `json:"requests,omitempty"`
 }
 
 // Takes reports whether the worker that sent h takes a command beside the first four:

@@ -158,7 +158,7 @@ func (w *Worker) hello() protocol.Hello {
 	h := protocol.Hello{
 		Worker: w.cfg.Name, Version: w.cfg.Version, Workspace: w.cfg.Workspace,
 		Capacity: w.cfg.Capacity, Providers: w.ProviderNames(),
-		Commands: []protocol.WorkerCommandType{protocol.WorkerSetOption},
+		Commands: []protocol.WorkerCommandType{protocol.WorkerSetOption}, Requests: requestMethods(),
 	}
 	for _, s := range w.order {
 		if entry, alive := s.out.hello(); alive {
@@ -168,6 +168,8 @@ func (w *Worker) hello() protocol.Hello {
 	}
 	// Answers to the last link's frames mean nothing on this one.
 	w.control, w.overrun, w.pong = nil, false, false
+	w.requests.open -= len(w.requests.replies)
+	w.requests.replies = nil
 	return h
 }
 
@@ -222,6 +224,11 @@ func (w *Worker) onFrame(raw []byte) error {
 		var c protocol.WorkerCommand
 		if err = protocol.Decode(frame.Data, &c); err == nil {
 			w.onCommand(c)
+		}
+	case protocol.FrameRequest:
+		var r protocol.WorkerRequest
+		if err = protocol.Decode(frame.Data, &r); err == nil {
+			w.onRequest(r)
 		}
 	case protocol.FrameAck:
 		var ack protocol.EventAck
@@ -342,6 +349,11 @@ func (w *Worker) nextBatch(batch [][]byte) ([][]byte, *session, error) {
 		w.control = nil
 		return batch, nil, nil
 	}
+	// In turn with the sessions: a response is long, and events matter more.
+	if len(w.requests.replies) > 0 && !w.replied {
+		return w.nextReplyLocked(batch), nil, nil
+	}
+	w.replied = false
 	for i := range w.order {
 		k := (w.at + i) % len(w.order)
 		s := w.order[k]
@@ -349,6 +361,9 @@ func (w *Worker) nextBatch(batch [][]byte) ([][]byte, *session, error) {
 			w.at = k + 1
 			return batch, s, nil
 		}
+	}
+	if len(w.requests.replies) > 0 {
+		return w.nextReplyLocked(batch), nil, nil
 	}
 	return batch, nil, nil
 }

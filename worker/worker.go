@@ -48,6 +48,8 @@ type Worker struct {
 	control  [][]byte   // frames that belong to no session, at most controlQueue
 	overrun  bool       // control was full: the link ends
 	pong     bool       // a ping waits for its answer
+	requests requests
+	replied  bool // the writer's last frame was a response
 	drained  bool
 	over     bool // handOver is closed
 	closed   bool
@@ -72,6 +74,7 @@ func New(cfg Config) (*Worker, error) {
 		draining: make(chan struct{}), handOver: make(chan struct{}),
 		life: life, end: end,
 		sessions: make(map[string]*session), left: make(chan struct{}),
+		requests: requests{atWork: make(chan struct{}, maxRequestsAtWork)},
 	}, nil
 }
 

@@ -33,6 +33,13 @@ func checkHello(h protocol.Hello) error {
 		return fmt.Errorf("sessions are %d: at most %d", len(h.Sessions), protocol.MaxHelloSessions)
 	case len(h.Commands) > maxCommandTypes:
 		return fmt.Errorf("commands are %d: at most %d", len(h.Commands), maxCommandTypes)
+	case len(h.Requests) > maxRequestMethods:
+		return fmt.Errorf("requests are %d: at most %d", len(h.Requests), maxRequestMethods)
+	}
+	for i, m := range h.Requests {
+		if err := session.CheckName(fmt.Sprintf("requests[%d]", i), string(m), protocol.MaxNameBytes); err != nil {
+			return err
+		}
 	}
 	for i, c := range h.Commands {
 		if err := session.CheckName(fmt.Sprintf("commands[%d]", i), string(c), protocol.MaxNameBytes); err != nil {

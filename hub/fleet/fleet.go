@@ -28,7 +28,8 @@ type Fleet struct {
 	doubts map[string]doubt // assignments without an answer of the store: they may have been made
 	served lane             // the lane that was served last
 
-	holes holes // has its own lock
+	holes    holes    // has its own lock
+	requests requests // has its own lock
 
 	mu    sync.Mutex
 	due   map[lane]struct{} // lanes that the dispatcher must read
@@ -45,6 +46,7 @@ type Store interface {
 	store.Parts
 	store.WorkQueue
 	store.WorkerRegistry
+	store.Mail
 	store.Availability
 
 	// Append is that of store.Writer.
@@ -67,10 +69,14 @@ func NewFleet(env *engine.Env, engine *engine.Engine, store Store, cfg FleetConf
 	}
 }
 
-// Run gives sessions to workers until ctx ends.
+// Run gives sessions to workers, and passes requests of other nodes to them, until ctx
+// ends.
 func (f *Fleet) Run(ctx context.Context) {
 	defer f.alarms.Stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { f.Keep(ctx, "the mail", f.answerMail) })
 	f.Keep(ctx, "the dispatcher", f.dispatch)
+	wg.Wait()
 }
 
 // dispatch is Run until it panics.

@@ -47,6 +47,7 @@ type link struct {
 	pen    chan struct{} // holds a token while a goroutine writes a frame
 
 	alarms engine.Alarms // stopped before the link is left
+	asked  asked         // has its own lock
 
 	// mu guards the fields below it, and the sessions but for their first four fields. It
 	// is held for no call that blocks. Lock order: a session's lock in the store, or
@@ -163,6 +164,7 @@ func (f *Fleet) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey)
 	})
 	wg.Go(func() { _ = l.guard(func() error { newStrays(l).run(hearing); return nil }) })
 	err := l.guard(func() error { return in.serve(ctx, q) })
+	l.asked.end()
 	if broken := out.brokenBy(); broken != nil {
 		err = broken // it came first
 	}

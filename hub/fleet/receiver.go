@@ -35,7 +35,16 @@ func (r receiver) read(ctx context.Context, q *intake) {
 				r.pong()
 				continue
 			}
-			err = q.put(ctx, raw)
+			response, is, fault := readResponse(raw)
+			switch {
+			case fault != nil:
+				err = protocol.LinkError{Code: protocol.LinkInvalid, Detail: session.ClipTo(fmt.Sprintf("response: %v", fault), maxDetailBytes)}
+			case is:
+				r.asked.came(response)
+				continue
+			default:
+				err = q.put(ctx, raw)
+			}
 		}
 		if err != nil {
 			var fault protocol.LinkError

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"sessionhub/protocol"
 )
 
 // WorkerRegistry knows the workers of all nodes. A worker lives as long as its lease. The
@@ -47,4 +49,7 @@ type WorkerInfo struct {
 	Workspace string   `json:"workspace"`
 	Providers []string `json:"providers"`
 	Capacity  int      `json:"capacity"`
+
+	// Requests are the methods of requests that the worker answers.
+	Requests []protocol.WorkerMethod `json:"requests,omitempty"`
 }

@@ -1,8 +1,8 @@
 // Package store is the port between the hub and the stores that keep its sessions. It has a
 // small interface for each kind of data, and the types that these interfaces share.
 //
-// The nodes of a cluster also exchange data beside the sessions' logs: DueIndex, WorkQueue
-// and WorkerRegistry. These are hints. The session's state is the truth about its worker
+// The nodes of a cluster also exchange data beside the sessions' logs: DueIndex, WorkQueue,
+// WorkerRegistry and Mail. These are hints. The session's state is the truth about its worker
 // and its deadlines. A hint that is lost or stale costs time but never changes the outcome.
 // Every open session keeps an entry in the due-index, and the check of that entry repairs
 // the hints. Slots alone are no hint.
@@ -18,6 +18,7 @@ type Store interface {
 	WorkerRegistry
 	Slots
 	Limiter
+	Mail
 	Counter
 	Availability
 

@@ -12,15 +12,20 @@ const (
 	ScopeRead    Scope = 1 << iota // read the session and its streams
 	ScopeWrite                     // send messages, cancel, delete
 	ScopeApprove                   // answer questions for approval
+	ScopeFiles                     // read the files of the session's directory
 
+	// ScopeAll is the full scope of a token. ScopeFiles is not in it: a token has it only if
+	// it was asked for.
 	ScopeAll = ScopeRead | ScopeWrite | ScopeApprove
+	// ScopeKey is what an API key may do.
+	ScopeKey = ScopeAll | ScopeFiles
 )
 
 // scopeWords are in the order in which a scope is written.
 var scopeWords = [...]struct {
 	scope Scope
 	word  string
-}{{ScopeRead, "read"}, {ScopeWrite, "write"}, {ScopeApprove, "approve"}}
+}{{ScopeRead, "read"}, {ScopeWrite, "write"}, {ScopeApprove, "approve"}, {ScopeFiles, "files"}}
 
 // ParseScope reads words separated by spaces (RFC 6749, section 3.3), in any
 // order. An unknown word, and none at all, is an error.
@@ -34,10 +39,10 @@ next:
 				continue next
 			}
 		}
-		return 0, fmt.Errorf("scope has the unknown word %q: want read, write or approve", clip(word))
+		return 0, fmt.Errorf("scope has the unknown word %q: want read, write, approve or files", clip(word))
 	}
 	if s == 0 {
-		return 0, fmt.Errorf("scope is empty: want some of read, write and approve")
+		return 0, fmt.Errorf("scope is empty: want some of read, write, approve and files")
 	}
 	return s, nil
 }

@@ -33,7 +33,7 @@ const groupToken = "The token"
 const maxTokenName = 256
 
 func (m *Mint) settings(check TokenChecks) []setting {
-	scope := required(&m.Scope, "words out of read, write and approve").(*simple)
+	scope := required(&m.Scope, "words out of read, write, approve and files").(*simple)
 	set := scope.parse
 	scope.holder = "SCOPE"
 	scope.parse = func(t string) error {
@@ -45,7 +45,7 @@ func (m *Mint) settings(check TokenChecks) []setting {
 	return []setting{
 		{"session", groupToken, "the session's id", tokenName(&m.Session, "ID")},
 		{"user", groupToken, "whom the session belongs to (its userId): the hub takes no other", tokenName(&m.User, "NAME")},
-		{"scope", groupToken, "what it allows: words out of read, write and approve", scope},
+		{"scope", groupToken, "what it allows: words out of read, write, approve and files", scope},
 		{"ttl", groupToken, "its life", duration(&m.TTL, time.Second, 10*year)},
 		{"generation", groupToken, "of the session's tokens: how often all of them were revoked (gen in a token that works)", number(&m.Generation, 0, 1_000_000_000)},
 	}

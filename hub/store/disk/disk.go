@@ -53,6 +53,7 @@ type process interface {
 	store.WorkerRegistry
 	store.Slots
 	store.Limiter
+	store.Mail
 }
 
 // Store is a store.Store in a directory. All methods may be called concurrently. Lock

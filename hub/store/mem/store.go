@@ -20,6 +20,7 @@ type Store struct {
 	workQueue
 	registry
 	slots
+	mail
 }
 
 var _ store.Store = (*Store)(nil)

@@ -77,6 +77,8 @@ func Run(t *testing.T, open Open) {
 		{"Queue", store.Retention{}, testQueue},
 		{"QueueIsFair", store.Retention{}, testQueueIsFair},
 		{"QueueWatch", store.Retention{}, testQueueWatch},
+		{"Mail", store.Retention{}, testMail},
+		{"MailTwice", store.Retention{}, testMailTwice},
 		{"Census", store.Retention{}, testCensus},
 		{"WorkerLease", store.Retention{}, testWorkerLease},
 		{"WorkerLapses", store.Retention{}, testWorkerLapses},

@@ -24,17 +24,20 @@ type calls struct {
 // events. ok is false for a text that cannot be an id: braces would put its keys into
 // several hash slots.
 func (c *calls) keys(id string) (keys [5]string, ok bool) {
-	if id == "" || id == queueTopic || strings.ContainsAny(id, "{}") {
+	if id == "" || isTopic(id) || strings.ContainsAny(id, "{}") {
 		return keys, false
 	}
 	base := c.channel(id)
 	return [5]string{base + ":session", base + ":events", base + ":commands", base + ":notes", base + ":compacted"}, true
 }
 
-// channel is where appends to a session are announced.
+// channel is where appends to a session are announced, and what belongs to a topic.
 func (c *calls) channel(id string) string {
 	if id == queueTopic {
 		return c.opt.Prefix + "queue{queue}" // in the slot of the lanes
+	}
+	if box, ok := strings.CutPrefix(id, boxTopic); ok {
+		return c.opt.Prefix + "box{" + box + "}"
 	}
 	return c.opt.Prefix + "{" + id + "}"
 }

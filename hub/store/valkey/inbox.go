@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -89,8 +90,12 @@ func (b *inbox) deliver(ctx context.Context, r *relay) {
 		queue, behind := b.take(spare)
 		for _, m := range queue {
 			id := r.session(m.Channel)
-			if id == queueTopic {
+			switch {
+			case id == queueTopic:
 				r.tell(id, parseQueued(m.Message))
+				continue
+			case strings.HasPrefix(id, boxTopic):
+				r.tell(id, noticeOf(m.Message))
 				continue
 			}
 			n, err := parseNotice(m.Message)

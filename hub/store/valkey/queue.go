@@ -11,9 +11,14 @@ import (
 	"sessionhub/protocol"
 )
 
-// queueTopic stands for the queue among the watched sessions. No session can have it as its
-// id.
-const queueTopic = "\x00queue"
+// topicMark begins the names of what is watched beside the sessions. No session's id
+// begins with it.
+const topicMark = "\x00"
+
+func isTopic(id string) bool { return strings.HasPrefix(id, topicMark) }
+
+// queueTopic stands for the queue among the watched sessions.
+const queueTopic = topicMark + "queue"
 
 // workQueue is a store.WorkQueue.
 type workQueue struct {

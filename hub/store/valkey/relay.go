@@ -24,7 +24,7 @@ type relay struct {
 	*calls
 
 	mu     sync.RWMutex
-	topics map[string]*topic // by session, and one of the queue
+	topics map[string]*topic // by session; and those of the queue and the boxes
 	links  map[string]*link  // by the primary's id; one, without an id, if there is no cluster
 	lost   error             // why the primaries are not known; nil once they are
 	up     bool              // what Options.Up was told last
@@ -244,10 +244,13 @@ func (r *relay) Available(id string) error {
 	return r.readyFor(hashSlotOf(r.channel(id)))
 }
 
-// session returns the session of a channel.
+// session returns the session of a channel, or the topic.
 func (r *relay) session(channel string) string {
 	if channel == r.channel(queueTopic) {
 		return queueTopic
+	}
+	if box, ok := strings.CutPrefix(channel, r.opt.Prefix+"box{"); ok {
+		return boxTopic + strings.TrimSuffix(box, "}")
 	}
 	id, _ := strings.CutPrefix(channel, r.opt.Prefix+"{")
 	return strings.TrimSuffix(id, "}")

@@ -76,6 +76,7 @@ type Store struct {
 	*registry
 	*slots
 	*limiter
+	*mail
 	*census
 
 	stop context.CancelFunc
@@ -130,6 +131,7 @@ func newStore(c *calls) *Store {
 		confirmer: &confirmer{calls: c, confirming: make(chan struct{}, maxConfirming)},
 		dueIndex:  &dueIndex{c}, registry: &registry{c},
 		limiter: &limiter{calls: c, relay: relay},
+		mail:    &mail{calls: c, relay: relay},
 		census:  &census{calls: c, node: node, queue: queue, lists: lists},
 	}
 }

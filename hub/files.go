@@ -1,0 +1,115 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"sessionhub/hub/fleet"
+	"sessionhub/hub/session"
+	"sessionhub/protocol"
+)
+
+// Files are the files of sessions' working directories. Their workers read them: see
+// fleet.Fleet.Ask for the errors. All methods may be called concurrently.
+type Files struct{ rooms }
+
+// ask sends a request about a session to its worker, and reads the result into out.
+func (f Files) ask(ctx context.Context, s *session.State, method protocol.WorkerMethod, params, out any) error {
+	raw, err := f.fleet.Ask(ctx, fleet.AskedOf(s), protocol.WorkerRequest{
+		Method: method, SessionID: s.Info.SessionID, Provider: s.Info.Provider, WorkingDirectory: s.Info.WorkingDirectory,
+		Params: protocol.Marshal(params),
+	})
+	if err != nil {
+		return err
+	}
+	if err := protocol.Decode(raw, out); err != nil {
+		return &protocol.RequestError{Code: protocol.CodeWorkerFailed, Detail: "the worker's answer cannot be read"}
+	}
+	return nil
+}
+
+// List gives a page of a directory.
+func (f Files) List(ctx context.Context, s *session.State, p protocol.FilesListParams) (out protocol.FileList, err error) {
+	err = f.ask(ctx, s, protocol.MethodFilesList, p, &out)
+	return out, err
+}
+
+// Search finds files by their names.
+func (f Files) Search(ctx context.Context, s *session.State, p protocol.FilesSearchParams) (out protocol.FileMatches, err error) {
+	err = f.ask(ctx, s, protocol.MethodFilesSearch, p, &out)
+	return out, err
+}
+
+// Read gives a piece of a file. The piece is what was asked for: at p.Offset, and no longer
+// than p.Limit.
+func (f Files) Read(ctx context.Context, s *session.State, p protocol.FilesReadParams) (out protocol.FilePiece, err error) {
+	if err = f.ask(ctx, s, protocol.MethodFilesRead, p, &out); err != nil {
+		return out, err
+	}
+	if out.Offset != p.Offset || len(out.Data) > p.Limit || out.Size < 0 {
+		return out, &protocol.RequestError{Code: protocol.CodeWorkerFailed, Detail: fmt.Sprintf("the worker gave another piece of the file than that at %d", p.Offset)}
+	}
+	return out, nil
+}
+
+// File is a file, or a part of one, that is read piece by piece. It belongs to one
+// goroutine, and nothing has to be closed.
+type File struct {
+	files Files
+	state *session.State
+	path  string
+	first protocol.FilePiece
+	at    int64 // where the next piece begins
+	end   int64
+	ready []byte // the first piece, until Next gives it
+}
+
+// ErrFileChanged says that a file has changed while it was read.
+var ErrFileChanged = errors.New("the file has changed while it was read")
+
+// Open looks at a file, and reads its first piece if it is whole in that.
+func (f Files) Open(ctx context.Context, s *session.State, path string) (*File, error) {
+	first, err := f.Read(ctx, s, protocol.FilesReadParams{Path: path, Limit: protocol.MaxFilePiece})
+	if err != nil {
+		return nil, err
+	}
+	return &File{files: f, state: s, path: path, first: first, end: first.Size, ready: first.Data}, nil
+}
+
+// About has what is known of the file but for its bytes.
+func (f *File) About() protocol.FilePiece { return f.first }
+
+// Select makes Next give the bytes from begin to before end. It is called before Next.
+func (f *File) Select(begin, end int64) {
+	f.at, f.end = begin, min(end, f.first.Size)
+	if n := int64(len(f.ready)); begin < n {
+		f.ready = f.ready[begin:min(n, f.end)]
+	} else {
+		f.ready = nil
+	}
+}
+
+// Next gives the next piece, and io.EOF after the last one. ErrFileChanged: the file is not
+// the one that was opened any more.
+func (f *File) Next(ctx context.Context) ([]byte, error) {
+	if len(f.ready) > 0 {
+		piece := f.ready
+		f.ready, f.at = nil, f.at+int64(len(piece))
+		return piece, nil
+	}
+	if f.at >= f.end {
+		return nil, io.EOF
+	}
+	most := int(min(f.end-f.at, protocol.MaxFilePiece))
+	piece, err := f.files.Read(ctx, f.state, protocol.FilesReadParams{Path: f.path, Offset: f.at, Limit: most})
+	switch {
+	case err != nil:
+		return nil, err
+	case piece.Version != f.first.Version || len(piece.Data) == 0:
+		return nil, ErrFileChanged
+	}
+	f.at += int64(len(piece.Data))
+	return piece.Data, nil
+}

@@ -36,7 +36,7 @@ FUZZTIME_TEST ?= 30s
 # What strangers send: commands, cursors, tokens, tickets, what goes into an SSE
 # line; frames of clients and of workers; the files of keys; and where a request
 # says that it comes from.
-FUZZ_TEST := FuzzCommand FuzzMarkdown FuzzParseCursor FuzzVerify FuzzTicket FuzzSSE FuzzFrameBorder FuzzRun FuzzDecodeEvent FuzzHello FuzzParseKeys FuzzForwardedFor
+FUZZ_TEST := FuzzCommand FuzzMarkdown FuzzParseCursor FuzzVerify FuzzTicket FuzzSSE FuzzFrameBorder FuzzRun FuzzDecodeEvent FuzzHello FuzzParseKeys FuzzForwardedFor FuzzLocalPath
 # A run of make has every program that the tests need: none is skipped.
 export SESSIONHUB_TEST_ALL := 1
 
@@ -158,7 +158,7 @@ test-load: build provision ## the tests that know how long something may take, j
 
 .PHONY: test-fuzz
 test-fuzz: ## the fuzz targets of what comes from outside, FUZZTIME_TEST (30s) each
-	FUZZ_TARGETS="$(FUZZ_TEST)" FUZZ_JOBS=2 FUZZ_PROCS=1 scripts/fuzz.sh $(FUZZTIME_TEST) ./protocol ./hub ./hub/compact ./hub/transcript ./hub/fleet ./handlers ./handlers/wsconn ./internal/auth
+	FUZZ_TARGETS="$(FUZZ_TEST)" FUZZ_JOBS=2 FUZZ_PROCS=1 scripts/fuzz.sh $(FUZZTIME_TEST) ./protocol ./hub ./hub/compact ./hub/transcript ./hub/fleet ./handlers ./handlers/wsconn ./internal/auth ./worker
 
 .PHONY: test-agents
 test-agents: build provision ## more real agents, not part of test: 2 GB and minutes (TEST_FLAGS="-run /qwen -v")

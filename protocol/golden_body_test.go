@@ -31,6 +31,18 @@ func goldenFrames() []golden {
 		{name: "worker_hello_commands", value: Hello{
 			Worker: "w1", Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"demo"}, Sessions: []HelloSession{{SessionID: "s1", Assignment: 2}}, Commands: []WorkerCommandType{WorkerSetOption},
 		}},
+		{name: "worker_hello_requests", value: Hello{
+			Worker: "w1", Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"demo"}, Requests: []WorkerMethod{MethodFilesList, MethodFilesRead},
+		}},
+		frame(FrameRequest, WorkerRequest{
+			ID: "r1", Method: MethodFilesList, UserID: "u1", SessionID: "s1", Provider: "demo", WorkingDirectory: "/w", Params: Marshal(FilesListParams{Path: "src", After: "a.go", Limit: 100}),
+		}),
+		frame(FrameResponse, WorkerResponse{ID: "r1", Result: raw(`{"path":"src","entries":[]}`)}),
+		{name: "worker_response_result", value: WorkerResponse{ID: "r1", Result: raw(`{"path":"src","entries":[]}`)}},
+		{name: "worker_response_error", value: WorkerResponse{ID: "r1", Error: &RequestError{Code: CodeNotFound, Detail: "there is no \"src\""}}},
+		{name: "worker_file_piece", value: FilePiece{
+			Path: "a.txt", Size: 7, ModifiedAt: moment.UTC().Truncate(time.Millisecond), MediaType: "text/plain; charset=utf-8", Version: "7-1", Offset: 1, Data: []byte("etters"),
+		}},
 		{name: "worker_assign_config", value: Assign{
 			SessionID: "s1", Assignment: 2, Provider: "demo", WorkingDirectory: "/w", AgentOptions: config, UserID: "u1", Message: 3, Resume: true, AgentSession: "a1",
 		}},
@@ -62,6 +74,9 @@ func goldenFrames() []golden {
 
 func goldenBodies() []golden {
 	at := moment.UTC().Truncate(time.Millisecond)
+	files := FileList{Path: "src", NextAfter: "main.go", Entries: []FileEntry{
+		{Name: "deep", Type: FileDirectory, Size: 4096, ModifiedAt: at}, {Name: "main.go", Type: FileRegular, Size: 12, ModifiedAt: at},
+	}}
 	options := AgentOptions{Model: "m", Mode: "plan"}
 	config := AgentOptions{Mode: "plan", Config: map[string]OptionValue{"effort": TextValue("high"), "fast": BoolValue(true)}}
 	session := Session{
@@ -88,6 +103,9 @@ func goldenBodies() []golden {
 	inMode.Mode, inMode.Asking, inMode.AgentOptions = "plan", &asks, config
 	list := goldenOptions()
 	return []golden{
+		{name: "api_file_list", value: files},
+		{name: "api_file_list_least", value: FileList{Entries: []FileEntry{}}},
+		{name: "api_file_matches", value: FileMatches{Files: []FileMatch{{Path: "src/main.go", Type: FileRegular}}, Truncated: true}},
 		{name: "api_session_with_usage", value: used},
 		{name: "api_rename_request", value: RenameRequest{Title: new("")}},
 		{name: "api_session_with_mode", value: inMode},

@@ -1,0 +1,116 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"sessionhub/internal/testkit/faultproxy"
+	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/valkeytest"
+	"sessionhub/protocol"
+	"sessionhub/worker"
+	"sessionhub/worker/wslink"
+)
+
+// The worker's link is with one node, the client with another, and the link has every fault
+// that a network has: each request is answered or refused in bounded time, and nothing of it
+// stays behind.
+func TestFilesOverTwoNodesAndAFaultyLink(t *testing.T) {
+	server := valkeytest.Start(t, valkeytest.Valkey(t))
+	env := map[string]string{"SESSIONHUB_TOKEN_SECRET": clusterEnv["SESSIONHUB_TOKEN_SECRET"], "SESSIONHUB_WORKER_KEY": testWorkerKey}
+	near := startHubEnv(t, env, "--valkey-url", server.URL(), "--worker", "none")
+	far := startHubEnv(t, env, "--valkey-url", server.URL(), "--worker", "none")
+	proxy, err := faultproxy.New(near.url[len("http://"):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	root := t.TempDir()
+	text := make([]byte, 700_000)
+	for i := range text {
+		text[i] = byte('a' + i%26)
+	}
+	if err := os.WriteFile(filepath.Join(root, "long.txt"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w, err := worker.New(worker.Config{Root: root, Providers: map[string]worker.Provider{"demo": {Command: "true"}}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	hub, err := wslink.ParseHub("http://" + proxy.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialer := wslink.NewDialer(hub, testWorkerKey)
+	t.Cleanup(dialer.Close)
+	var running sync.WaitGroup
+	running.Go(func() { _ = w.Run(t.Context(), dialer.Dial) })
+	t.Cleanup(running.Wait)
+
+	s := far.create(protocol.CreateRequest{})
+	ask := func(h *hubUnderTest) (status int, code protocol.Code) {
+		t.Helper()
+		began := time.Now()
+		a := h.call("GET", "/api/sessions/"+s.SessionID+"/files/content?path=long.txt", nil, nil)
+		if took := time.Since(began); took > patience {
+			t.Errorf("an answer came after %s", took)
+		}
+		if a.StatusCode == http.StatusOK {
+			if string(a.Body) != string(text) {
+				t.Errorf("%d bytes that are not the file's", len(a.Body))
+			}
+			return a.StatusCode, ""
+		}
+		var p protocol.Problem
+		if err := protocol.Decode(a.Body, &p); err != nil {
+			t.Errorf("%d: %s", a.StatusCode, a.Body)
+		}
+		return a.StatusCode, p.Code
+	}
+	works := func(what string) {
+		t.Helper()
+		judge.Within(t, patience, what, func() bool {
+			one, _ := ask(near)
+			two, _ := ask(far)
+			return one == http.StatusOK && two == http.StatusOK
+		})
+	}
+	works("both nodes read a file")
+
+	refusals := map[string]int{}
+	var mu sync.Mutex
+	during := func(name string, begin, end func()) {
+		t.Helper()
+		begin()
+		var wg sync.WaitGroup
+		for i := range 6 {
+			wg.Go(func() {
+				status, code := ask([]*hubUnderTest{near, far}[i%2])
+				switch {
+				case status == http.StatusOK:
+				case code == protocol.CodeNoWorker, code == protocol.CodeWorkerTimeout:
+				default:
+					t.Errorf("%s: %d %s", name, status, code)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				refusals[fmt.Sprintf("%s %d %s", name, status, code)]++
+			})
+		}
+		wg.Wait()
+		end()
+		works("after " + name)
+	}
+	during("slow", func() { proxy.Slow(200_000) }, proxy.Heal)
+	during("cut", proxy.Cut, func() {})
+	during("refused", func() { proxy.Refuse(true); proxy.Cut() }, proxy.Heal)
+	during("frozen", func() { proxy.Freeze(true) }, proxy.Heal)
+	t.Log(refusals)
+}

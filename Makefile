@@ -26,7 +26,7 @@ IMAGE ?= sessionhub:$(VERSION)
 # more of them only makes timing tests wait for each other.
 PACKAGES ?= ./...
 TEST_FLAGS ?=
-TEST_TIMEOUT ?= 15m
+TEST_TIMEOUT ?= 45m
 TEST_PROCS ?= 2
 BENCH ?= .
 BENCH_FLAGS ?=

@@ -350,7 +350,7 @@ func (s *one) check(ctx context.Context) (events int, found []string) {
 	kept := NewRecord("its history")
 	after := ""
 	for {
-		page, err := s.talker.session().History(ctx, after, 0)
+		page, err := s.history(ctx, after, 0)
 		if err != nil {
 			return events, append(found, err.Error())
 		}
@@ -366,7 +366,7 @@ func (s *one) check(ctx context.Context) (events int, found []string) {
 	}
 	// A cursor of the first event is answered by a gap if its epoch is not known.
 	for _, epoch := range append(s.ws.Unknown(), s.sse.Unknown()...) {
-		page, err := s.talker.session().History(ctx, epoch+"-1", 1)
+		page, err := s.history(ctx, epoch+"-1", 1)
 		if err != nil {
 			return events, append(found, err.Error())
 		}
@@ -377,6 +377,19 @@ func (s *one) check(ctx context.Context) (events int, found []string) {
 	found = append(found, s.ws.Compare(s.sse)...)
 	found = append(found, s.ws.Compare(kept)...)
 	return events, append(found, kept.Findings()...)
+}
+
+// history reads a page of the history. A node may say that its store is away, also behind
+// the faults: a machine with much to do lets calls time out. Then it is asked again.
+func (s *one) history(ctx context.Context, after string, limit int) (protocol.History, error) {
+	for {
+		page, err := s.talker.session().History(ctx, after, limit)
+		var refused *client.Error
+		if err == nil || !errors.As(err, &refused) || !refused.Temporary() || ctx.Err() != nil {
+			return page, err
+		}
+		sleep(ctx, 500*time.Millisecond)
+	}
 }
 
 // waitFor waits for a group, but not for longer than that.

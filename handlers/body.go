@@ -393,6 +393,8 @@ func decode(raw []byte, v any, what string) error {
 		return refuse(protocol.CodeInvalidRequest, "%s: %s cannot be a JSON %s", what, shape.Field, shape.Value)
 	case errors.As(err, &shape):
 		return refuse(protocol.CodeInvalidRequest, "%s must be a JSON object, not a JSON %s", what, shape.Value)
+	case errors.Is(err, protocol.ErrOptionValue):
+		return refuse(protocol.CodeInvalidRequest, "%s: %v", what, err)
 	case err != nil:
 		return refuse(protocol.CodeInvalidJSON, "%s is not JSON: %v", what, err)
 	}

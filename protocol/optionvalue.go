@@ -39,8 +39,8 @@ func (v OptionValue) MarshalJSON() ([]byte, error) {
 	return marshal(v.Text)
 }
 
-// errOptionValue is the answer to a value of another type.
-var errOptionValue = errors.New("the value of an option is a text, true or false")
+// ErrOptionValue is the error of a JSON value that cannot be the value of an option.
+var ErrOptionValue = errors.New("the value of an option is a text, true or false")
 
 // UnmarshalJSON reads a JSON string or a JSON boolean, and refuses everything else.
 func (v *OptionValue) UnmarshalJSON(raw []byte) error {
@@ -52,7 +52,7 @@ func (v *OptionValue) UnmarshalJSON(raw []byte) error {
 		*v = OptionValue{}
 		return json.Unmarshal(raw, &v.Text)
 	default:
-		return errOptionValue
+		return ErrOptionValue
 	}
 	return nil
 }

@@ -31,6 +31,9 @@ type ask struct {
 	completed     bool   // the agent says that the page of the url was completed
 
 	withdrawn time.Time // when the agent withdrew the question; zero: it has not
+
+	// unannounced is the tool call that the agent told of by this question alone; else empty.
+	unannounced string
 }
 
 // withdrawGrace is how long the hub may take to say how a withdrawn question ended. A hub
@@ -115,7 +118,11 @@ func (s *session) onPermission(id, params json.RawMessage) {
 	if s.inTurn() {
 		s.turn.spoken = true
 	}
-	w.asks[interaction] = &ask{id: id, size: size, options: request.Options}
+	asked := &ask{id: id, size: size, options: request.Options}
+	if !known {
+		asked.unannounced = call.ToolCallID
+	}
+	w.asks[interaction] = asked
 	for _, part := range parts {
 		s.publish(protocol.EventApprovalContent, part)
 	}
@@ -234,6 +241,9 @@ func (s *session) onApproval(w *work, approval protocol.ApprovalCommand) {
 	}
 	delete(w.asks, approval.InteractionID)
 	s.beginWork(w) // a tool that runs now may say nothing for a while
+	if !asked.allows(approval) {
+		s.neverRuns(w, asked)
+	}
 	if approval.Outcome == protocol.OutcomeCancelled && approval.Reason != "" {
 		s.log.Warn("hub asks nobody", "interaction", approval.InteractionID, "reason", clip(approval.Reason, 512))
 		s.answer(encodeError(asked.id, rpcInvalidParams, clip(approval.Reason, 512)))
@@ -263,6 +273,13 @@ func (s *session) onApproval(w *work, approval protocol.ApprovalCommand) {
 		}
 	}
 	s.answer(permissionFor(asked.id, option, approval.Reason))
+}
+
+// allows reports whether an answer lets the call go on that was asked about.
+func (a *ask) allows(answer protocol.ApprovalCommand) bool {
+	return answer.Outcome == protocol.OutcomeSelected && slices.ContainsFunc(a.options, func(o protocol.ApprovalOption) bool {
+		return o.OptionID == answer.OptionID && o.Kind != protocol.RejectOnce && o.Kind != protocol.RejectAlways
+	})
 }
 
 // permission encodes the answer to a permission request. An empty option means cancelled.

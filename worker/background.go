@@ -50,6 +50,19 @@ func (b *background) meet(u toolUpdate, announced bool) {
 	}
 }
 
+// neverRuns ends a tool call that the agent told of by a question alone, when nobody has
+// allowed it. Most agents say nothing more about such a call. A turn would end it with its
+// own end; the background has none while the call is open. A call that the agent has begun
+// all the same stays open. A hub that takes nothing outside of a turn is not told.
+func (s *session) neverRuns(w *work, asked *ask) {
+	call := w.tools.calls[asked.unannounced]
+	if w != &s.background.work || call == nil || !s.w.background.Load() || call.status != "" && call.status != toolPending {
+		return
+	}
+	s.publish(protocol.EventToolCall, protocol.ToolCallData{ToolCallID: asked.unannounced, Status: toolFailed})
+	w.tools.end(asked.unannounced)
+}
+
 // busy reports whether a tool call or a question is open in the background.
 func (b *background) busy() bool { return len(b.asks) > 0 || len(b.tools.open()) > 0 }
 

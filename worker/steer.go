@@ -96,12 +96,12 @@ func (s *session) steered(messageID string, result json.RawMessage, err error) {
 	var answer struct {
 		Outcome string `json:"outcome"`
 	}
-	if err == nil {
-		err = json.Unmarshal(result, &answer)
-	}
+	unread := err == nil && json.Unmarshal(result, &answer) != nil
 	switch {
 	case err != nil:
 		s.publishSteered(t, messageID, protocol.SteerQueued, s.describe(err))
+	case unread, answer.Outcome == "":
+		s.publishSteered(t, messageID, protocol.SteerQueued, "the agent's answer to "+steeringMethod+" has no outcome")
 	case answer.Outcome == "injected", answer.Outcome == "startedNewTurn": // the second: not as we asked, but the agent has it
 		t.spoken = true
 		s.publishSteered(t, messageID, protocol.SteerInjected, "")

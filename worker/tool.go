@@ -14,6 +14,9 @@ const (
 	toolFailed    = "failed"
 )
 
+// toolPending is the status of a call that has not begun (ACP, "Tool Calls").
+const toolPending = "pending"
+
 // Limits of the tool calls of a turn or of the background in memory, and of their short fields.
 const (
 	maxTools     = 10_000                       // the worker passes on further calls, but does not remember them

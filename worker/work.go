@@ -74,6 +74,7 @@ func (s *session) dropAsks(w *work) {
 	for interaction, asked := range w.asks {
 		delete(w.asks, interaction)
 		s.answerCancelled(asked)
+		s.neverRuns(w, asked)
 	}
 }
 
@@ -84,6 +85,10 @@ func (s *session) onWithdrawGrace() {
 			if !asked.withdrawn.IsZero() && time.Since(asked.withdrawn) >= withdrawGrace {
 				delete(w.asks, interaction)
 				s.answerCancelled(asked)
+				s.neverRuns(w, asked)
+				if w == &s.background.work && s.background.works {
+					s.inBackground() // the agent has its answer only now
+				}
 			}
 		}
 	}

@@ -141,7 +141,8 @@ func (l *link) lostByStore(ctx context.Context, s *heldSession) error {
 
 // inDoubt reports whether the store can have lost the hand of the waiting message of a
 // session. That is so if the log went on in another epoch after the message. Then the
-// message counts as received.
+// message counts as received. Of a message that was held, the last release counts: nobody
+// hands a held message to a worker, and a person has released it with the log in view.
 func (f *Fleet) inDoubt(ctx context.Context, s *session.State) (bool, error) {
 	m, waits := s.Waiting()
 	if !waits {
@@ -151,7 +152,10 @@ func (f *Fleet) inDoubt(ctx context.Context, s *session.State) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, seq, ok, err := f.store.Note(ctx, s.Info.SessionID, session.MessageNote(m.ID))
+	_, seq, ok, err := f.store.Note(ctx, s.Info.SessionID, session.ReleaseNote(m.ID))
+	if err == nil && !ok {
+		_, seq, ok, err = f.store.Note(ctx, s.Info.SessionID, session.MessageNote(m.ID))
+	}
 	return ok && len(snap.Epochs) > 1 && seq < snap.Epochs[len(snap.Epochs)-1].First, err
 }
 

@@ -296,7 +296,7 @@ func (r receiver) release(ctx context.Context, given protocol.Release) error {
 	r.mu.Lock()
 	s.released = true
 	r.mu.Unlock()
-	err := lossFinder{r.link}.inputAfterEvents(ctx, s, session.InRelease{Reason: session.Clip(session.ValidUTF8(given.Reason)), Retry: given.Retry})
+	err := lossFinder{r.link}.inputAfterEvents(ctx, s, session.InRelease{Reason: session.CutText(session.ValidUTF8(given.Reason), protocol.MaxReasonBytes), Retry: given.Retry})
 	if err != nil {
 		return err // the worker keeps the session until its lease ends
 	}

@@ -462,6 +462,10 @@ func (st *step) resume() {
 // of the content (HashJSON), and its event is the message.
 func MessageNote(id string) string { return "m:" + id }
 
+// ReleaseNote is the key of the note that a message was held, and was released. The note's
+// event is the last release.
+func ReleaseNote(id string) string { return "r:" + id }
+
 // ApprovalNote is the key of the note of how a question ended. Its value is the outcome,
 // a space, and the chosen option, if there is one.
 func ApprovalNote(id string) string { return "a:" + id }

@@ -164,6 +164,15 @@ func (st queue) tell(known protocol.QueueData) {
 	}
 }
 
+// noteReleased notes the held messages that wait again. The queue event before it says so.
+func (st queue) noteReleased(known protocol.QueueData) {
+	for _, id := range lineup(st.s).MessageIDs {
+		if slices.Contains(known.Held, id) {
+			st.note(ReleaseNote(id), "released")
+		}
+	}
+}
+
 // next is the place of a message that is to wait in front of the others, behind those that
 // were put there before it.
 func (st queue) next() int {
@@ -295,6 +304,7 @@ func (in InQueue) apply(st *step) error {
 	case protocol.QueueRemove, protocol.QueueDiscard, protocol.QueueEdit: // readers know the queue
 	default:
 		queue{st}.tell(known)
+		queue{st}.noteReleased(known)
 	}
 	if _, ok := s.Turn(); !ok {
 		st.rest()

@@ -13,6 +13,7 @@ import (
 
 	"sessionhub/internal/testkit/hubtest"
 	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/scripted"
 	"sessionhub/internal/testkit/valkeytest"
 	"sessionhub/protocol"
 )
@@ -136,6 +137,36 @@ func TestBackgroundIsStopped(t *testing.T) {
 		if strings.Count(strings.Join(s.words(), "\n"), "tool_call failed") != 1 {
 			t.Errorf("%s: %q", name, s.words())
 		}
+	}
+}
+
+// A call that the agent told of by its question alone ends with the question, if nobody has
+// allowed it. The session said for hours that it runs.
+func TestRefusedInTheBackground(t *testing.T) {
+	n := serve(t, "--providers-file", scripted.Providers(t))
+	for _, c := range []struct {
+		scenario, outcome string
+		end               func(s session, interaction string)
+	}{
+		{"late", "selected", func(s session, interaction string) {
+			ok[any](n, http.StatusOK, "POST", s.path+"/approve", `{"interactionId":"`+interaction+`","decision":"reject_once"}`, s.bearer()...)
+		}},
+		{"late", "cancelled", func(s session, _ string) {
+			ok[any](n, http.StatusAccepted, "POST", s.path+"/cancel", `{}`, s.bearer()...)
+		}},
+		{"lateback", "cancelled", func(session, string) {}},
+	} {
+		t.Run(c.scenario+" "+c.outcome, func(t *testing.T) {
+			t.Parallel()
+			s := n.create(scriptedSession)
+			st := s.ws("")
+			s.send(c.scenario)
+			c.end(s, hubtest.Decode[protocol.ToolApprovalData](t, st.until("tool_approval").Data).InteractionID)
+			s.waitsFor(30*time.Second, "tool_approval", "approval_resolved "+c.outcome, "tool_call failed", "status idle")
+			if words := strings.Join(s.words(), "\n"); strings.Count(words, "tool_call failed") != 1 || strings.Contains(words, "notice") {
+				t.Errorf("the log\n%s", words)
+			}
+		})
 	}
 }
 

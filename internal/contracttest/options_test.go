@@ -88,6 +88,20 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s: %d", body, r.StatusCode)
 		}
 	}
+	// It is JSON, of a type that no option has.
+	n.refused(400, protocol.CodeInvalidRequest, "PATCH", s.path+"/options", `{"configId":"mode","value":7}`, s.bearer()...)
+	n.refused(400, protocol.CodeInvalidRequest, "POST", "/api/sessions", `{"agentOptions":{"config":{"tone":null}}}`)
+}
+
+// The reason why a session cannot begin reaches people whole: its end says what there is.
+func TestReasonOfAFailedSession(t *testing.T) {
+	t.Parallel()
+	n := serve(t)
+	s := n.create(`{"agentOptions":{"mode":"` + strings.Repeat("x", 200) + `"}}`)
+	c := s.turn(s.ws(""), "hello")
+	if c.Error == nil || c.Error.Code != protocol.TurnSessionFailed || !strings.HasSuffix(c.Error.Message, `not offered: offered ask, auto`) {
+		t.Errorf("it ended with %+v", c.Error)
+	}
 }
 
 func indexOf(st *stream, kind string) int {

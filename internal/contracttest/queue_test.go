@@ -16,6 +16,7 @@ import (
 
 	"sessionhub/internal/testkit/hubtest"
 	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/scripted"
 	"sessionhub/internal/testkit/valkeytest"
 	"sessionhub/protocol"
 )
@@ -313,6 +314,55 @@ func TestQueueOutlivesTheNode(t *testing.T) {
 		t.Errorf("the agent was told %q", got)
 	}
 	s.oneEnd("m1", "m2", "m3", "m4", "s1")
+}
+
+// What was held at the kill -9 of the node runs when people release it, at once or later: no
+// worker has received it. It ended with worker_lost when the lease of the last worker did.
+func TestReleaseBehindAKill(t *testing.T) {
+	t.Parallel()
+	for name, release := range map[string]protocol.QueueRequest{
+		"release": {Action: protocol.QueueRelease}, "send now": {Action: protocol.QueueSendNow, MessageID: "m2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			flags := []string{"--data-dir", t.TempDir(), "--workspace-root", t.TempDir(), "--worker-lease", "3s"}
+			n := serve(t, flags...)
+			s := n.create("{}")
+			s.works("m1")
+			s.post("m2", "held", "")
+			s.stop("m1", true)
+			s.ends(n, 20*time.Second, "m1")
+			n.kill()
+
+			again := serve(t, flags...)
+			s = s.on(again)
+			if got := s.change(release); got != "m2=held" {
+				t.Errorf("it waits: %s", got)
+			}
+			if c := s.ends(again, 40*time.Second, "m2"); c.StopReason != protocol.StopEndTurn {
+				t.Errorf("m2 ended with %+v", c)
+			}
+			s.oneEnd("m1", "m2")
+		})
+	}
+}
+
+// An agent that takes messages in, and answers without saying what became of one: people
+// learn that, in words.
+func TestSteeringWithoutAnOutcome(t *testing.T) {
+	t.Parallel()
+	n := serve(t, "--providers-file", scripted.Providers(t))
+	s := n.create(scriptedSession)
+	s.post("m1", "stream 600 50", "")
+	s.logged(`"n0`, 30*time.Second)
+	s.post("s1", "echo", protocol.DeliverSteer)
+	s.logged(`"steered"`, 20*time.Second)
+	s.stop("m1", false)
+	s.ends(n, 20*time.Second, "s1")
+	if got := told[protocol.SteeredData](s, protocol.EventSteered); len(got) != 1 || got[0].Outcome != protocol.SteerQueued ||
+		got[0].Detail != "the agent's answer to _session/steering has no outcome" {
+		t.Errorf("steered: %+v", got)
+	}
 }
 
 // kill -9 of an agent in a steered turn: what it had taken in ends with the turn, and the

@@ -163,6 +163,16 @@ const scenarios = {
     setTimeout(async () => log(`late answer ${JSON.stringify(await permission("bgp", "git push (background)"))}`), 1000);
   },
 
+  /** Asks in the background, and takes its question back. It says nothing more about the call. */
+  async lateback() {
+    setTimeout(async () => {
+      const answer = permission("bgw", "git push (background)");
+      await sleep(200);
+      send({ method: "$/cancel_request", params: { requestId: lastRequest } });
+      log(`late answer ${JSON.stringify(await answer)}`);
+    }, 500);
+  },
+
   /** Uses what the client has not announced. */
   async fs() {
     const file = await ask("fs/read_text_file", { sessionId, path: `${process.cwd()}/a.txt` });

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -47,6 +48,15 @@ func runChat(ctx context.Context, args []string) int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+// chatUsage prints the settings, and what a line of the conversation can begin with.
+func chatUsage(w io.Writer) error {
+	if err := config.ChatUsage(w); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n"+chat.Words)
+	return err
 }
 
 var transports = map[string]client.Transport{

@@ -32,6 +32,16 @@ func TestHelpOfEachCommand(t *testing.T) {
 	}
 }
 
+// What a line of the conversation can begin with is in the help of chat: the agent gets /help.
+func TestHelpOfTheConversation(t *testing.T) {
+	_, out := program(t, nil, "chat", "--help")
+	for _, word := range []string{"/steer", "/now", "/queue", "/refuse", "/options", "/mode", "/model", "/commands", "/usage", "/rename", "/decline", "/close", "/skip", "/back", "//", "Ctrl-C"} {
+		if !strings.Contains(out, word) {
+			t.Errorf("the help of chat lacks %s:\n%s", word, out)
+		}
+	}
+}
+
 // Every flag of serve and token in the help has its variable beside it.
 func TestHelpNamesVariables(t *testing.T) {
 	entry := regexp.MustCompile(`(?m)^  --([a-z-]+)[^\n]*\n      [^\n]+\n      \((SESSIONHUB_[A-Z_]+)`)

@@ -36,7 +36,7 @@ func commands() []command {
 	return []command{
 		{"serve", "[flags]", "run a node: API, streams, dashboard, and an embedded worker", config.Usage, serve},
 		{"worker", "[flags]", "run agents for a hub elsewhere (--hub wss://...)", config.WorkerUsage, runWorker},
-		{"chat", "[flags]", "talk to an agent in the terminal, or send it stdin and print the answer", config.ChatUsage, runChat},
+		{"chat", "[flags]", "talk to an agent in the terminal, or send it stdin and print the answer", chatUsage, runChat},
 		{"export", "SESSION [flags]", "print a session's transcript, or save it: Markdown for people, JSON for programs", config.ExportUsage, runExport},
 		{"bench", "[flags]", "put load on a hub and measure what it costs", benchUsage, benchmark},
 		{"demo-agent", "", "run the demo agent: ACP over stdin and stdout", nil, demoAgent},

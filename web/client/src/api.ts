@@ -7,6 +7,7 @@ import type {
   GapData,
   MessageContent,
   OptionValue,
+  QueuedMessage,
   Session,
   SessionEvent,
   ToolApprovalData,
@@ -195,6 +196,12 @@ export class HubApi {
     options: CallOptions = {},
   ): Promise<void> {
     await this.#call("POST", path(sessionId, "cancel"), options, turn);
+  }
+
+  /** The messages that no worker has received, the next one first. Those that are `held` are last. */
+  async queue(sessionId: string, options: CallOptions = {}): Promise<QueuedMessage[]> {
+    const body = await this.#call<{ messages: QueuedMessage[] }>("GET", path(sessionId, "queue"), options);
+    return body.messages;
   }
 
   options(sessionId: string, options: CallOptions = {}): Promise<SessionOptions> {

@@ -95,6 +95,15 @@ export interface QueueData {
   held: string[];
 }
 
+/** A message that no worker has received. `steering`: it is on its way to the running turn. */
+export interface QueuedMessage {
+  messageId: string;
+  content: MessageContent;
+  userId: string;
+  held?: boolean;
+  steering?: boolean;
+}
+
 /** What a message that waits says from now on. */
 export interface MessageEditedData {
   messageId: string;

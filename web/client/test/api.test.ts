@@ -53,6 +53,14 @@ test("the whole of a question has a route of its own, and its ids are escaped", 
   assert.deepEqual(whole.input, { command: "ls" });
 });
 
+test("the messages that wait can be read", async () => {
+  const api = new HubApi({ baseUrl });
+  answer.body = { messages: [{ messageId: "m2", content: "later", userId: "u", held: true }] };
+  const waiting = await api.queue("s 1", { token: "tok" });
+  assert.equal(`${seen[0]?.method} ${seen[0]?.url}`, "GET /hub/api/sessions/s%201/queue");
+  assert.deepEqual(waiting, [{ messageId: "m2", content: "later", userId: "u", held: true }]);
+});
+
 test("a transcript comes as it is, and one that is broken off is refused", async () => {
   const api = new HubApi({ baseUrl });
   answer.body = { entries: [] };

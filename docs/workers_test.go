@@ -74,7 +74,7 @@ func TestLimitsOfWorkersAreThoseOfTheCode(t *testing.T) {
 		fmt.Sprintf("are open in a session | %d, and %d MiB of data", protocol.MaxOpenApprovals, protocol.MaxOpenApprovalBytes>>20),
 		fmt.Sprintf("`message` has at most %d KiB, `url` %d KiB", protocol.MaxElicitationMessage>>10, protocol.MaxElicitationURL>>10),
 		fmt.Sprintf("| `agentSession` | at most %d bytes", protocol.MaxAgentSessionBytes),
-		fmt.Sprintf("what is over %d bytes, or 100, is cut", protocol.MaxReasonBytes),
+		fmt.Sprintf("what is over %d bytes is cut", protocol.MaxReasonBytes),
 		fmt.Sprintf("A session keeps %d \"always\" rules", protocol.MaxRules),
 	} {
 		if !strings.Contains(string(raw), want) {

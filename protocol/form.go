@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -385,6 +386,10 @@ func (f *Field) satisfiable() error {
 		return errors.New("minItems is above maxItems")
 	case f.Minimum != nil && f.Maximum != nil && *f.Minimum > *f.Maximum:
 		return errors.New("minimum is above maximum")
+	case f.Type == FieldInteger && f.Minimum != nil && f.Maximum != nil && math.Ceil(*f.Minimum) > math.Floor(*f.Maximum):
+		return errors.New("there is no whole number from minimum to maximum")
+	case f.MinLength != nil && *f.MinLength > MaxFormBytes:
+		return fmt.Errorf("minLength is above %d, the most that an answer has", MaxFormBytes)
 	case f.Type == FieldArray && f.Choices == nil:
 		return errors.New("an array needs items with enum or anyOf")
 	case f.MinItems != nil && *f.MinItems > len(f.Choices):

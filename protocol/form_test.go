@@ -104,6 +104,8 @@ func TestFormThatCannotBeShown(t *testing.T) {
 		{field(`{"type":"array"}`), "an array needs items"},
 		{field(`{"type":"array","items":{"type":"integer","enum":["1"]}}`), "the items of an array are strings"},
 		{field(`{"type":"array","items":{"type":"string"}}`), "an array needs items"},
+		{field(`{"type":"integer","minimum":1.2,"maximum":1.8}`), "there is no whole number from minimum to maximum"},
+		{field(`{"type":"string","minLength":70000}`), "minLength is above 65536"},
 		{field(`{"type":"array","items":{"enum":["a"]},"minItems":2}`), "minItems is 2, and there are 1 choices"},
 		{field(`{"type":"string","enum":["a"],"default":"b"}`), `its default: "b" is none of its choices`},
 		{field(`{"type":"boolean","default":"true"}`), "its default: it wants true or false"},

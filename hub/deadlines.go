@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"sessionhub/hub/engine"
 	"sessionhub/hub/fleet"
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
@@ -216,6 +217,14 @@ func (d *deadlines) doDue(ctx context.Context, snap store.Snapshot, now time.Tim
 		_, _, err = d.engine.Change(ctx, id, session.InForget{}, nil)
 	case s.Closed != "":
 		err = d.store.Delete(ctx, id)
+	case len(s.Options.Untold) > 0:
+		in := &session.InTellOptions{}
+		_, err = d.engine.Decide(ctx, id, in, engine.Terms{Judge: func(ctx context.Context, snap store.Snapshot, _ store.Noted) (err error) {
+			if in.List, err = listOf(ctx, d.store, snap); errors.Is(err, store.ErrPartMissing) {
+				err = nil // the next agent tells of all options
+			}
+			return err
+		}})
 	case s.Questions() > 0:
 		_, _, err = d.engine.Change(ctx, id, session.InExpireApprovals{}, nil)
 	case !s.Busy():

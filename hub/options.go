@@ -65,7 +65,7 @@ func (o Settings) Options(ctx context.Context, id string) (protocol.SessionOptio
 	out := protocol.SessionOptions{
 		ConfigOptions: []protocol.ConfigOption{}, Mode: snap.State.Options.Mode, Asking: snap.State.Options.Asking, Chosen: snap.State.Options.Chosen,
 	}
-	list, err := o.listOf(ctx, snap)
+	list, err := listOf(ctx, o.cmd.store, snap)
 	if err == nil && list != nil {
 		out.ConfigOptions, out.Mode, out.Asking, out.Truncated = list.ConfigOptions, list.Mode, list.Asking, list.Truncated
 	}
@@ -73,12 +73,12 @@ func (o Settings) Options(ctx context.Context, id string) (protocol.SessionOptio
 }
 
 // listOf reads the list of a session's options; nil: there is none.
-func (o Settings) listOf(ctx context.Context, snap store.Snapshot) (*protocol.ConfigOptionsData, error) {
+func listOf(ctx context.Context, from store.Parts, snap store.Snapshot) (*protocol.ConfigOptionsData, error) {
 	if !snap.State.Options.Listed {
 		return nil, nil
 	}
 	id := snap.State.Info.SessionID
-	raw, ok, err := o.cmd.store.Part(ctx, id, session.OptionsPart)
+	raw, ok, err := from.Part(ctx, id, session.OptionsPart)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (o Settings) SetOption(ctx context.Context, id, user string, r protocol.Set
 	in := session.InSetOption{Request: r, By: user, MayApprove: mayApprove}
 	judge := func(ctx context.Context, snap store.Snapshot, _ store.Noted) (err error) {
 		if _, err = store.Visible(snap, nil); err == nil {
-			in.List, err = o.listOf(ctx, snap)
+			in.List, err = listOf(ctx, o.cmd.store, snap)
 		}
 		return err
 	}

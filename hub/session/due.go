@@ -40,14 +40,17 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// NextDue is the next time at which the rules have something to do: a question expires,
-// the session has idled too long, or the retention of an ended session is over.
+// NextDue is the next time at which the rules have something to do: people are to be told of
+// a change, a question expires, the session has idled too long, or the retention of an ended
+// session is over.
 func (s *State) NextDue(lastActivity time.Time, p Policy) time.Time {
 	switch {
 	case s.Closed == protocol.ClosedDeleted && !s.Forgotten:
 		return s.ClosedAt.Add(p.DeletedLinger)
 	case s.Closed != "":
 		return s.ClosedAt.Add(p.EndedRetention)
+	case len(s.Options.Untold) > 0:
+		return lastActivity
 	}
 	var due time.Time
 	for _, a := range s.Approvals {

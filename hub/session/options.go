@@ -25,12 +25,17 @@ type Options struct {
 	// commands that it has not answered; the newest of each option is kept.
 	Takes bool         `json:"takes,omitempty"`
 	Sent  []SentOption `json:"sent,omitempty"`
+
+	// Untold are the options that a worker had not answered when it gave the session back.
+	// They were accepted, hold for the next start, and no event says so yet.
+	Untold []SentOption `json:"untold,omitempty"`
 }
 
-// SentOption is a set_option command that the worker has not answered.
+// SentOption is a set_option command that the worker has not answered. By is the user.
 type SentOption struct {
 	ConfigID string `json:"configId"`
 	Command  uint64 `json:"command"`
+	By       string `json:"by,omitempty"`
 }
 
 // OptionsPart is the key of the part that has the list of the agent's options: a
@@ -91,8 +96,13 @@ func (st optionStep) dropSent(upTo uint64) {
 	}
 }
 
-// end ends what the session's worker was told about options.
+// end ends what the session's worker was told about options. What it has not answered is
+// told of later, by InTellOptions: the list lies beside the state. Without a list, the next
+// agent tells of all options when it starts.
 func (st optionStep) end() {
+	if o := &st.s.Options; o.Listed {
+		o.Untold = append(slices.Clip(o.Untold), o.Sent...)
+	}
 	st.dropSent(st.s.NextCommand)
 	st.s.Options.Takes = false
 }
@@ -142,7 +152,7 @@ func (in *InSetOption) apply(st *step) error {
 	case s.Worker != "":
 		own.send(r, in.By)
 	case option != nil:
-		own.listChosen(in, option)
+		own.listChosen(*in.List, in.By, r.ConfigID)
 	}
 	return nil
 }
@@ -163,30 +173,63 @@ func (st optionStep) send(r protocol.SetOptionRequest, by string) {
 	})
 	o.Sent = append(o.Sent, SentOption{r.ConfigID, st.command(protocol.WorkerSetOption, protocol.SetOptionCommand{
 		ConfigID: r.ConfigID, Value: r.Value, By: by,
-	})})
+	}), by})
 }
 
-// listChosen logs the list of a session that rests, with the value that will hold. option is
-// in the list of in.
-func (st optionStep) listChosen(in *InSetOption, option *protocol.ConfigOption) {
-	list := *in.List
+// listChosen logs the list of a session that rests, with the chosen values of some options.
+// They will hold. An option that the list does not have is left out.
+func (st optionStep) listChosen(list protocol.ConfigOptionsData, by string, ids ...string) {
 	list.ConfigOptions = slices.Clone(list.ConfigOptions)
+	list.Changed, list.By = nil, by
 	mode := protocol.FindOption(list.ConfigOptions, protocol.ConfigMode)
-	changed := protocol.FindOption(list.ConfigOptions, option.ID)
-	changed.CurrentValue = in.Request.Value
-	if changed == mode {
-		v := changed.Find(in.Request.Value.Text)
-		asking := v != nil && v.Asks != nil && *v.Asks // of a mode that was cut from the list, nobody knows that it asks
-		list.Mode, list.Asking = in.Request.Value.String(), &asking
+	for _, id := range ids {
+		changed := protocol.FindOption(list.ConfigOptions, id)
+		value, chosen := st.s.Options.Chosen[id]
+		if changed == nil || !chosen {
+			continue
+		}
+		changed.CurrentValue = value
+		if changed == mode {
+			v := changed.Find(value.Text)
+			asking := v != nil && v.Asks != nil && *v.Asks // of a mode that was cut from the list, nobody knows that it asks
+			list.Mode, list.Asking = value.String(), &asking
+		}
+		list.Changed = append(list.Changed, changed.ID)
 	}
-	list.Changed, list.By = []string{option.ID}, in.By
-	st.list(list)
+	if len(list.Changed) > 0 {
+		st.list(list)
+	}
+}
+
+// InTellOptions tells people of accepted changes that the worker did not answer before it
+// gave the session back. List is the list as of the state that is decided on; nil: it is
+// lost.
+type InTellOptions struct{ List *protocol.ConfigOptionsData }
+
+func (in *InTellOptions) apply(st *step) error {
+	s := st.s
+	untold := s.Options.Untold
+	if s.Closed != "" || len(untold) == 0 {
+		return nil
+	}
+	s.Options.Untold = nil
+	if in.List == nil {
+		return nil
+	}
+	var ids []string
+	for _, o := range untold {
+		if !slices.Contains(ids, o.ConfigID) {
+			ids = append(ids, o.ConfigID)
+		}
+	}
+	optionStep{st}.listChosen(*in.List, untold[len(untold)-1].By, ids...)
+	return nil
 }
 
 // list logs a list and keeps it.
 func (st optionStep) list(data protocol.ConfigOptionsData) {
 	o := &st.s.Options
-	o.Mode, o.Asking, o.Listed = data.Mode, data.Asking, true
+	o.Mode, o.Asking, o.Listed, o.Untold = data.Mode, data.Asking, true, nil
 	st.event(protocol.EventConfigOptions, data)
 	st.parts = append(st.parts, Part{Key: OptionsPart, Data: protocol.Marshal(data)})
 }

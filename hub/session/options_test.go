@@ -53,6 +53,21 @@ func TestChangeRestsOrGoesToTheWorker(t *testing.T) {
 	if r.s.AgentOptions().Mode != "auto" {
 		t.Error("a change was lost with its worker")
 	}
+	// Its event comes behind: only there is the list at hand.
+	if due := r.s.NextDue(r.now, DefaultPolicy); due.After(r.now) {
+		t.Errorf("it is told of at %s", due)
+	}
+	r.do(&InTellOptions{List: &data})
+	if r.err != nil || len(r.events) != 1 || !strings.Contains(r.events[0], `"mode":"auto","asking":false,"changed":["mode"],"by":"u1"`) || len(r.s.Options.Untold) > 0 {
+		t.Errorf("told: %v %v, %+v", r.events, r.err, r.s.Options)
+	}
+	if r.do(&InTellOptions{List: &data}); len(r.events) > 0 {
+		t.Errorf("told again: %v", r.events)
+	}
+	r.do(say("m3"), judging, setOption("mode", "ask", &data), InLost{}, &InTellOptions{})
+	if r.err != nil || len(r.s.Options.Untold) > 0 {
+		t.Errorf("without a list: %v, %+v", r.err, r.s.Options)
+	}
 }
 
 func TestChangesThatAreRefused(t *testing.T) {

@@ -399,7 +399,7 @@ func (f *Field) satisfiable() error {
 }
 
 // Bounds of a pattern that is checked: its bytes, and the instructions that it becomes. They
-// bound what one answer can cost.
+// bound what one question and one answer can cost.
 const (
 	maxPattern        = 256
 	maxPatternProgram = 1000
@@ -411,11 +411,7 @@ func compile(pattern string) *regexp.Regexp {
 		return nil
 	}
 	parsed, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return nil
-	}
-	program, err := syntax.Compile(parsed.Simplify())
-	if err != nil || len(program.Inst) > maxPatternProgram {
+	if err != nil || instructions(parsed) > maxPatternProgram {
 		return nil
 	}
 	re, err := regexp.Compile(pattern)
@@ -423,4 +419,24 @@ func compile(pattern string) *regexp.Regexp {
 		return nil
 	}
 	return re
+}
+
+// instructions is about how many instructions a parsed pattern becomes. It is counted before
+// the pattern is compiled: (a...a){1000} becomes a hundred thousand of them, and a form has
+// room for a hundred such fields. More than maxPatternProgram counts as one more.
+func instructions(re *syntax.Regexp) int {
+	n := 1
+	switch re.Op {
+	case syntax.OpLiteral:
+		n = len(re.Rune)
+	case syntax.OpConcat, syntax.OpRepeat:
+		n = 0
+	}
+	for _, sub := range re.Sub {
+		n = min(n+instructions(sub), maxPatternProgram+1)
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= max(re.Min, re.Max, 1)
+	}
+	return min(n, maxPatternProgram+1)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -278,4 +279,41 @@ func FuzzForm(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A pattern of 240 bytes can become 120,000 instructions, and a form has room for a hundred of
+// them: to compile it took 7 s and some GB, in the worker, in the hub and for each answer. So a
+// pattern is measured before it is compiled.
+func TestHugePatternsCostNothing(t *testing.T) {
+	var schema strings.Builder
+	schema.WriteString(`{"type":"object","properties":{`)
+	for i := range MaxFormFields {
+		if i > 0 {
+			schema.WriteByte(',')
+		}
+		fmt.Fprintf(&schema, `"f%d":{"type":"string","pattern":"(%s){1000}"}`, i, strings.Repeat("a", 120))
+	}
+	schema.WriteString(`}}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	form, err := ParseForm(json.RawMessage(schema.String()))
+	runtime.ReadMemStats(&after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if form.Fields[0].Checked() {
+		t.Error("a pattern of 120,000 instructions is checked")
+	}
+	if spent := after.TotalAlloc - before.TotalAlloc; spent > 32<<20 {
+		t.Errorf("the form took %d MiB to read", spent>>20)
+	}
+}
+
+func TestUsualPatternsAreChecked(t *testing.T) {
+	for _, pattern := range []string{`^[a-z][a-z0-9-]{0,62}$`, `^\\d{4}-\\d{2}-\\d{2}$`, `^(a|b){1,100}c+$`, `x{900}`} {
+		form, err := ParseForm(json.RawMessage(`{"properties":{"f":{"type":"string","pattern":"` + pattern + `"}}}`))
+		if err != nil || !form.Fields[0].Checked() {
+			t.Errorf("%s is not checked: %v", pattern, err)
+		}
+	}
 }

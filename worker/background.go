@@ -155,12 +155,25 @@ func (s *session) onBackgroundGrace() {
 	s.stopAgent()
 }
 
-// onOtherHub runs when the hub of a new link takes nothing outside of a turn. So nobody
-// will answer what was asked in the background.
+// onOtherHub runs when the hub of a new link takes other events than the last one. Nobody
+// answers a question any more that this hub does not take. The last hub may not have taken
+// the list of options: this one is told of them.
 func (s *session) onOtherHub() {
-	if s.agent != nil && !s.agent.stopped {
-		s.dropAsks(&s.background.work)
+	runs := s.agent != nil && !s.agent.stopped
+	if !s.w.background.Load() {
+		if runs {
+			s.dropAsks(&s.background.work)
+		}
+		s.background.works = false // nothing is told to this hub
+		s.backgroundOver()
 	}
-	s.background.works = false // nothing is told to this hub
-	s.backgroundOver()
+	if runs && !s.w.hubTakes(protocol.EventElicitation) {
+		for _, w := range s.works() {
+			s.dropElicitations(w)
+		}
+	}
+	if runs && s.agent.ready && s.w.hubTakes(protocol.EventConfigOptions) {
+		s.opt.before = ""
+		s.tellOptions("", 0)
+	}
 }

@@ -135,6 +135,20 @@ func (s *session) onElicitationAnswer(w *work, c protocol.ElicitationCommand) {
 	}
 }
 
+// dropElicitations answers the open elicitations of a work with cancel. What the agent asks
+// for permission stays open.
+func (s *session) dropElicitations(w *work) {
+	for interaction, asked := range w.asks {
+		if asked.elicits != "" {
+			delete(w.asks, interaction)
+			if asked.withdrawn.IsZero() {
+				s.publishWithdrawal(interaction, asked)
+			}
+			s.answerCancelled(asked)
+		}
+	}
+}
+
 // elicited encodes the answer to an elicitation.
 func elicited(id json.RawMessage, action string, content json.RawMessage) []byte {
 	result := map[string]any{"action": action}

@@ -83,7 +83,6 @@ func (w *Worker) connect(ctx context.Context, dial func(context.Context) (Conn, 
 	}
 	w.meet(welcome)
 	w.log.Info("linked to the hub", "node", welcome.Node)
-	w.takesBackground(welcome.TakesBackground())
 	w.linked.Store(true)
 	w.links.Add(1)
 	defer w.linked.Store(false)
@@ -103,22 +102,6 @@ func (w *Worker) connect(ctx context.Context, dial func(context.Context) (Conn, 
 		err = cause
 	}
 	return true, err
-}
-
-// takesBackground notes whether the hub takes events of the background.
-func (w *Worker) takesBackground(takes bool) {
-	w.background.Store(takes)
-	if takes {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, s := range w.order {
-		select {
-		case s.otherHub <- struct{}{}:
-		default:
-		}
-	}
 }
 
 // greet sends hello with everything that still runs here. It marks all unacknowledged

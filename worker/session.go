@@ -34,7 +34,7 @@ type session struct {
 	commands   chan protocol.WorkerCommand // from the link's reader; never closed
 	revoked    chan struct{}               // closed by revoke
 	done       chan struct{}               // closed when run has returned
-	otherHub   chan struct{}               // signalled by a link whose hub takes no background; never closed
+	otherHub   chan struct{}               // signalled by a link whose hub takes other events than the last one; never closed
 	revokeOnce sync.Once
 
 	// Owned by run.

@@ -256,13 +256,22 @@ func (w *Worker) forgetLocked(s *session) {
 }
 
 // meet notes what the hub of a new link takes. It is called before anything is written to
-// the link, apart from hello.
+// the link, apart from hello. A hub that takes other events than the last one is of another
+// version, and the sessions learn that.
 func (w *Worker) meet(hub protocol.Welcome) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	other := !slices.Equal(w.hub.Events, hub.Events)
 	w.hub = hub
+	w.background.Store(hub.TakesBackground())
 	for _, s := range w.order {
 		s.out.meet(hub)
+		if other {
+			select {
+			case s.otherHub <- struct{}{}:
+			default: // it has still to look at the last one
+			}
+		}
 	}
 }
 

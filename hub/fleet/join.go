@@ -160,6 +160,13 @@ func (j joiner) rejoin(ctx context.Context, s protocol.HelloSession) error {
 		return nil
 	}
 
+	if takes := j.hello.Takes(protocol.WorkerSetOption); snap.State.Closed == "" && snap.State.Options.Takes != takes {
+		in := session.FromWorker{Assignment: s.Assignment, Input: session.InRejoin{Options: takes}}
+		err := j.persistFor(ctx, s.SessionID, func() error { _, _, err := j.fleet.engine.Change(ctx, s.SessionID, in, nil); return err })
+		if err != nil && !errors.Is(err, session.ErrFenced) && !errors.Is(err, session.ErrNotFound) { // then the writer finds out
+			return err
+		}
+	}
 	j.mu.Lock()
 	again := j.sessions[s.SessionID] // set if its server went away during an earlier rejoin
 	if again != nil && again.assignment == s.Assignment {

@@ -306,6 +306,23 @@ func someNames(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// InRejoin says that the session's worker is back, over another link. A node of an earlier
+// version may have made the assignment: it did not note what the worker takes.
+type InRejoin struct {
+	Options bool // the worker takes set_option and judges modes
+}
+
+func (in InRejoin) apply(st *step) error {
+	switch s := st.s; {
+	case s.Closed != "":
+	case in.Options:
+		s.Options.Takes = true
+	default:
+		optionStep{st}.end()
+	}
+	return nil
+}
+
 // InOptions is a worker's list of its agent's options. Command is the last set_option
 // command that the worker has dealt with.
 type InOptions struct {

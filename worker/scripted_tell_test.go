@@ -13,6 +13,14 @@ func thousandCommands() string {
 	return `{"sessionUpdate":"available_commands_update","availableCommands":[` + strings.Join(list, ",") + `]}`
 }
 
+// flood are thousands of updates about the session. The last ones have the highest numbers.
+func flood() (all []string) {
+	for i := 1; i <= 3000; i++ {
+		all = append(all, fmt.Sprintf(`{"sessionUpdate":"usage_update","used":%d,"size":%d}`, i, 2*i), fmt.Sprintf(`{"sessionUpdate":"session_info_update","title":"%d"}`, i))
+	}
+	return append(all, `{"sessionUpdate":"usage_update","cost":{"amount":3,"currency":"USD"}}`)
+}
+
 // tellings are updates of the scripted agent about its session, by the word behind "tell"
 // in a prompt.
 var tellings = map[string][]string{
@@ -34,6 +42,7 @@ var tellings = map[string][]string{
 		`{"sessionUpdate":"usage_update","cost":{"amount":1,"currency":"credits"}}`,
 	},
 	"thousand": {thousandCommands()},
+	"flood":    flood(),
 	"notices": {
 		`{"sessionUpdate":"notice","severity":"warning","title":"Context is low","description":"5 % are left","_meta":{"left":5}}`,
 		`{"sessionUpdate":"notice","severity":"fatal","title":"As bad\n  as it gets","description":null}`,

@@ -61,6 +61,7 @@ type session struct {
 	restTimer    *time.Timer                 // of the work in the background: see Config.BackgroundQuiet
 	stopTimer    *time.Timer                 // the work in the background was cancelled
 	steerTimer   *time.Timer                 // the agent has to say what became of a message: see steerGrace
+	tellTimer    *time.Timer                 // something is untold: see tellSoon
 	deafTimer    *time.Timer                 // runs while the agent's stdin is full
 	deaf         bool                        // the agent's stdin is full
 	idleSince    time.Time                   // since when the agent has had nothing to do
@@ -102,7 +103,7 @@ func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan str
 		draining: w.draining, handOver: w.handOver,
 		startTimer: stoppedTimer(), cancelTimer: stoppedTimer(), idleTimer: stoppedTimer(), quietTimer: stoppedTimer(), silentTimer: stoppedTimer(),
 		settleTimer: stoppedTimer(), deafTimer: stoppedTimer(), graceTimer: stoppedTimer(),
-		restTimer: stoppedTimer(), stopTimer: stoppedTimer(), steerTimer: stoppedTimer(),
+		restTimer: stoppedTimer(), stopTimer: stoppedTimer(), steerTimer: stoppedTimer(), tellTimer: stoppedTimer(),
 		strays: make(chan []processtree.Running, 1),
 		opt:    newOptionState(assign.AgentOptions),
 	}
@@ -209,6 +210,8 @@ func (s *session) run() {
 			s.onRestoreTimeout()
 		case <-s.steerTimer.C:
 			s.onSteerGrace()
+		case <-s.tellTimer.C:
+			s.tellSoon()
 		case ended := <-s.strays:
 			s.afterStrays(ended)
 		case <-s.idleTimer.C:
@@ -218,7 +221,7 @@ func (s *session) run() {
 }
 
 func (s *session) stopAll() {
-	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer, s.silentTimer, s.settleTimer, s.deafTimer, s.graceTimer, s.restTimer, s.stopTimer, s.steerTimer, s.opt.setTimer, s.opt.restoreTimer} {
+	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer, s.silentTimer, s.settleTimer, s.deafTimer, s.graceTimer, s.restTimer, s.stopTimer, s.steerTimer, s.tellTimer, s.opt.setTimer, s.opt.restoreTimer} {
 		t.Stop()
 	}
 	s.stopAgent()
@@ -390,6 +393,10 @@ func (s *session) agentFailed(why protocol.TurnError) {
 // that it said has been handled.
 func (s *session) onAgentGone() {
 	a := s.agent
+	logged := s.leaving == nil || s.leaving.reason != protocol.ReleaseClosed // nothing is logged behind a close
+	if logged {
+		s.tellNow()
+	}
 	s.agent, s.afterReplay = nil, nil
 	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.quietTimer, s.silentTimer, s.settleTimer} {
 		t.Stop()
@@ -405,7 +412,7 @@ func (s *session) onAgentGone() {
 	default:
 		reason = &protocol.TurnError{Code: protocol.TurnAgentCrashed, Message: a.lastWords(), Retryable: true}
 	}
-	if s.leaving == nil || s.leaving.reason != protocol.ReleaseClosed { // nothing is logged behind a close
+	if logged {
 		s.backgroundGone()
 	}
 	s.publishLeft(a)

@@ -212,9 +212,8 @@ func (s *session) optionRefused(set setOption, o *option, why string) {
 // optionsChanged tells of a change that the agent has made by itself. While a person's
 // change is under way, its answer tells of both.
 func (s *session) optionsChanged() {
-	if s.opt.under == nil && s.agent != nil && s.agent.ready {
-		s.tellOptions(protocol.ByAgent, 0)
-	}
+	s.told.untold.options = true
+	s.tellSoon()
 }
 
 // tellOptions publishes the list. command is the command that it answers, or 0. settled are

@@ -16,6 +16,8 @@ type told struct {
 	commands, usage []byte // the data of the last event
 	title           string
 	titled          bool
+	untold          untold
+	pace            pace
 	tokens          protocol.Tokens // of an agent that counts a whole session: see Provider.UsageTotals
 }
 
@@ -104,15 +106,20 @@ func (s *session) publishUsage(update json.RawMessage) bool {
 	if data == (protocol.UsageData{}) {
 		return false
 	}
-	raw := protocol.Marshal(data)
-	if bytes.Equal(raw, s.told.usage) {
-		return true
+	u := &s.told.untold.usage
+	if data.Used != nil {
+		u.Used = data.Used
 	}
-	s.told.usage = raw
-	if s.turn != nil && s.turn.prompted {
-		data.MessageID = s.turn.messageID
+	if data.Size != nil {
+		u.Size = data.Size
 	}
-	s.publish(protocol.EventUsage, data)
+	if data.Cost != nil {
+		u.Cost = data.Cost
+	}
+	if s.inTurn() {
+		u.MessageID = s.turn.messageID
+	}
+	s.tellSoon()
 	return true
 }
 
@@ -138,11 +145,8 @@ func (s *session) publishTitle(update json.RawMessage) bool {
 		return false
 	}
 	title = clipTo(text.Line(title), maxAgentTitle)
-	if s.told.titled && title == s.told.title {
-		return true
-	}
-	s.told.title, s.told.titled = title, true
-	s.publish(protocol.EventSessionInfo, protocol.SessionInfoData{Title: title})
+	s.told.untold.title = &title
+	s.tellSoon()
 	return true
 }
 

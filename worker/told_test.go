@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"sessionhub/protocol"
 )
@@ -98,5 +99,53 @@ func TestUsageOfAnAgentThatCountsItsSession(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("totals %v: %v, want %s", totals, got, want)
 		}
+	}
+}
+
+// An agent that tells its usage and its title without an end holds up nothing else: of
+// thousands of updates, few become events. The newest of each is told before the turn ends.
+func TestFloodOfWhatIsTold(t *testing.T) {
+	h := start(t, nil)
+	s := h.assign("plain")
+	s.message("m1", "tell flood")
+	s.complete("m1")
+	usage, titles := eventsOf[protocol.UsageData](t, s, protocol.EventUsage), eventsOf[protocol.SessionInfoData](t, s, protocol.EventSessionInfo)
+	if n := len(usage) + len(titles); n > 3000 {
+		t.Errorf("%d events of 6001 updates", n)
+	}
+	last := usage[len(usage)-1]
+	if last.MessageID != "m1" || last.Cost == nil || last.Cost.Amount != 3 || titles[len(titles)-1].Title != "3000" {
+		t.Errorf("told last: %s, %+v", protocol.Marshal(last), titles[len(titles)-1])
+	}
+	used := uint64(0)
+	for _, u := range usage {
+		if u.Used != nil {
+			used = max(used, *u.Used)
+		}
+	}
+	if used != 3000 {
+		t.Errorf("used %d", used)
+	}
+}
+
+func TestPace(t *testing.T) {
+	var p pace
+	now := time.Now()
+	count := func() (n int) {
+		for p.may(now) {
+			n++
+		}
+		return n
+	}
+	if n := count(); n != tellBurst {
+		t.Errorf("%d at once", n)
+	}
+	now = now.Add(5*tellEvery + tellEvery/2)
+	if n := count(); n != 5 {
+		t.Errorf("%d after five times", n)
+	}
+	now = now.Add(time.Hour)
+	if n := count(); n != tellBurst {
+		t.Errorf("%d after an hour", n)
 	}
 }

@@ -245,6 +245,7 @@ func (s *session) finishError(code, message string, retryable bool) {
 // finish ends the turn. Each message has exactly one complete, after all its other events.
 func (s *session) finish(c protocol.CompleteData) {
 	t := s.turn
+	s.tellNow()
 	s.dropAsks(&t.work)
 	s.endSteers(false)
 	for _, id := range t.tools.open() {

@@ -22,5 +22,5 @@ func (s *Server) getQueue(c *fiber.Ctx) error {
 }
 
 func (s *Server) postQueue(c *fiber.Ctx) error {
-	return s.command(c, auth.ScopeWrite, protocol.CommandQueue, fiber.StatusOK)
+	return s.command(c, commandScopes[protocol.CommandQueue], protocol.CommandQueue, fiber.StatusOK)
 }

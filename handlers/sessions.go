@@ -201,7 +201,7 @@ func (s *Server) getSession(c *fiber.Ctx) error {
 }
 
 func (s *Server) patchSession(c *fiber.Ctx) error {
-	return s.command(c, auth.ScopeWrite, protocol.CommandRename, fiber.StatusOK)
+	return s.command(c, commandScopes[protocol.CommandRename], protocol.CommandRename, fiber.StatusOK)
 }
 
 func (s *Server) deleteSession(c *fiber.Ctx) error {

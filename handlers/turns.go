@@ -121,16 +121,17 @@ func (r *rawBody) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// commandScopes names the scope that each command needs. auth and ping need only their
-// stream.
+// commandScopes names the scopes that each command needs. auth and ping need only their
+// stream. rename is answered with the session, and queue with what its messages say: both
+// need the scope to read that, too.
 var commandScopes = map[protocol.CommandType]auth.Scope{
 	protocol.CommandMessage:   auth.ScopeWrite,
 	protocol.CommandApprove:   auth.ScopeApprove,
 	protocol.CommandAnswer:    auth.ScopeApprove,
 	protocol.CommandCancel:    auth.ScopeWrite,
 	protocol.CommandSetOption: auth.ScopeWrite,
-	protocol.CommandRename:    auth.ScopeWrite,
-	protocol.CommandQueue:     auth.ScopeWrite,
+	protocol.CommandRename:    auth.ScopeRead | auth.ScopeWrite,
+	protocol.CommandQueue:     auth.ScopeRead | auth.ScopeWrite,
 }
 
 // run carries out a command that came by HTTP or WebSocket, and audits it. may checks a

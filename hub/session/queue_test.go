@@ -207,6 +207,18 @@ func TestReasonAsMessage(t *testing.T) {
 	}
 }
 
+// Behind a question of the background, the reason waits as any other message, and the status
+// says so.
+func TestReasonBehindTheBackground(t *testing.T) {
+	r := running(t).do(InBackground{Works: true}, ended("m1"), InDone{Message: 1}, askFor("", "b1", "{}"))
+	in := decision("b1", protocol.RejectOnce)
+	in.Message, in.Contents = protocol.MessageData{MessageID: "r1", Content: []byte(`"no"`)}, r.contentsOf()
+	r.do(in)
+	if r.err != nil || r.s.Status != (protocol.StatusData{Status: protocol.StatusQueued, MessageID: "r1"}) {
+		t.Errorf("the status is %+v: %v, %v", r.s.Status, r.events, r.err)
+	}
+}
+
 // A full queue refuses the answer whole: nothing of it is stored.
 func TestReasonInAFullQueue(t *testing.T) {
 	r := running(t).do(say("m2"), say("m3"), say("m4"), ask("i1", "{}"))

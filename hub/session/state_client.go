@@ -95,7 +95,12 @@ func (in InApprove) apply(st *step) error {
 	if in.Message.MessageID != "" && !st.s.Reasons {
 		st.result.Chosen.MessageID = in.Message.MessageID
 		q := queue{st}
-		return q.accept(in.Message, in.Hash, OpenMessage{First: true}, q.next(), in.Contents)
+		if err := q.accept(in.Message, in.Hash, OpenMessage{First: true}, q.next(), in.Contents); err != nil {
+			return err
+		}
+		if _, ok := st.s.Turn(); !ok { // the question was asked in the background
+			st.rest()
+		}
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func (o Settings) Options(ctx context.Context, id string) (protocol.SessionOptio
 	}
 	list, err := listOf(ctx, o.cmd.store, snap)
 	if err == nil && list != nil {
-		out.ConfigOptions, out.Mode, out.Asking, out.Truncated = list.ConfigOptions, list.Mode, list.Asking, list.Truncated
+		out.ConfigOptions, out.Truncated = list.ConfigOptions, list.Truncated
 	}
 	return out, err
 }

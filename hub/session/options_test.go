@@ -126,6 +126,19 @@ func TestOlderWorkerGetsNoModes(t *testing.T) {
 	}
 }
 
+// Nobody knows whether the agent asks that such a worker starts: the session is not marked as
+// one that asks, since an agent of another worker did.
+func TestOlderWorkerLeavesNoMark(t *testing.T) {
+	r := newStepper(t).do(say("m1"), judging, InOptions{Data: optionsList("ask")}, ended("m1"), InDone{Message: 1})
+	if r.s.Options.Asking == nil || !*r.s.Options.Asking {
+		t.Fatalf("%+v", r.s.Options)
+	}
+	r.do(FromWorker{Assignment: 1, Input: InRelease{Reason: protocol.ReleaseIdle, Retry: true}}, say("m2"), assign)
+	if r.err != nil || r.s.Options.Asking != nil || r.s.Options.Mode != "" {
+		t.Errorf("marked as %+v, %v", r.s.Options, r.err)
+	}
+}
+
 func TestChosenOptionsAreBounded(t *testing.T) {
 	r := newStepper(t)
 	for i := range protocol.MaxChosenOptions {

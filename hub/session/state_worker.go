@@ -30,6 +30,9 @@ func (in InAssign) apply(st *step) error {
 	}
 	s.Assignment++
 	s.Worker, s.Workspace, s.Options.Takes = in.Worker, in.Workspace, in.Options
+	if !in.Options { // it tells of no modes: nobody knows whether the agent will ask
+		s.Options.Mode, s.Options.Asking = "", nil
+	}
 	st.hand()
 	st.status(protocol.StatusStarting, s.Messages[0].ID, "")
 	return nil

@@ -348,3 +348,24 @@ func TestQuestionInTheBackgroundIsWithdrawn(t *testing.T) {
 	s.output("-32800")
 	s.statusIs(protocol.StatusIdle, 1)
 }
+
+// A drain waits for what an agent does in the background, and no longer than for the agent.
+func TestDrainEndsWithTheAgentInTheBackground(t *testing.T) {
+	t.Parallel()
+	f := newFlags(t)
+	h := start(t, quickly)
+	s := h.assign("plain")
+	s.message("m1", "later tool:b1:in_progress wait:"+f.path("on")+" die")
+	s.complete("m1")
+	s.statusIs(protocol.StatusRunning, 1)
+	drained := make(chan error, 1)
+	go func() { drained <- h.worker.Drain(t.Context()) }()
+	<-h.worker.draining
+	f.raise("on")
+	if r := s.released(); r.Reason != protocol.ReleaseDrained || !r.Retry {
+		t.Errorf("release %+v", r)
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}

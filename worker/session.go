@@ -431,6 +431,9 @@ func (s *session) onAgentGone() {
 		s.leave()
 	case s.turn == nil:
 		exited()
+		if s.draining == nil { // what it did in the background is over too
+			s.release(protocol.ReleaseDrained, true)
+		}
 	case s.turn.cancelled:
 		s.finishCancelled(nil)
 	case s.turn.survives(a, wanted):

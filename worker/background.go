@@ -105,12 +105,7 @@ func (s *session) backgroundOver() {
 // withdrawn, and its open tool calls have failed.
 func (s *session) backgroundGone() {
 	b := &s.background
-	for interaction, asked := range b.asks {
-		if asked.withdrawn.IsZero() {
-			s.publishWithdrawal(interaction, asked)
-		}
-	}
-	clear(b.asks)
+	s.withdrawAll(&b.work)
 	for _, id := range b.tools.open() {
 		s.publish(protocol.EventToolCall, protocol.ToolCallData{ToolCallID: id, Status: toolFailed})
 	}

@@ -329,3 +329,35 @@ func TestElicitationWithAnOlderHub(t *testing.T) {
 		t.Errorf("the agent got %s", got)
 	}
 }
+
+// An agent asked for a login while it started, and died before it read the message. The next
+// agent gets the message. It counts its requests anew, so the answer is none of its own.
+func TestQuestionOfADeadAgentIsWithdrawn(t *testing.T) {
+	s := prompted(t)
+	defer s.stopAll()
+	s.out.meet(s.w.hub)
+	s.agent.ready, s.turn.prompted = false, false
+	s.onLine(parseLine([]byte(`{"id":7,"method":"elicitation/create","params":{"mode":"form","message":"Log in","requestedSchema":` + whichDatabase + `}}`)))
+	s.agent.ready, s.turn.prompted = true, true
+	asked := s.published(t, protocol.EventElicitation)
+	if len(asked) != 1 {
+		t.Fatalf("asked %s, the agent was told %s", asked, s.agent.stdin.take())
+	}
+	interaction := decodeTo[protocol.ElicitationData](t, asked[0]).InteractionID
+	dead := s.agent
+	s.onAgentGone()
+	if s.agent == nil || s.agent == dead {
+		t.Fatal("no other agent was started")
+	}
+	s.agent.stdin.take() // initialize
+	s.onCommand(protocol.WorkerCommand{Seq: 2, Type: protocol.WorkerElicitation, Data: protocol.Marshal(protocol.ElicitationCommand{
+		MessageID: "m", InteractionID: interaction, Action: protocol.ActionAccept, Content: raw(`{"db":"pg"}`),
+	})})
+	if line := s.agent.stdin.take(); line != nil {
+		t.Errorf("the next agent was told %s", line)
+	}
+	ended := s.published(t, protocol.EventElicitationResolved)
+	if len(ended) != 1 || decodeTo[protocol.ElicitationResolvedData](t, ended[0]).Outcome != protocol.OutcomeCancelled {
+		t.Errorf("the question ended with %s", ended)
+	}
+}

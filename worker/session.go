@@ -439,6 +439,7 @@ func (s *session) onAgentGone() {
 	case s.turn.survives(a, wanted):
 		exited()
 		s.endSteers(true)
+		s.withdrawAll(&s.turn.work) // an agent that starts can ask for a login
 		s.turn.prompted = false
 		s.startAgent()
 	default:

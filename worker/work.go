@@ -78,6 +78,17 @@ func (s *session) dropAsks(w *work) {
 	}
 }
 
+// withdrawAll takes back the open requests of a work whose agent is gone. Another agent, which
+// counts its requests anew, must not get their answers.
+func (s *session) withdrawAll(w *work) {
+	for interaction, asked := range w.asks {
+		if asked.withdrawn.IsZero() {
+			s.publishWithdrawal(interaction, asked)
+		}
+	}
+	clear(w.asks)
+}
+
 // onWithdrawGrace answers the withdrawn questions that the hub has not decided.
 func (s *session) onWithdrawGrace() {
 	for _, w := range s.works() {

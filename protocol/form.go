@@ -55,6 +55,7 @@ type Field struct {
 	Default json.RawMessage // a value that Check accepts; nil: there is none
 
 	pattern *regexp.Regexp // nil: there is none, or it is not checked
+	cost    int            // of pattern, for each byte of a text: its instructions
 }
 
 // Choice is a value that a field may have. Title is never empty.
@@ -140,11 +141,12 @@ func ParseForm(schema json.RawMessage) (*Form, error) {
 	if len(properties) > MaxFormFields {
 		return nil, &FormError{"", fmt.Sprintf("%d fields: at most %d", len(properties), MaxFormFields)}
 	}
+	left := maxPatternSteps
 	for _, p := range properties {
 		if p.key == "" || len(p.key) > MaxNameBytes {
 			return nil, &FormError{clip(p.key), fmt.Sprintf("a name has 1 to %d bytes", MaxNameBytes)}
 		}
-		field, err := parseField(p.key, p.value)
+		field, err := parseField(p.key, p.value, &left)
 		if err != nil {
 			return nil, &FormError{p.key, err.Error()}
 		}
@@ -170,7 +172,7 @@ var keywords = map[string][]string{
 	FieldArray:   {"items", "minItems", "maxItems", "uniqueItems"},
 }
 
-func parseField(name string, raw json.RawMessage) (Field, error) {
+func parseField(name string, raw json.RawMessage, left *steps) (Field, error) {
 	f := Field{Name: name}
 	all, err := members(raw)
 	if err != nil {
@@ -224,7 +226,7 @@ func parseField(name string, raw json.RawMessage) (Field, error) {
 		if m.key != "default" || m.null() {
 			continue
 		}
-		if problem := f.check(m.value); problem != "" {
+		if problem := f.check(m.value, left); problem != "" {
 			return f, errors.New("its default: " + problem)
 		}
 		f.Default = m.value
@@ -250,7 +252,7 @@ func (f *Field) keyword(m member, names *[]string) (err error) {
 		err = m.text(&f.Format)
 	case "pattern":
 		if err = m.text(&f.Pattern); err == nil {
-			f.pattern = compile(f.Pattern)
+			f.pattern, f.cost = compile(f.Pattern)
 		}
 	case "uniqueItems":
 		err = m.flag()
@@ -399,26 +401,44 @@ func (f *Field) satisfiable() error {
 }
 
 // Bounds of a pattern that is checked: its bytes, and the instructions that it becomes. They
-// bound what one question and one answer can cost.
+// bound what one question can cost.
 const (
 	maxPattern        = 256
 	maxPatternProgram = 1000
 )
 
-// compile gives the pattern that Check uses; nil: it is not checked.
-func compile(pattern string) *regexp.Regexp {
+// steps bounds what one answer, or the defaults of one form, can cost: a text of n bytes takes
+// a pattern of m instructions n*m steps. A text beyond the bound is not held to its pattern.
+type steps int
+
+// maxPatternSteps take less than a tenth of a second.
+const maxPatternSteps steps = 4 << 20
+
+// take takes steps. It reports false, and takes none, if there are not enough.
+func (s *steps) take(n int) bool {
+	if steps(n) > *s {
+		return false
+	}
+	*s -= steps(n)
+	return true
+}
+
+// compile gives the pattern that Check uses, and its cost; nil: it is not checked.
+func compile(pattern string) (re *regexp.Regexp, cost int) {
 	if len(pattern) > maxPattern {
-		return nil
+		return nil, 0
 	}
 	parsed, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil || instructions(parsed) > maxPatternProgram {
-		return nil
-	}
-	re, err := regexp.Compile(pattern)
 	if err != nil {
-		return nil
+		return nil, 0
 	}
-	return re
+	if cost = instructions(parsed); cost > maxPatternProgram {
+		return nil, 0
+	}
+	if re, err = regexp.Compile(pattern); err != nil {
+		return nil, 0
+	}
+	return re, cost
 }
 
 // instructions is about how many instructions a parsed pattern becomes. It is counted before

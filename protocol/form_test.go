@@ -317,3 +317,32 @@ func TestUsualPatternsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// One answer takes a bounded time: a text that would take its pattern too long is left to the
+// agent. A pattern of 900 instructions took a text of 64 KiB more than a second, each time that
+// the answer was decided on.
+func TestPatternsOfAnAnswerAreBounded(t *testing.T) {
+	form, err := ParseForm(json.RawMessage(`{"properties":{"a":{"type":"string","pattern":"^[xy]*x[xy]{450}$"},"b":{"type":"string","pattern":"^[xy]*x[xy]{450}$"}}}`))
+	if err != nil || !form.Fields[0].Checked() {
+		t.Fatal(err)
+	}
+	answer := func(a, b int) json.RawMessage {
+		return json.RawMessage(`{"a":"` + strings.Repeat("z", a) + `","b":"` + strings.Repeat("z", b) + `"}`)
+	}
+	for _, test := range []struct {
+		a, b  int
+		wrong string
+	}{
+		{1000, 1000, "a"}, // each is held to its pattern
+		{60_000, 1000, "b"}, {30_000, 30_000, ""},
+	} {
+		var wrong *FormError
+		if errors.As(form.Check(answer(test.a, test.b)), &wrong); wrong == nil && test.wrong != "" || wrong != nil && wrong.Field != test.wrong {
+			t.Errorf("%d and %d characters: %v", test.a, test.b, wrong)
+		}
+	}
+	left := steps(10)
+	if !left.take(10) || left.take(1) || !left.take(0) {
+		t.Error("the steps are not counted")
+	}
+}

@@ -31,12 +31,13 @@ func (f *Form) Check(content json.RawMessage) error {
 		return &FormError{"", "the content " + err.Error()}
 	}
 	given := make(map[string]bool, len(values))
+	left := maxPatternSteps
 	for _, v := range values {
 		i := slices.IndexFunc(f.Fields, func(f Field) bool { return f.Name == v.key })
 		if i < 0 {
 			return &FormError{clip(v.key), "the form has no such field"}
 		}
-		if problem := f.Fields[i].check(v.value); problem != "" {
+		if problem := f.Fields[i].check(v.value, &left); problem != "" {
 			return &FormError{v.key, problem}
 		}
 		given[v.key] = true
@@ -54,11 +55,13 @@ func (f Field) Problem(value json.RawMessage) string {
 	if Decode(value, new(json.RawMessage)) != nil {
 		return "it wants " + f.Wants()
 	}
-	return f.check(value)
+	left := maxPatternSteps
+	return f.check(value, &left)
 }
 
-// check says what is wrong with a value of the field; empty: nothing.
-func (f Field) check(raw json.RawMessage) string {
+// check says what is wrong with a value of the field; empty: nothing. It takes the steps of
+// the pattern.
+func (f Field) check(raw json.RawMessage, left *steps) string {
 	wrong := "it wants " + f.Wants()
 	switch f.Type {
 	case FieldBoolean:
@@ -97,7 +100,7 @@ func (f Field) check(raw json.RawMessage) string {
 		}
 		n := utf8.RuneCountInString(text)
 		if f.MinLength != nil && n < *f.MinLength || f.MaxLength != nil && n > *f.MaxLength ||
-			!wellFormed(f.Format, text) || f.pattern != nil && !f.pattern.MatchString(text) {
+			!wellFormed(f.Format, text) || f.pattern != nil && left.take(f.cost*len(text)) && !f.pattern.MatchString(text) {
 			return wrong
 		}
 	}

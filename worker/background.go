@@ -167,7 +167,7 @@ func (s *session) onOtherHub() {
 			s.dropElicitations(w)
 		}
 	}
-	if runs && s.agent.ready && s.w.hubTakes(protocol.EventConfigOptions) {
+	if runs && s.agent.ready && s.opt.told != nil && s.w.hubTakes(protocol.EventConfigOptions) {
 		s.opt.before = ""
 		s.tellOptions("", 0)
 	}

@@ -49,3 +49,14 @@ func TestOptionsWhenTheHubBecomesNewer(t *testing.T) {
 		t.Errorf("told %+v", told)
 	}
 }
+
+// An agent without options has none to tell.
+func TestNoOptionsWhenTheHubBecomesNewer(t *testing.T) {
+	s := prompted(t)
+	s.out.meet(s.w.hub)
+	s.opt.agents = &options{}
+	s.onOtherHub()
+	if got := s.published(t, protocol.EventConfigOptions); len(got) > 0 {
+		t.Errorf("told %s", got)
+	}
+}

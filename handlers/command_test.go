@@ -35,6 +35,14 @@ func FuzzCommand(f *testing.F) {
 		`{"type":"cancel","id":"c3","data":{"messageId":"m1"}}`,
 		`{"type":"cancel","id":"c3"}`,
 		`{"type":"ping","id":"c4"}`,
+		`{"type":"message","id":"c1","data":{"content":"hello","delivery":"now"}}`,
+		`{"type":"answer","id":"c6","data":{"interactionId":"i1","action":"accept","content":{"a":[1,null]}}}`,
+		`{"type":"set_option","id":"c7","data":{"configId":"mode","value":"auto"}}`,
+		`{"type":"set_option","id":"c7","data":{"configId":"fast","value":true}}`,
+		`{"type":"rename","id":"c8","data":{"title":"a"}}`,
+		`{"type":"queue","id":"c9","data":{"action":"order","messageIds":["m1","m2"]}}`,
+		`{"type":"queue","id":"c9","data":{"action":"edit","messageId":"m1","content":[{"type":"text","text":"b"}]}}`,
+		`{"type":"queue","id":"c9","data":{"action":"hold"}}`,
 		`{"type":"dance","id":"c5"}`,
 		`{"type":"message","id":"","data":null}`,
 		`[]`,
@@ -68,7 +76,7 @@ func FuzzCommand(f *testing.F) {
 		s := &Server{cfg: Config{Hub: h, Metrics: set, Log: log}}
 		answer, err := any(protocol.Empty{}), error(nil)
 		if cmd.Type != protocol.CommandPing {
-			answer, err = s.run(t.Context(), caller{user: "ana", scope: auth.ScopeAll}, id, cmd.Type, cmd.Data, hub.Admission{})
+			answer, err = s.run(t.Context(), caller{user: "ana", scope: auth.ScopeAll, remote: nowhere{}}, id, cmd.Type, cmd.Data, hub.Admission{})
 		}
 		frame := commandAnswer(cmd.ID, answer, err)
 		var got struct {

@@ -31,6 +31,17 @@ func (f flags) raise(name string) {
 // quickly makes the end of the background quick.
 func quickly(c *Config) { c.BackgroundQuiet = 200 * time.Millisecond }
 
+// inBackground is a session whose agent does this work behind its first turn, m1, which
+// is over. The agent takes a word wait:NAME for the flag of that name.
+func inBackground(t *testing.T, work string) (*scene, flags) {
+	t.Helper()
+	f := newFlags(t)
+	s := start(t, quickly).assign("plain")
+	s.message("m1", "later "+strings.ReplaceAll(work, "wait:", "wait:"+f.path("")+string(filepath.Separator)))
+	s.complete("m1")
+	return s, f
+}
+
 // behind are the events behind the complete of a message, in short words. Those of the
 // background have no message.
 // The caller holds the lock.
@@ -88,10 +99,7 @@ func (s *scene) approve(interaction, option string) uint64 {
 // session said that it was idle.
 func TestWorkInTheBackgroundIsTold(t *testing.T) {
 	t.Parallel()
-	h := start(t, quickly)
-	s := h.assign("plain")
-	s.message("m1", "later say:one think:two plan:three tool:b1:in_progress update:b1:completed")
-	s.complete("m1")
+	s, _ := inBackground(t, "say:one think:two plan:three tool:b1:in_progress update:b1:completed")
 	s.wantBehind("m1", "status running", "output one text", "output two thought", "plan", "tool_call in_progress b1 execute",
 		"tool_call completed b1 execute", "status idle")
 	s.message("m2", "hi")
@@ -104,15 +112,12 @@ func TestWorkInTheBackgroundIsTold(t *testing.T) {
 // A question of a background sub-agent was answered with no, without a trace.
 func TestQuestionInTheBackground(t *testing.T) {
 	t.Parallel()
-	h := start(t, quickly)
-	s := h.assign("plain")
-	s.message("m1", "later ask:b1 say:done")
-	s.complete("m1")
+	s, _ := inBackground(t, "ask:b1 say:done")
 	ask := s.approval()
 	if ask.MessageID != "" || ask.Title != "Push" || ask.ToolCallID != "b1" || string(ask.Input) != `{"command":"git push"}` {
 		t.Errorf("asked %+v", ask)
 	}
-	time.Sleep(2 * h.worker.cfg.BackgroundQuiet) // an open question keeps it going, however long nobody answers
+	time.Sleep(2 * s.h.worker.cfg.BackgroundQuiet) // an open question keeps it going, however long nobody answers
 	seq := s.approve(ask.InteractionID, "yes")
 	s.repeat(seq, protocol.WorkerApproval, protocol.ApprovalCommand{InteractionID: ask.InteractionID, Outcome: protocol.OutcomeSelected, OptionID: "no"})
 	s.wantBehind("m1", "status running", "tool_call b1 execute", "tool_approval b1 execute",
@@ -122,18 +127,14 @@ func TestQuestionInTheBackground(t *testing.T) {
 // The hub repeats what it has said over a new link: only what is new counts.
 func TestAnswersOfTheBackgroundComeAgain(t *testing.T) {
 	t.Parallel()
-	f := newFlags(t)
-	h := start(t, quickly)
-	s := h.assign("plain")
-	s.message("m1", "later ask:b1 wait:"+f.path("second")+" ask:b2")
-	s.complete("m1")
+	s, f := inBackground(t, "ask:b1 wait:second ask:b2")
 	first := s.approval()
 	yes := protocol.ApprovalCommand{InteractionID: first.InteractionID, Outcome: protocol.OutcomeSelected, OptionID: "yes"}
 	seq := s.command(protocol.WorkerApproval, yes)
 	s.output("selected")
-	h.mu.Lock()
-	h.conn.Close()
-	h.mu.Unlock()
+	s.h.mu.Lock()
+	s.h.conn.Close()
+	s.h.mu.Unlock()
 	f.raise("second")
 	second := s.approval(first.InteractionID)
 	s.repeat(seq, protocol.WorkerApproval, protocol.ApprovalCommand{InteractionID: second.InteractionID, Outcome: protocol.OutcomeSelected, OptionID: "no"})
@@ -147,11 +148,7 @@ func TestAnswersOfTheBackgroundComeAgain(t *testing.T) {
 // A message that comes meanwhile runs. What began in the background stays there.
 func TestTurnBesideTheBackground(t *testing.T) {
 	t.Parallel()
-	f := newFlags(t)
-	h := start(t, quickly)
-	s := h.assign("plain")
-	s.message("m1", "later tool:b1:in_progress wait:"+f.path("on")+" update:b1 ask:b1 tool:t1:in_progress say:mine update:b1:completed")
-	s.complete("m1")
+	s, f := inBackground(t, "tool:b1:in_progress wait:on update:b1 ask:b1 tool:t1:in_progress say:mine update:b1:completed")
 	s.statusIs(protocol.StatusRunning, 1)
 	s.message("m2", "hang")
 	s.output("hanging")
@@ -229,11 +226,7 @@ func TestBackgroundIsCancelled(t *testing.T) {
 // With the agent's process, everything ends that it had open in the background.
 func TestBackgroundEndsWithItsAgent(t *testing.T) {
 	t.Parallel()
-	f := newFlags(t)
-	h := start(t, quickly)
-	s := h.assign("plain")
-	s.message("m1", "later tool:b1:in_progress wait:"+f.path("on")+" die")
-	s.complete("m1")
+	s, f := inBackground(t, "tool:b1:in_progress wait:on die")
 	s.statusIs(protocol.StatusRunning, 1)
 	f.raise("on")
 	s.wantBehind("m1", "status running", "tool_call in_progress b1 execute", "tool_call failed b1", "status idle", "notice "+protocol.NoticeAgentExited)

@@ -1,47 +1,17 @@
 // What the agent does outside of a turn, in a real browser against the real binary and its demo agent.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { startBrowser, startHub } from "./hub.mjs";
-import {
-  answerable,
-  assertAccessible,
-  live,
-  newContext,
-  newSession,
-  roomyHub,
-  say,
-  status,
-  transcript,
-} from "./page.mjs";
+import { answerable, assertAccessible, live, newSession, newStage, say, status, transcript } from "./page.mjs";
 
-let hub;
-let browser;
-let context;
-let complaints;
-
-before(async () => {
-  [hub, browser] = await Promise.all([startHub({ args: roomyHub }), startBrowser()]);
-});
-after(async () => {
-  await browser?.close();
-  await hub?.stop();
-});
-beforeEach(async () => {
-  complaints = [];
-  context = await newContext(browser, complaints);
-});
-afterEach(async () => {
-  await context.close();
-  assert.deepEqual(complaints, [], "a page complained");
-});
+const stage = newStage();
 
 const activity = (page, text) => page.locator(".activity", { hasText: text }).waitFor();
 const background = (page, inside) => page.locator("[data-item][data-background]", { has: inside });
 
 test("what goes on behind a turn is shown apart, and its question is answered", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub, { title: "Background" });
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub, { title: "Background" });
   await say(page, "/background 1");
   await page.getByTestId("complete").first().waitFor();
   await activity(page, "Working in the background");
@@ -83,8 +53,8 @@ test("what goes on behind a turn is shown apart, and its question is answered", 
 });
 
 test("Stop ends what goes on in the background", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub, { title: "Stop" });
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub, { title: "Stop" });
   await say(page, "/background 3600");
   await background(page, page.locator('[data-testid="tool-call"][data-status="in_progress"]')).waitFor();
   await activity(page, "Working in the background");

@@ -1,30 +1,10 @@
 // The options of a session's agent in a real browser, with the demo agent.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { startBrowser, startHub } from "./hub.mjs";
-import { assertAccessible, live, newContext, newSession, say, turnEnds } from "./page.mjs";
+import { assertAccessible, live, newSession, newStage, say, turnEnds } from "./page.mjs";
 
-let hub;
-let browser;
-let context;
-let complaints;
-
-before(async () => {
-  [hub, browser] = await Promise.all([startHub(), startBrowser()]);
-});
-after(async () => {
-  await browser?.close();
-  await hub?.stop();
-});
-beforeEach(async () => {
-  complaints = [];
-  context = await newContext(browser, complaints);
-});
-afterEach(async () => {
-  await context.close();
-  assert.deepEqual(complaints, [], "a page complained");
-});
+const stage = newStage();
 
 const open = async (page) => {
   await page.getByTestId("more").click();
@@ -33,8 +13,8 @@ const open = async (page) => {
 };
 
 test("the mode and other options are set, and everybody sees that the agent does not ask", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub, { title: "Options" });
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub, { title: "Options" });
   await open(page);
   assert.match(await page.locator("dialog").textContent(), /tells its options when it has started/);
   await page.keyboard.press("Escape");
@@ -43,7 +23,7 @@ test("the mode and other options are set, and everybody sees that the agent does
   assert.equal(await page.getByTestId("unasked").count(), 0);
 
   // Somebody else looks at the same session.
-  const other = await context.newPage();
+  const other = await stage.context.newPage();
   await other.goto(page.url());
   await live(other);
 

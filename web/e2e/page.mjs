@@ -2,6 +2,9 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { readFile } from "node:fs/promises";
+import { after, afterEach, before, beforeEach } from "node:test";
+
+import { startBrowser, startHub } from "./hub.mjs";
 
 /** Limits of a hub on which tests run one after the other: each needs an agent, and an idle one keeps its place. */
 export const roomyHub = [
@@ -36,6 +39,33 @@ export async function newContext(browser, complaints, options = {}) {
     page.on("pageerror", (error) => complaints.push(String(error)));
   });
   return made;
+}
+
+/**
+ * What the tests of one file share: a hub and a browser for all of them, and for each test a context and what its
+ * pages complained about. A test fails on complaints that `allowed` does not match. To be called outside of tests;
+ * the fields are set while a test runs.
+ */
+export function newStage({ args = roomyHub } = {}) {
+  const stage = { hub: undefined, browser: undefined, context: undefined, complaints: [], allowed: undefined };
+  before(async () => {
+    [stage.hub, stage.browser] = await Promise.all([startHub({ args }), startBrowser()]);
+  });
+  after(async () => {
+    await stage.browser?.close();
+    await stage.hub?.stop();
+  });
+  beforeEach(async () => {
+    stage.complaints = [];
+    stage.allowed = undefined;
+    stage.context = await newContext(stage.browser, stage.complaints);
+  });
+  afterEach(async () => {
+    await stage.context.close();
+    const rest = stage.complaints.filter((complaint) => !stage.allowed?.test(complaint));
+    assert.deepEqual(rest, [], "a page complained");
+  });
+  return stage;
 }
 
 /** Makes a session by clicking, and waits until its stream is live. */

@@ -4,48 +4,25 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { startBrowser, startHub } from "./hub.mjs";
 import {
   answerable,
   assertAccessible,
   live,
   newContext,
   newSession,
-  roomyHub,
+  newStage,
   say,
   status,
   turnEnds,
 } from "./page.mjs";
 
-let hub;
-let browser;
-let context;
-let complaints;
-let allowed;
-
-before(async () => {
-  [hub, browser] = await Promise.all([startHub({ args: roomyHub }), startBrowser()]);
-});
-after(async () => {
-  await browser?.close();
-  await hub?.stop();
-});
-beforeEach(async () => {
-  complaints = [];
-  allowed = undefined;
-  context = await newContext(browser, complaints);
-});
-afterEach(async () => {
-  await context.close();
-  const rest = complaints.filter((complaint) => !allowed?.test(complaint));
-  assert.deepEqual(rest, [], "a page complained");
-});
+const stage = newStage();
 
 test("keys answer an approval, but not what is being typed, unless with Alt", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "/write by-key.txt hi");
   const option = page.locator('[data-testid="approval-option"][data-kind="allow_once"]');
   await option.waitFor();
@@ -58,7 +35,7 @@ test("keys answer an approval, but not what is being typed, unless with Alt", as
   await answerable(page);
   await page.keyboard.press(key);
   await turnEnds(page);
-  assert.equal((await readFile(join(hub.workspace, "by-key.txt"), "utf8")).trim(), "hi");
+  assert.equal((await readFile(join(stage.hub.workspace, "by-key.txt"), "utf8")).trim(), "hi");
 
   await say(page, "/write by-alt.txt hi");
   const refusal = page.locator('[data-testid="approval-option"][data-kind="reject_once"]');
@@ -69,12 +46,12 @@ test("keys answer an approval, but not what is being typed, unless with Alt", as
   await answerable(page);
   await page.keyboard.press(alt);
   await turnEnds(page, 2);
-  assert.equal(existsSync(join(hub.workspace, "by-alt.txt")), false);
+  assert.equal(existsSync(join(stage.hub.workspace, "by-alt.txt")), false);
 });
 
 test("the arrow up brings back what was sent, and down the draft", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   for (const [index, text] of ["first", "second"].entries()) {
     await say(page, text);
     await turnEnds(page, index + 1);
@@ -94,8 +71,8 @@ test("the arrow up brings back what was sent, and down the draft", async () => {
 });
 
 test("the search finds text in what is folded, and walks through it", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "/think the needle is in a haystack");
   await turnEnds(page);
   await say(page, "where is the Needle?");
@@ -136,8 +113,8 @@ test("the search finds text in what is folded, and walks through it", async () =
 });
 
 test("the transcript is exported as Markdown and as JSON", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub, { title: "Export: me/now" });
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub, { title: "Export: me/now" });
   await say(page, "/write exported.txt ```");
   await answerable(page);
   await page.locator('[data-testid="approval-option"][data-kind="allow_once"]').click();
@@ -162,9 +139,9 @@ test("the transcript is exported as Markdown and as JSON", async () => {
 });
 
 test("a shared link shows the session live, changes nothing, and hides its token", async () => {
-  allowed = /403/;
-  const page = await context.newPage();
-  await newSession(page, hub, { title: "Shared" });
+  stage.allowed = /403/;
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub, { title: "Shared" });
   await page.getByTestId("more").click();
   await page.getByTestId("share").click();
   await page.getByTestId("make-link").click();
@@ -172,7 +149,7 @@ test("a shared link shows the session live, changes nothing, and hides its token
   await page.keyboard.press("Escape");
   assert.equal(new URL(link).search, "", "no token in the query");
 
-  const guests = await newContext(browser, complaints);
+  const guests = await newContext(stage.browser, stage.complaints);
   const guest = await guests.newPage();
   const requests = [];
   guest.on("request", (request) => requests.push(request.url()));
@@ -213,7 +190,7 @@ test("a shared link shows the session live, changes nothing, and hides its token
         });
         return [answer.status, (await answer.json()).code];
       },
-      [`${hub.url}/api/sessions/${sessionId}/${route}`, token, body],
+      [`${stage.hub.url}/api/sessions/${sessionId}/${route}`, token, body],
     );
     assert.deepEqual(refused, [403, "insufficient_scope"], route);
   }
@@ -229,8 +206,8 @@ test("a shared link shows the session live, changes nothing, and hides its token
 });
 
 test("a page out of sight notifies of an approval, once somebody allowed it", async () => {
-  await context.grantPermissions(["notifications"], { origin: hub.url });
-  await context.addInitScript(() => {
+  await stage.context.grantPermissions(["notifications"], { origin: stage.hub.url });
+  await stage.context.addInitScript(() => {
     window.notified = [];
     window.Notification = class {
       static permission = "granted";
@@ -243,8 +220,8 @@ test("a page out of sight notifies of an approval, once somebody allowed it", as
     const frame = window.requestAnimationFrame.bind(window);
     window.requestAnimationFrame = (call) => (window.unseen ? 0 : frame(call));
   });
-  const page = await context.newPage();
-  await newSession(page, hub, { title: "Shed" });
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub, { title: "Shed" });
   await say(page, "/approve Paint the shed");
   await status(page, "requires_action");
   assert.deepEqual(await page.evaluate(() => window.notified), [], "who looks needs no notification");
@@ -267,10 +244,10 @@ test("a page out of sight notifies of an approval, once somebody allowed it", as
 });
 
 test("the operations page shows connections by transport, events, sessions by status and workers, live", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
-  const other = await context.newPage();
-  await other.goto(hub.url);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
+  const other = await stage.context.newPage();
+  await other.goto(stage.hub.url);
   await other.getByTestId("operations").click();
   const plot = (title) => other.locator(`[data-testid="plot"][data-title="${title}"] svg`);
   const shows = async (title, wanted) => {
@@ -295,8 +272,8 @@ test("the operations page shows connections by transport, events, sessions by st
 });
 
 test("axe finds nothing serious on any page, light or dark, wide or narrow", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub, { title: "Everything at once" });
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub, { title: "Everything at once" });
   let turn = 0;
   for (const text of ["# Hello\n\n`code`", "/think about it", "/plan", "/fail the printer is on fire"]) {
     await say(page, text);
@@ -309,7 +286,7 @@ test("axe finds nothing serious on any page, light or dark, wide or narrow", asy
     ["dark", { colorScheme: "dark" }],
     ["phone", { viewport: { width: 390, height: 780 }, hasTouch: true }],
   ]) {
-    const dressed = await newContext(browser, complaints, options);
+    const dressed = await newContext(stage.browser, stage.complaints, options);
     const view = await dressed.newPage();
     await view.goto(page.url());
     await live(view);
@@ -324,14 +301,14 @@ test("axe finds nothing serious on any page, light or dark, wide or narrow", asy
     await view.getByTestId("share-link").waitFor();
     await assertAccessible(view, `the share dialog, ${name}`);
     await view.keyboard.press("Escape");
-    await view.goto(`${hub.url}/#/new`);
+    await view.goto(`${stage.hub.url}/#/new`);
     await view.getByTestId("provider").locator("option").first().waitFor({ state: "attached" });
     await assertAccessible(view, `a new session, ${name}`);
-    await view.goto(`${hub.url}/#/operations`);
+    await view.goto(`${stage.hub.url}/#/operations`);
     await view.getByTestId("plot").first().waitFor();
     await assertAccessible(view, `operations, ${name}`);
     if (name === "phone") {
-      await view.goto(`${hub.url}/#/`);
+      await view.goto(`${stage.hub.url}/#/`);
       await view.getByTestId("session-row").first().waitFor();
       await assertAccessible(view, `the list, ${name}`);
     }

@@ -1,31 +1,11 @@
 // The messages that wait, in the dashboard: what can be done to them, what Stop
 // does, and how a turn is steered.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { startBrowser, startHub } from "./hub.mjs";
-import { answerable, assertAccessible, live, newContext, newSession, roomyHub, say, status } from "./page.mjs";
+import { answerable, assertAccessible, live, newSession, newStage, say, status } from "./page.mjs";
 
-let hub;
-let browser;
-let context;
-let complaints;
-
-before(async () => {
-  [hub, browser] = await Promise.all([startHub({ args: roomyHub }), startBrowser()]);
-});
-after(async () => {
-  await browser?.close();
-  await hub?.stop();
-});
-beforeEach(async () => {
-  complaints = [];
-  context = await newContext(browser, complaints);
-});
-afterEach(async () => {
-  await context.close();
-  assert.deepEqual(complaints, [], "a page complained");
-});
+const stage = newStage();
 
 /** Waits until the list says this, the next message first; a star marks what is held. */
 async function waits(page, ...texts) {
@@ -40,14 +20,14 @@ async function waits(page, ...texts) {
 const answered = (page, text) => page.getByTestId("answer").filter({ hasText: text }).first().waitFor();
 
 test("messages that wait are edited, moved, taken back and sent now, in sight of every page", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "/slow 100");
   await answered(page, "Working");
   for (const text of ["one", "two", "three"]) await say(page, text);
   await waits(page, "one", "two", "three");
   await assertAccessible(page, "the queue");
-  const other = await context.newPage();
+  const other = await stage.context.newPage();
   await other.goto(page.url());
   await live(other);
   await waits(other, "one", "two", "three");
@@ -75,8 +55,8 @@ test("messages that wait are edited, moved, taken back and sent now, in sight of
 });
 
 test("Stop holds what waits, and asks whether to send or to discard it", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "/slow 100");
   await answered(page, "Working");
   for (const text of ["one", "two"]) await say(page, text);
@@ -111,8 +91,8 @@ test("Stop holds what waits, and asks whether to send or to discard it", async (
 });
 
 test("a turn is steered, and the message says so", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "/slow 100");
   await answered(page, "Working");
   await page.getByTestId("message-box").fill("to the left");
@@ -127,8 +107,8 @@ test("a turn is steered, and the message says so", async () => {
 });
 
 test("a refusal with a reason tells the agent why, with the next message", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "/approve the plan");
   const reason = page.getByTestId("approval-reason");
   await reason.waitFor();

@@ -1,38 +1,18 @@
 // What an agent writes is seen as what it is: docs/TEXT.md, in a real page.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { startBrowser, startHub } from "./hub.mjs";
-import { answerable, newContext, newSession, roomyHub, say, turnEnds } from "./page.mjs";
+import { answerable, newSession, newStage, say, turnEnds } from "./page.mjs";
 
-let hub;
-let browser;
-let context;
-let complaints;
-
-before(async () => {
-  [hub, browser] = await Promise.all([startHub({ args: roomyHub }), startBrowser()]);
-});
-after(async () => {
-  await browser?.close();
-  await hub?.stop();
-});
-beforeEach(async () => {
-  complaints = [];
-  context = await newContext(browser, complaints);
-});
-afterEach(async () => {
-  await context.close();
-  assert.deepEqual(complaints, [], "a page complained");
-});
+const stage = newStage();
 
 const acts = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/;
 const shownOn = (page) => page.evaluate(() => `${document.title}\n${document.body.innerText}`);
 
 test("a command that is written backwards, or hides a part of itself, is seen as what runs", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "/run echo \u202egpj.exe\u200b g\u043e\u00a0\u001b[8mrm\u001b[0m \u05d0\u05d1 1 2");
   const card = page.locator('[data-testid="approval"][data-state="pending"]');
   await card.waitFor();
@@ -58,8 +38,8 @@ test("a command that is written backwards, or hides a part of itself, is seen as
 });
 
 test("escape codes are not shown, and what is hidden in a text is, also in what is taken along", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "red \u001b[31mtext\u001b[0m \u202eend \u{e0041}");
   await turnEnds(page);
   assert.match(await page.getByTestId("answer").innerText(), /red text ⟨U\+202E⟩end ⟨U\+E0041⟩/);

@@ -1,30 +1,10 @@
 // What an agent tells of its session, and what people call it.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { startBrowser, startHub } from "./hub.mjs";
-import { assertAccessible, newContext, newSession, roomyHub, say, status, turnEnds } from "./page.mjs";
+import { assertAccessible, newSession, newStage, say, status, turnEnds } from "./page.mjs";
 
-let hub;
-let browser;
-let context;
-let complaints;
-
-before(async () => {
-  [hub, browser] = await Promise.all([startHub({ args: roomyHub }), startBrowser()]);
-});
-after(async () => {
-  await browser?.close();
-  await hub?.stop();
-});
-beforeEach(async () => {
-  complaints = [];
-  context = await newContext(browser, complaints);
-});
-afterEach(async () => {
-  await context.close();
-  assert.deepEqual(complaints, [], "a page complained");
-});
+const stage = newStage();
 
 const heading = (page, name) => page.getByRole("heading", { level: 1, name, exact: true }).waitFor();
 const row = (page, name) => page.getByTestId("session-row").filter({ hasText: name }).waitFor();
@@ -35,8 +15,8 @@ async function fromMenu(page, item) {
 }
 
 test("a session is called by its first message, its agent or a person, at once in the header and the list", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "find the bug\nin the login");
   await turnEnds(page);
   await heading(page, "find the bug");
@@ -48,7 +28,7 @@ test("a session is called by its first message, its agent or a person, at once i
   assert.match(await page.title(), /^Fix the login bug/);
 
   // Somebody else names it, and this page says so too.
-  const other = await context.newPage();
+  const other = await stage.context.newPage();
   await other.goto(page.url());
   await heading(other, "Fix the login bug");
   await fromMenu(other, "rename");
@@ -67,8 +47,8 @@ test("a session is called by its first message, its agent or a person, at once i
 });
 
 test("the header says how full the context is and the cost, and each turn what it took", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "hello");
   await turnEnds(page);
   assert.match(await page.getByTestId("turn-usage").textContent(), /· \d+ tokens$/);
@@ -83,8 +63,8 @@ test("the header says how full the context is and the cost, and each turn what i
 });
 
 test("the agent's commands are in the menu, and one of them begins the next message", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "/commands");
   await turnEnds(page);
   await fromMenu(page, "commands");
@@ -104,8 +84,8 @@ test("the agent's commands are in the menu, and one of them begins the next mess
 });
 
 test("what is for programs is hidden, unless everything is to be shown", async () => {
-  const page = await context.newPage();
-  await newSession(page, hub);
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
   await say(page, "hello");
   await turnEnds(page);
   const updates = page.getByTestId("agent-update");

@@ -119,3 +119,45 @@ test("a refusal with a reason tells the agent why, with the next message", async
   await answered(page, "You said: 1 not like this");
   await status(page, "idle");
 });
+
+test("keys alone work the queue: the focus never falls back to the page's beginning", async () => {
+  const page = await stage.context.newPage();
+  await newSession(page, stage.hub);
+  await say(page, "/slow 100");
+  await answered(page, "Working");
+  for (const text of ["one", "two", "three"]) await say(page, text);
+  await waits(page, "one", "two", "three");
+  await page.getByText("3 messages wait for their turn.").waitFor();
+  const focus = (name) =>
+    page.waitForFunction((wanted) => {
+      const { ariaLabel, className } = document.activeElement;
+      return (ariaLabel ?? className) === wanted;
+    }, name);
+
+  await page.getByTestId("queued-edit").nth(1).press("Enter");
+  await focus("Text of the waiting message");
+  await page.keyboard.press("Escape");
+  await focus("Edit: two");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Control+a");
+  await page.keyboard.type("zwei");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await waits(page, "one", "zwei", "three");
+  await focus("Edit: zwei");
+  // At the top it goes no further, and keeps the focus all the same.
+  await page.getByTestId("queued-up").nth(1).press("Enter");
+  await waits(page, "zwei", "one", "three");
+  await focus("Move up: zwei");
+  await page.getByTestId("queued-remove").nth(0).press("Enter");
+  await waits(page, "one", "three");
+  await focus("Edit: one");
+  await page.getByTestId("queued-remove").nth(1).press("Enter");
+  await waits(page, "one");
+  await focus("Edit: one");
+  await page.getByTestId("stop").click();
+  await page.getByTestId("queue-discard").press("Enter");
+  await waits(page);
+  await page.waitForFunction(() => document.activeElement.classList.contains("transcript"));
+  await status(page, "idle");
+});

@@ -2,6 +2,7 @@ import { render } from "preact";
 import "./style/base.css";
 import "./style/layout.css";
 import "./style/session.css";
+import "./style/queue.css";
 import "./style/items.css";
 import "./style/approval.css";
 import "./style/markdown.css";

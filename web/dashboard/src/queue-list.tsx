@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { errorText } from "./format.js";
 import { moved, withText, type Waiting } from "./queue.js";
 import type { SessionModel } from "./session-model.js";
@@ -14,6 +14,7 @@ export function QueueList({ model }: { model: SessionModel }) {
   const held = list.filter((each) => each.held);
 
   const act = async (change: Parameters<SessionModel["changeQueue"]>[0]): Promise<boolean> => {
+    if (busy) return false;
     setBusy(true);
     setProblem("");
     try {
@@ -27,8 +28,15 @@ export function QueueList({ model }: { model: SessionModel }) {
     }
   };
 
+  const all = async (action: "release" | "discard") => {
+    if (await act({ action })) focusOn(undefined);
+  };
+
   return (
     <section class="queue" aria-label="Waiting messages" data-testid="queue">
+      <p class="muted queue-head" hidden={list.length === held.length} data-testid="queue-head">
+        {waitText(list.length - held.length)}
+      </p>
       {held.length > 0 && (
         <div class="hold-banner" role="status" data-testid="hold-banner">
           <span>{held.length === 1 ? "1 message is held." : `${held.length} messages are held.`}</span>
@@ -38,16 +46,16 @@ export function QueueList({ model }: { model: SessionModel }) {
                 type="button"
                 class="button"
                 disabled={busy}
-                onClick={() => void act({ action: "release" })}
+                onClick={() => void all("release")}
                 data-testid="queue-release"
               >
                 Send
               </button>
               <button
                 type="button"
-                class="button"
+                class="button danger"
                 disabled={busy}
-                onClick={() => void act({ action: "discard" })}
+                onClick={() => void all("discard")}
                 data-testid="queue-discard"
               >
                 Discard
@@ -70,6 +78,15 @@ export function QueueList({ model }: { model: SessionModel }) {
   );
 }
 
+/** The transcript where there is nothing else. */
+function focusOn(element: HTMLElement | null | undefined): void {
+  (element ?? document.querySelector<HTMLElement>(".transcript"))?.focus({ preventScroll: true });
+}
+
+function waitText(count: number): string {
+  return count === 1 ? "1 message waits for its turn." : `${count} messages wait for their turn.`;
+}
+
 function Entry(props: {
   entry: Waiting;
   list: readonly Waiting[];
@@ -84,6 +101,27 @@ function Entry(props: {
   const peers = list.filter((each) => each.held === entry.held && !each.steering);
   const at = peers.indexOf(entry);
   const name = text.trim().slice(0, 40) || "message";
+  const row = useRef<HTMLLIElement>(null);
+  const box = useRef<HTMLTextAreaElement>(null);
+  const editing = draft !== undefined && !entry.steering;
+  const wasEditing = useRef(editing);
+  // Whoever works with keys goes on nearby when what they stood on is drawn no more.
+  useLayoutEffect(() => {
+    if (editing) box.current?.focus();
+    else if (wasEditing.current && document.activeElement === document.body) {
+      row.current?.querySelector<HTMLElement>("[data-testid=queued-edit]")?.focus();
+    }
+    wasEditing.current = editing;
+  }, [editing]);
+  useLayoutEffect(
+    () => () => {
+      // The row is still in the page, between its neighbours.
+      if (!row.current?.contains(document.activeElement)) return;
+      const next = row.current.nextElementSibling ?? row.current.previousElementSibling;
+      focusOn(next?.querySelector<HTMLElement>("button"));
+    },
+    [],
+  );
   const save = async () => {
     if (draft === undefined || draft.trim() === "") return;
     if (await act({ action: "edit", messageId, content: withText(content, draft) })) setDraft(undefined);
@@ -91,6 +129,7 @@ function Entry(props: {
 
   return (
     <li
+      ref={row}
       data-testid="queued"
       data-message-id={messageId}
       data-held={entry.held}
@@ -107,6 +146,7 @@ function Entry(props: {
           }}
         >
           <textarea
+            ref={box}
             aria-label="Text of the waiting message"
             value={draft}
             rows={2}
@@ -129,12 +169,12 @@ function Entry(props: {
       {entry.steering && <span class="muted">On its way to the agent</span>}
       {!readOnly && !entry.steering && draft === undefined && (
         <span class="actions">
-          <Act label={`Edit: ${name}`} busy={busy} onClick={() => setDraft(text)} testId="queued-edit">
+          <Act label={`Edit: ${name}`} off={busy} onClick={() => setDraft(text)} testId="queued-edit">
             Edit
           </Act>
           <Act
             label={`Remove: ${name}`}
-            busy={busy}
+            off={busy}
             onClick={() => void act({ action: "remove", messageId })}
             testId="queued-remove"
           >
@@ -142,7 +182,7 @@ function Entry(props: {
           </Act>
           <Act
             label={`Send now: ${name}`}
-            busy={busy}
+            off={busy}
             onClick={() => void act({ action: "send_now", messageId })}
             testId="queued-send-now"
           >
@@ -150,7 +190,7 @@ function Entry(props: {
           </Act>
           <Act
             label={`Move up: ${name}`}
-            busy={busy || at <= 0}
+            off={busy || at <= 0}
             onClick={() => void act({ action: "order", messageIds: moved(list, messageId, -1) })}
             testId="queued-up"
           >
@@ -158,7 +198,7 @@ function Entry(props: {
           </Act>
           <Act
             label={`Move down: ${name}`}
-            busy={busy || at < 0 || at === peers.length - 1}
+            off={busy || at < 0 || at === peers.length - 1}
             onClick={() => void act({ action: "order", messageIds: moved(list, messageId, 1) })}
             testId="queued-down"
           >
@@ -170,15 +210,16 @@ function Entry(props: {
   );
 }
 
-function Act(props: { label: string; busy: boolean; testId: string; onClick: () => void; children: string }) {
+function Act(props: { label: string; off: boolean; testId: string; onClick: () => void; children: string }) {
   return (
     <button
       type="button"
       class="quiet"
       aria-label={props.label}
       title={props.label}
-      disabled={props.busy}
-      onClick={props.onClick}
+      // Not disabled, which would take the focus away.
+      aria-disabled={props.off}
+      onClick={() => !props.off && props.onClick()}
       data-testid={props.testId}
     >
       {props.children}

@@ -9,6 +9,7 @@ import { route } from "../../dashboard/src/route.js";
 import "../../dashboard/src/style/base.css";
 import "../../dashboard/src/style/layout.css";
 import "../../dashboard/src/style/session.css";
+import "../../dashboard/src/style/queue.css";
 import "../../dashboard/src/style/items.css";
 import "../../dashboard/src/style/approval.css";
 import "../../dashboard/src/style/markdown.css";

@@ -6,8 +6,10 @@ export function optionChanges({ configOptions, changed = [], by }: ConfigOptions
   return changed.flatMap((id) => {
     const option = configOptions.find((each) => each.id === id);
     if (!option) return [];
+    const offer = option.options?.find(({ value }) => value === option.currentValue);
+    const unasked = offer?.asks === false ? " (does not ask)" : "";
     const who = by === undefined ? "" : by === "agent" ? ", set by the agent" : `, set by ${line(by)}`;
-    return [`${line(option.name)} is ${line(valueName(option))}${who}.`];
+    return [`${line(option.name)} is ${line(valueName(option))}${unasked}${who}.`];
   });
 }
 

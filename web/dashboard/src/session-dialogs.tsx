@@ -31,18 +31,19 @@ export function RenameDialog({ model, onClose }: { model: SessionModel; onClose:
         }}
       >
         <h2 id="rename-title">Rename this session</h2>
-        <label for="rename-box">Name</label>
-        <input
-          id="rename-box"
-          value={title}
-          maxLength={200}
-          onInput={(event) => setTitle(event.currentTarget.value)}
-          aria-describedby="rename-hint"
-          data-testid="rename-box"
-        />
-        <p class="muted" id="rename-hint">
-          Without a name it is called as its agent or its first message says.
-        </p>
+        <label class="field">
+          <span>Name</span>
+          <input
+            value={title}
+            maxLength={200}
+            onInput={(event) => setTitle(event.currentTarget.value)}
+            aria-describedby="rename-hint"
+            data-testid="rename-box"
+          />
+          <small class="muted" id="rename-hint">
+            Without a name it is called as its agent or its first message says.
+          </small>
+        </label>
         {problem && (
           <p class="problem" role="alert">
             {problem}
@@ -79,8 +80,8 @@ export function CommandsDialog({ model, onClose }: { model: SessionModel; onClos
             >
               <code>/{line(name)}</code>
             </button>
-            {input && <code class="muted"> {line(input.hint)}</code>}
-            <span>{line(description)}</span>
+            {input && <code class="muted command-hint">{line(input.hint)}</code>}
+            <p class="muted">{line(description)}</p>
           </li>
         ))}
       </ul>

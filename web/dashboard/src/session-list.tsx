@@ -128,15 +128,15 @@ function Row({ session, current }: { session: Session; current: boolean }) {
             <span class="unseen"> pending questions</span>
           </span>
         )}
-        {session.asking === false && !isOver(session.status) && (
-          <UnaskedBadge mode={session.mode ?? ""} testId="row-unasked" />
-        )}
         <time class="muted" dateTime={session.lastActivityAt} title={session.lastActivityAt}>
           {ago(session.lastActivityAt)}
         </time>
       </span>
       <span class="row-bottom muted">
         <StatusPill status={session.status} />
+        {session.asking === false && !isOver(session.status) && (
+          <UnaskedBadge mode={session.mode ?? ""} testId="row-unasked" />
+        )}
         <span>{line(session.provider)}</span>
         <span class="row-directory" title={line(session.workingDirectory)}>
           <bdi>{line(session.workingDirectory)}</bdi>

@@ -1,5 +1,5 @@
 import type { ConfigOption, OptionValue } from "@sessionhub/client";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { errorText } from "./format.js";
 import { Dialog } from "./menu.js";
 import { offerName } from "./options.js";
@@ -34,9 +34,9 @@ export function OptionsDialog({ model, onClose }: { model: SessionModel; onClose
   const options = told?.configOptions ?? [];
   return (
     <Dialog labelledBy="options-title" onClose={onClose}>
-      <h2 id="options-title">The agent’s options</h2>
-      {options.length === 0 && <p class="muted">The agent tells its options when it has started.</p>}
       <form method="dialog" data-testid="options">
+        <h2 id="options-title">The agent’s options</h2>
+        {options.length === 0 && <p class="muted">The agent tells its options when it has started.</p>}
         {options.map((option) => (
           <Option
             key={`${option.id} ${refused}`}
@@ -46,15 +46,17 @@ export function OptionsDialog({ model, onClose }: { model: SessionModel; onClose
           />
         ))}
         {told?.truncated && <p class="muted">The agent has more than is listed here.</p>}
-        {problem && (
-          <p class="problem" role="alert">
-            {problem}
-          </p>
-        )}
-        <div class="actions">
-          <button type="submit" class="button">
-            Close
-          </button>
+        <div class="dialog-foot">
+          {problem && (
+            <p class="problem" role="alert">
+              {problem}
+            </p>
+          )}
+          <div class="actions">
+            <button type="submit" class="button">
+              Close
+            </button>
+          </div>
         </div>
       </form>
     </Dialog>
@@ -71,6 +73,15 @@ function Option({
   onSet: (value: OptionValue) => void;
 }) {
   const { id, currentValue, options = [] } = option;
+  // A key in a closed list changes it at once: what makes the agent act unasked takes a second act.
+  const [unasked, setUnasked] = useState<{ value: string; sent: boolean }>();
+  const wanted = options.find(({ value }) => value === unasked?.value);
+  const choose = (value: string) => {
+    if (options.find((each) => each.value === value)?.asks === false) return setUnasked({ value, sent: false });
+    setUnasked(undefined);
+    if (value !== currentValue) onSet(value);
+  };
+  useEffect(() => setUnasked(undefined), [currentValue]);
   const hint = option.description && (
     <small class="muted" id={`option-${id}`}>
       {line(option.description)}
@@ -97,13 +108,13 @@ function Option({
   }
   const known = options.some(({ value }) => value === currentValue);
   const groups = [...new Set(options.map(({ group }) => group ?? ""))];
-  return (
+  const field = (
     <label class="field">
       <span>{line(option.name)}</span>
       <select
-        value={currentValue}
+        value={unasked?.value ?? currentValue}
         disabled={disabled}
-        onChange={(event) => onSet(event.currentTarget.value)}
+        onChange={(event) => choose(event.currentTarget.value)}
         aria-describedby={described}
         data-option={id}
       >
@@ -127,5 +138,35 @@ function Option({
       </select>
       {hint}
     </label>
+  );
+  const current = options.find(({ value }) => value === currentValue);
+  return (
+    <div class="option">
+      {field}
+      {wanted && wanted.value !== currentValue ? (
+        <div class="option-unasked" role="alert" data-testid="unasked-question">
+          <p>⚠ In {line(wanted.name)} the agent acts without asking anybody.</p>
+          <div class="actions">
+            <button
+              type="button"
+              class="button danger"
+              disabled={disabled || unasked?.sent}
+              onClick={() => {
+                setUnasked({ value: wanted.value, sent: true });
+                onSet(wanted.value);
+              }}
+              data-testid="unasked-confirm"
+            >
+              Let it act without asking
+            </button>
+            <button type="button" class="button" onClick={() => setUnasked(undefined)} data-testid="unasked-leave">
+              Leave it as it was
+            </button>
+          </div>
+        </div>
+      ) : (
+        current?.asks === false && <p class="option-unasked">⚠ The agent acts without asking anybody.</p>
+      )}
+    </div>
   );
 }

@@ -270,4 +270,18 @@ test("the options are the last that were told, and what changed is a note", () =
   transcript.flush();
   assert.equal(only(transcript, "note").text, "Mode is auto, set by ann.");
   assert.equal(transcript.options.value?.asking, false);
+
+  // Later readers see that it acted unasked from here on.
+  const offers = [{ value: "auto", name: "Auto", asks: false }];
+  transcript.apply(
+    event(3, "config_options", {
+      ...list,
+      configOptions: [{ ...mode, options: offers }],
+      changed: ["mode"],
+      by: "agent",
+    }),
+  );
+  transcript.flush();
+  const last = transcript.items.at(-1);
+  assert.equal(last?.kind === "note" && last.text, "Mode is Auto (does not ask), set by the agent.");
 });

@@ -112,6 +112,7 @@ test("a page is shown whole, opens by the button alone, and learns nothing of th
     await say(page, `/page ${url}`);
     await card(page).waitFor();
     assert.equal(await page.getByTestId("elicitation-url").innerText(), url);
+    assert.match(await page.getByTestId("elicitation-host").innerText(), /of 127\.0\.0\.1:\d+$/);
     assert.equal(await card(page).locator("a").count(), 0);
     await assertAccessible(page, "a page to open");
     await ready(page);

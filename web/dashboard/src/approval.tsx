@@ -155,7 +155,7 @@ function Card({ item, model }: { item: ApprovalItem; model: SessionModel }) {
             ref={reason}
             maxLength={1000}
             disabled={!open || sent !== undefined}
-            placeholder="Why not? The agent hears it when you refuse"
+            placeholder="Why not? The agent hears it"
             aria-label="Reason for a refusal"
             data-testid="approval-reason"
           />

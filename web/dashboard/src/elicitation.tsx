@@ -61,7 +61,8 @@ function Answered({ item, fields }: ViewProps) {
           {fields.map((field) => (
             <div key={field.name}>
               <dt>
-                <Exact text={field.title} oneLine />:
+                <Exact text={field.title} oneLine />
+                {/[?:!.]$/.test(field.title) ? "" : ":"}
               </dt>
               <dd>
                 {Object.hasOwn(content, field.name) ? (
@@ -151,7 +152,7 @@ function Card({ item, fields, model }: ViewProps & { model: SessionModel }) {
     if (resolved && card.current!.contains(document.activeElement)) focusNext(card.current!);
   }, [resolved]);
 
-  const label = resolved ? outcomeText(item) : page ? "The agent asks you to open a page" : "The agent asks";
+  const label = resolved ? outcomeText(item) : page ? "Asks you to open a page" : "The agent asks";
   const button = (action: AnswerAction, text: string, kind: string) => (
     <button
       type="button"
@@ -189,6 +190,11 @@ function Card({ item, fields, model }: ViewProps & { model: SessionModel }) {
         </p>
       </div>
       <div class="approval-body form-fields" role="group" aria-label={page ? "The page" : "Your answers"}>
+        {page && (
+          <p class="elicitation-host" data-testid="elicitation-host">
+            It opens a page of <strong>{hostOf(request.url)}</strong>
+          </p>
+        )}
         {page && (
           // Shown whole, and no link: it opens by the button alone, which the guard judges.
           <p class="elicitation-url" data-testid="elicitation-url">
@@ -233,6 +239,11 @@ function openPage(url: string): void {
   link.target = "_blank";
   link.rel = "noopener noreferrer";
   link.click();
+}
+
+/** Whose page it is: what stands before an @, or at the front of a name, is not. Other scripts come as Punycode. */
+function hostOf(url = ""): string {
+  return URL.canParse(url) ? new URL(url).host : "?";
 }
 
 /** What the hub says of a field: the field's name stands beside it already. */

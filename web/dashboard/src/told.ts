@@ -48,7 +48,9 @@ export class Told {
 }
 
 const counts = new Intl.NumberFormat();
-const amounts = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
+const amounts = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+/** Of less than one: two places would hide it. */
+const smallAmounts = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 
 /** Such as "27 % of context"; empty where nobody has told. */
 export function contextText({ used, size }: Context): string {
@@ -58,7 +60,7 @@ export function contextText({ used, size }: Context): string {
 }
 
 export function costText(cost: Cost | undefined): string {
-  return cost ? `${amounts.format(cost.amount)} ${cost.currency}` : "";
+  return cost ? `${(Math.abs(cost.amount) < 1 ? smallAmounts : amounts).format(cost.amount)} ${cost.currency}` : "";
 }
 
 /** What a turn took, such as "1,234 tokens, 0.08 USD"; empty where the agent did not tell. */

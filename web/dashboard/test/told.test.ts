@@ -39,7 +39,10 @@ test("usage in words", () => {
   assert.equal(contextText({ used: 5, size: 0 }), "5 tokens of context");
   assert.equal(costText(undefined), "");
   assert.match(costText({ amount: 0.123456, currency: "USD" }), /^0.123 USD$/);
+  // Money is not rounded away: three digits of a large sum are too few.
+  assert.match(costText({ amount: 1234.567, currency: "USD" }), /^1.?234.57 USD$/);
+  assert.match(costText({ amount: 0.00012, currency: "USD" }), /^0.00012 USD$/);
   assert.equal(turnUsageText(undefined, undefined), "");
   assert.equal(turnUsageText({ totalTokens: "many" }, undefined), "");
-  assert.match(turnUsageText({ totalTokens: 1234 }, { amount: 2, currency: "EUR" }), /^1.?234 tokens, 2 EUR$/);
+  assert.match(turnUsageText({ totalTokens: 1234 }, { amount: 2, currency: "EUR" }), /^1.?234 tokens, 2.00 EUR$/);
 });

@@ -80,7 +80,7 @@ export function CommandsDialog({ model, onClose }: { model: SessionModel; onClos
             >
               <code>/{line(name)}</code>
             </button>
-            {input && <code class="muted command-hint">{line(input.hint)}</code>}
+            {input && <code class="muted"> {line(input.hint)}</code>}
             <p class="muted">{line(description)}</p>
           </li>
         ))}

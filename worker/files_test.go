@@ -100,7 +100,7 @@ func TestReadStaysInTheDirectory(t *testing.T) {
 		l.dir + "2/x": protocol.CodePathNotAllowed, "loop": protocol.CodePathNotAllowed,
 		"src": protocol.CodeInvalidRequest, "": protocol.CodeInvalidRequest, "pipe": protocol.CodeInvalidRequest, "a\x00b": protocol.CodeInvalidRequest,
 		strings.Repeat("x", 5000): protocol.CodeInvalidRequest,
-		"none": protocol.CodeNotFound, "a.txt/b": protocol.CodeNotFound,
+		"none":                    protocol.CodeNotFound, "a.txt/b": protocol.CodeNotFound,
 	} {
 		if got, code := l.read(path); code != want {
 			t.Errorf("%.60q: %q, code %q, want %q", path, got, code, want)

@@ -158,7 +158,13 @@ func (c *Client) List(ctx context.Context, o ListOptions) (protocol.SessionList,
 
 // Providers lists the kinds of agents that the hub knows.
 func (c *Client) Providers(ctx context.Context) ([]protocol.Provider, error) {
+	out, err := c.ProviderList(ctx)
+	return out.Providers, err
+}
+
+// ProviderList is Providers with the one to preselect.
+func (c *Client) ProviderList(ctx context.Context) (protocol.Providers, error) {
 	var out protocol.Providers
 	err := c.do(ctx, call{op: "list providers", method: http.MethodGet, path: "/providers"}, &out)
-	return out.Providers, err
+	return out, err
 }

@@ -32,7 +32,7 @@ func (s *Server) listProviders(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return send(c, fiber.StatusOK, protocol.Providers{Providers: providers})
+	return send(c, fiber.StatusOK, providers)
 }
 
 func (s *Server) stats(c *fiber.Ctx) error {

@@ -153,7 +153,7 @@ func TestClientAndWorkerOnDifferentNodes(t *testing.T) {
 			t.Errorf("the stream on the other node ends with %s", last.raw)
 		}
 		providers, err := a.hub.Providers(a.ctx, "")
-		if err != nil || len(providers) != 1 || providers[0].Workers != 1 {
+		if err != nil || len(providers.Providers) != 1 || providers.Providers[0].Workers != 1 {
 			t.Errorf("providers as the other node sees them: %+v, %v", providers, err)
 		}
 	})

@@ -122,7 +122,7 @@ func TestWorkerOfOneUserIsSeenByThatUser(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []string
-			for _, p := range all {
+			for _, p := range all.Providers {
 				got = append(got, fmt.Sprintf("%s=%d", p.Name, p.Workers))
 			}
 			if strings.Join(got, " ") != want {
@@ -153,7 +153,7 @@ func TestHelloThatIsTooMuchIsRefused(t *testing.T) {
 			t.Errorf("it ended with %v", err)
 		}
 		p.want("error(invalid)")
-		if all, err := w.hub.Providers(w.ctx, "alice"); err != nil || len(all) != 1 || all[0].Available {
+		if all, err := w.hub.Providers(w.ctx, "alice"); err != nil || len(all.Providers) != 1 || all.Providers[0].Available {
 			t.Errorf("providers %+v, %v", all, err)
 		}
 	})

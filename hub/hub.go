@@ -30,8 +30,8 @@ import (
 	"sessionhub/protocol"
 )
 
-// Config holds the settings of a Hub. All fields but Providers, ResolveDirectory and
-// KeyHolds are required.
+// Config holds the settings of a Hub. All fields but Providers, Preselect, ResolveDirectory
+// and KeyHolds are required.
 type Config struct {
 	Node                     string // this process, as clients see it
 	Policy                   session.Policy
@@ -44,6 +44,9 @@ type Config struct {
 	// Providers may be named by a session although no worker offers them now. They are
 	// built in, or come from the providers file.
 	Providers []string
+	// Preselect is the provider that pages offer first; empty: an agent that a worker
+	// offers, else DefaultProvider.
+	Preselect string
 	// ResolveDirectory checks a working directory when this node's own worker
 	// would run the provider; nil leaves it to the workers.
 	ResolveDirectory func(dir string) (string, error)
@@ -87,7 +90,9 @@ func New(cfg Config, st store.Store) *Hub {
 	in := rooms{
 		cfg: cfg, store: st, env: env, engine: eng,
 		streams: stream.NewStreams(env, st, stream.StreamLimits{PerNode: cfg.MaxConnections, PerSession: cfg.MaxConnectionsPerSession, PerUser: cfg.Limits.ConnectionsPerUser}, cfg.KeyHolds),
-		fleet:   fleet.NewFleet(env, eng, st, fleet.FleetConfig{MaxEventBytes: cfg.MaxEventBytes, Providers: cfg.Providers}),
+		fleet: fleet.NewFleet(env, eng, st, fleet.FleetConfig{
+			MaxEventBytes: cfg.MaxEventBytes, Providers: cfg.Providers, DefaultProvider: cfg.DefaultProvider, Preselect: cfg.Preselect,
+		}),
 		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter),
 	}
 	commands := &Commands{rooms: in}
@@ -149,7 +154,7 @@ func (h *Hub) ServeWorker(ctx context.Context, conn fleet.WorkerConn, key fleet.
 
 // Providers lists the kinds of agent that a session of the user may name. Without a user,
 // it lists those of all users.
-func (h *Hub) Providers(ctx context.Context, user string) ([]protocol.Provider, error) {
+func (h *Hub) Providers(ctx context.Context, user string) (protocol.Providers, error) {
 	return h.fleet.Providers(ctx, user)
 }
 

@@ -188,16 +188,44 @@ type TicketResponse struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
-// Provider is a kind of agent and how many workers offer it now.
+// Provider is a kind of agent and how many workers offer it now. The fields behind Workers
+// are what the first worker by name says of it, within the limits of ProviderDetails. A hub
+// shows them to everybody who sees the provider, so treat them as a stranger's text.
 type Provider struct {
-	Name      string `json:"name"`
-	Available bool   `json:"available"`
-	Workers   int    `json:"workers"`
+	Name         string                `json:"name"`
+	Available    bool                  `json:"available"`
+	Workers      int                   `json:"workers"`
+	Title        string                `json:"title,omitempty"`
+	Description  string                `json:"description,omitempty"`
+	Icon         string                `json:"icon,omitempty"`
+	Login        Login                 `json:"login,omitempty"`
+	Capabilities *ProviderCapabilities `json:"capabilities,omitempty"`
 }
 
-// Providers answers GET /api/providers.
+// Login says whether an agent is logged in on its worker's machine, as far as the name of a
+// variable or of a file showed when the worker started.
+type Login string
+
+// The values of Login. Empty: nobody has looked.
+const (
+	LoginFound   Login = "found"
+	LoginMissing Login = "missing"
+)
+
+// ProviderCapabilities is what a provider can do before an agent of it has started.
+// agent_started tells more.
+type ProviderCapabilities struct {
+	Mode         string   `json:"mode,omitempty"`         // in which a session begins that names none
+	AskingModes  []string `json:"askingModes,omitempty"`  // in which the agent asks before it acts
+	AllowedModes []string `json:"allowedModes,omitempty"` // in which it does not, and which sessions may use
+}
+
+// Providers answers GET /api/providers. Default is the one to preselect: what the hub is
+// configured to use, else an agent that a worker offers, else the demo agent. A session that
+// names no provider gets the configured one, and the demo agent if none is configured.
 type Providers struct {
 	Providers []Provider `json:"providers"`
+	Default   string     `json:"default,omitempty"`
 }
 
 // Stats answers GET /api/stats with the counts of one node since its start. The counts only

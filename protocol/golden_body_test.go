@@ -43,6 +43,13 @@ func goldenFrames() []golden {
 		{name: "worker_file_piece", value: FilePiece{
 			Path: "a.txt", Size: 7, ModifiedAt: moment.UTC().Truncate(time.Millisecond), MediaType: "text/plain; charset=utf-8", Version: "7-1", Offset: 1, Data: []byte("etters"),
 		}},
+		{name: "worker_hello_details", value: Hello{
+			Worker: "w1", Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"codex", "demo"},
+			Details: map[string]ProviderDetails{"codex": {
+				Title: "Codex", Description: "A coding agent.", Icon: "data:image/png;base64,iVBORw0K", Login: LoginFound,
+				Capabilities: &ProviderCapabilities{Mode: "read-only", AskingModes: []string{"read-only"}, AllowedModes: []string{"auto"}},
+			}},
+		}},
 		{name: "worker_assign_config", value: Assign{
 			SessionID: "s1", Assignment: 2, Provider: "demo", WorkingDirectory: "/w", AgentOptions: config, UserID: "u1", Message: 3, Resume: true, AgentSession: "a1",
 		}},
@@ -156,6 +163,13 @@ func goldenBodies() []golden {
 		{name: "ack_auth", value: AuthResponse{ExpiresAt: at, Scope: "read"}},
 		{name: "api_stats", value: Stats{Node: "n1", StartedAt: at, Delivery: []DeliveryBucket{{UpToMicros: 50, Count: 7}, {Count: 1}}}},
 		{name: "api_providers", value: Providers{Providers: []Provider{{Name: "demo", Available: true, Workers: 2}}}},
+		{name: "api_providers_details", value: Providers{Default: "codex", Providers: []Provider{
+			{
+				Name: "codex", Available: true, Workers: 1, Title: "Codex", Description: "A coding agent.", Icon: "data:image/png;base64,iVBORw0K",
+				Login: LoginFound, Capabilities: &ProviderCapabilities{Mode: "read-only", AskingModes: []string{"read-only"}, AllowedModes: []string{"auto"}},
+			},
+			{Name: "demo", Available: true, Workers: 2},
+		}}},
 		{name: "api_problem", value: Problem{
 			Type: "about:blank", Title: "Conflict", Status: 409, Detail: "late", Code: CodeApprovalResolved, Outcome: OutcomeSelected, OptionID: "o1",
 		}},

@@ -14,6 +14,12 @@ const (
 	MaxProviders     = 256       // that one worker offers
 	MaxHelloSessions = 10_000    // that one hello names, as far as a frame has room
 
+	MaxDetailsBytes        = 64 << 10 // the details of one hello, as JSON
+	MaxProviderTitle       = 128
+	MaxProviderDescription = 1024
+	MaxProviderIcon        = 8 << 10
+	MaxProviderModes       = 64 // names in a list of modes
+
 	// MaxAgentSessionBytes is the longest id that an agent may give its session. It
 	// has no control characters.
 	MaxAgentSessionBytes = 256

@@ -64,6 +64,21 @@ type Hello struct {
 
 	// Requests are the methods of requests that the worker answers.
 	Requests []WorkerMethod `json:"requests,omitempty"`
+
+	// Details say more of some Providers, by their names. At most MaxDetailsBytes as JSON.
+	Details map[string]ProviderDetails `json:"details,omitempty"`
+}
+
+// ProviderDetails is what a worker says of a provider, for pages that offer it. Title has at
+// most MaxProviderTitle bytes and Description MaxProviderDescription, both without control
+// characters. See CheckIcon for Icon. Each list of Capabilities has at most MaxProviderModes
+// names.
+type ProviderDetails struct {
+	Title        string                `json:"title,omitempty"`
+	Description  string                `json:"description,omitempty"`
+	Icon         string                `json:"icon,omitempty"`
+	Login        Login                 `json:"login,omitempty"`
+	Capabilities *ProviderCapabilities `json:"capabilities,omitempty"`
 }
 
 // Takes reports whether the worker that sent h takes a command beside the first four:

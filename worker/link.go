@@ -142,6 +142,7 @@ func (w *Worker) hello() protocol.Hello {
 		Worker: w.cfg.Name, Version: w.cfg.Version, Workspace: w.cfg.Workspace,
 		Capacity: w.cfg.Capacity, Providers: w.ProviderNames(),
 		Commands: []protocol.WorkerCommandType{protocol.WorkerSetOption}, Requests: requestMethods(),
+		Details: w.details,
 	}
 	for _, s := range w.order {
 		if entry, alive := s.out.hello(); alive {

@@ -51,6 +51,12 @@ type Provider struct {
 	UsageTotals bool
 	// StartTimeout replaces Config.StartTimeout unless it is 0.
 	StartTimeout time.Duration
+	// Title, Description and Icon are shown to people, within the limits of
+	// protocol.ProviderDetails. Login is what was seen of the agent's login.
+	Title       string
+	Description string
+	Icon        string
+	Login       protocol.Login
 }
 
 // Resume is a way of giving a restarted agent its history.
@@ -117,6 +123,7 @@ func (p Provider) validate(name string) []error {
 		bad("authMethod: has control characters, or more than %d bytes", maxAuthMethodID)
 	}
 	errs = append(errs, p.validateModes(name)...)
+	errs = append(errs, p.validateLooks(name)...)
 	switch p.Resume {
 	case ResumeAuto, ResumeLoad, ResumeSession, ResumeNone:
 	default:
@@ -286,6 +293,12 @@ func (r *providerReader) provider(name string, n *yaml.Node) Provider {
 			default:
 				r.bad(value, "%s: %q is neither turn nor session", what, counts)
 			}
+		case "title":
+			p.Title = r.text(value, what)
+		case "description":
+			p.Description = r.text(value, what)
+		case "icon":
+			p.Icon = r.text(value, what)
 		case "startTimeout":
 			text := r.text(value, what)
 			d, err := time.ParseDuration(text)
@@ -294,7 +307,7 @@ func (r *providerReader) provider(name string, n *yaml.Node) Provider {
 			}
 			p.StartTimeout = d
 		default:
-			r.bad(value, "%s: unknown; known are command, args, env, inheritEnv, authMethod, mode, askingModes, allowedModes, model, resume, volatileInput, usage, startTimeout", what)
+			r.bad(value, "%s: unknown; known are command, args, env, inheritEnv, authMethod, mode, askingModes, allowedModes, model, resume, volatileInput, usage, startTimeout, title, description, icon", what)
 		}
 	})
 	return p

@@ -25,12 +25,13 @@ var (
 // Worker runs agents for a hub. All methods may be called concurrently. It ends in this
 // order: Drain (optional), then the end of Run's context, then Close.
 type Worker struct {
-	cfg      Config        // immutable
-	log      *slog.Logger  // immutable
-	wake     chan struct{} // tells the link's writer that there is a frame
-	running  chan struct{} // holds one token for each running agent
-	draining chan struct{} // closed by Drain: no new session is taken
-	handOver chan struct{} // closed by Drain: turns that run are ended
+	cfg      Config                              // immutable
+	details  map[string]protocol.ProviderDetails // immutable
+	log      *slog.Logger                        // immutable
+	wake     chan struct{}                       // tells the link's writer that there is a frame
+	running  chan struct{}                       // holds one token for each running agent
+	draining chan struct{}                       // closed by Drain: no new session is taken
+	handOver chan struct{}                       // closed by Drain: turns that run are ended
 
 	life    context.Context // ends with Close
 	end     context.CancelFunc
@@ -69,7 +70,7 @@ func New(cfg Config) (*Worker, error) {
 	cfg.Providers = maps.Clone(cfg.Providers)
 	life, end := context.WithCancel(context.Background())
 	return &Worker{
-		cfg: cfg, log: cfg.Log.With("worker", cfg.Name),
+		cfg: cfg, details: details(cfg.Providers), log: cfg.Log.With("worker", cfg.Name),
 		wake: make(chan struct{}, 1), running: make(chan struct{}, cfg.Capacity),
 		draining: make(chan struct{}), handOver: make(chan struct{}),
 		life: life, end: end,

@@ -38,6 +38,7 @@ func commands() []command {
 		{"worker", "[flags]", "run agents for a hub elsewhere (--hub wss://...)", config.WorkerUsage, runWorker},
 		{"chat", "[flags]", "talk to an agent in the terminal, or send it stdin and print the answer", chatUsage, runChat},
 		{"export", "SESSION [flags]", "print a session's transcript, or save it: Markdown for people, JSON for programs", config.ExportUsage, runExport},
+		{"agents", "[flags]", "list the agents of this machine, and what installs the others", agentsUsage, agents},
 		{"bench", "[flags]", "put load on a hub and measure what it costs", benchUsage, benchmark},
 		{"demo-agent", "", "run the demo agent: ACP over stdin and stdout", nil, demoAgent},
 		{"token", "mint [flags] | inspect JWT|-", "make a session token, or look into one", tokenUsage, token},

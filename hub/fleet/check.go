@@ -56,6 +56,9 @@ func checkHello(h protocol.Hello) error {
 		}
 		offered[name] = true
 	}
+	if err := checkDetails(h.Details, offered); err != nil {
+		return err
+	}
 	named := make(map[string]bool, len(h.Sessions))
 	for i, s := range h.Sessions {
 		if err := checkHelloSession(s); err != nil {

@@ -59,6 +59,9 @@ type FleetConfig struct {
 	// Providers may be named by a session although no worker offers them now. They are
 	// built in, or come from the providers file.
 	Providers []string
+	// DefaultProvider is that of a session which names none. Preselect is the one that pages
+	// offer first; empty: an agent that a worker offers, else DefaultProvider.
+	DefaultProvider, Preselect string
 }
 
 // NewFleet returns the workers' room on a store.

@@ -81,7 +81,7 @@ func (k leaseKeeper) renew(ctx context.Context) error {
 func (k leaseKeeper) info() store.WorkerInfo {
 	return store.WorkerInfo{
 		Name: k.hello.Worker, Node: k.fleet.Node, User: k.key.only(), Workspace: k.hello.Workspace,
-		Providers: k.hello.Providers, Capacity: k.hello.Capacity, Requests: k.hello.Requests,
+		Providers: k.hello.Providers, Capacity: k.hello.Capacity, Requests: k.hello.Requests, Details: k.hello.Details,
 	}
 }
 

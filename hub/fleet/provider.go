@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sessionhub/hub/session"
+	"sessionhub/hub/store"
 	"sessionhub/protocol"
 )
 
@@ -22,7 +23,7 @@ func (f *Fleet) Known(ctx context.Context, user, provider string) error {
 		return err
 	}
 	var names []string
-	for _, p := range all {
+	for _, p := range all.Providers {
 		if p.Name == provider {
 			return nil
 		}
@@ -42,27 +43,58 @@ func someOf(names []string) string {
 
 // Providers lists the providers that are configured here, or offered by a live worker of
 // any node that may have the user's sessions. Without a user it lists those of all
-// workers.
-func (f *Fleet) Providers(ctx context.Context, user string) ([]protocol.Provider, error) {
+// workers. If several workers tell of a provider, the first by name is believed.
+func (f *Fleet) Providers(ctx context.Context, user string) (protocol.Providers, error) {
 	live, err := f.store.Workers(ctx)
 	if err != nil {
-		return nil, err
+		return protocol.Providers{}, err
 	}
-	workers := make(map[string]int)
+	slices.SortFunc(live, func(a, b store.WorkerInfo) int { return strings.Compare(a.Name, b.Name) })
+	all := make(map[string]*protocol.Provider)
 	for _, name := range f.cfg.Providers {
-		workers[name] = 0
+		all[name] = &protocol.Provider{Name: name}
 	}
+	told := make(map[string]bool)
 	for _, w := range live {
 		if user != "" && w.User != "" && w.User != user {
 			continue // other users must not learn of this worker
 		}
 		for _, name := range w.Providers {
-			workers[name]++
+			p := all[name]
+			if p == nil {
+				p = &protocol.Provider{Name: name}
+				all[name] = p
+			}
+			p.Available, p.Workers = true, p.Workers+1
+			if d, ok := w.Details[name]; ok && !told[name] {
+				told[name] = true
+				p.Title, p.Description, p.Icon, p.Login, p.Capabilities = d.Title, d.Description, d.Icon, d.Login, d.Capabilities
+			}
 		}
 	}
-	out := make([]protocol.Provider, 0, len(workers))
-	for _, name := range slices.Sorted(maps.Keys(workers)) {
-		out = append(out, protocol.Provider{Name: name, Available: workers[name] > 0, Workers: workers[name]})
+	out := protocol.Providers{Providers: make([]protocol.Provider, 0, len(all))}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		out.Providers = append(out.Providers, *all[name])
 	}
+	out.Default = f.preselected(out.Providers)
 	return out, nil
+}
+
+// preselected is the provider that pages offer first: the one that the operator has named,
+// else the first that a worker offers and that needs no login first, as far as is known.
+func (f *Fleet) preselected(all []protocol.Provider) string {
+	if f.cfg.Preselect != "" {
+		return f.cfg.Preselect
+	}
+	first := f.cfg.DefaultProvider
+	for _, p := range all {
+		switch {
+		case !p.Available || p.Name == f.cfg.DefaultProvider:
+		case p.Login != protocol.LoginMissing:
+			return p.Name
+		case first == f.cfg.DefaultProvider:
+			first = p.Name
+		}
+	}
+	return first
 }

@@ -52,4 +52,8 @@ type WorkerInfo struct {
 
 	// Requests are the methods of requests that the worker answers.
 	Requests []protocol.WorkerMethod `json:"requests,omitempty"`
+
+	// Details is as in the worker's hello: at most protocol.MaxDetailsBytes as JSON. Nobody
+	// changes it.
+	Details map[string]protocol.ProviderDetails `json:"details,omitempty"`
 }

@@ -128,6 +128,7 @@ func (n *Node) newHub(providers []string, set *metrics.Set) *hub.Hub {
 		MaxConnections:           n.cfg.MaxConnections,
 		DefaultProvider:          n.cfg.DefaultProvider,
 		Providers:                providers,
+		Preselect:                n.preselect(),
 		KeyHolds:                 n.keys.holds,
 		Metrics:                  set,
 		Log:                      n.log,
@@ -152,6 +153,14 @@ func (n *Node) newServer(p parts, set *metrics.Set) (*handlers.Server, error) {
 		PublicURL: n.cfg.PublicURL, MaxMessageBytes: n.cfg.MaxMessageBytes, MaxEventBytes: n.cfg.MaxEventBytes,
 		Ready: n.ready, Dashboard: web.Dist(), Metrics: set, Log: n.log,
 	})
+}
+
+// preselect is the provider that pages offer first, if the operator has named one.
+func (n *Node) preselect() string {
+	if n.cfg.DefaultProviderSaid {
+		return n.cfg.DefaultProvider
+	}
+	return ""
 }
 
 // refusedDirectory is the worker's refusal as the hub knows it: hub and worker do
@@ -256,6 +265,9 @@ func Serve(ctx context.Context, cfg config.Serve, log *slog.Logger, out io.Write
 		return err
 	}
 	facts := []fact{{"dashboard", n.URL() + "/"}, {"metrics", n.AdminURL() + "/metrics"}, {"workspace", n.cfg.WorkspaceRoot}, {"sessions", n.keptIn()}}
+	if n.worker != nil {
+		facts = append(facts, fact{"agents", agentsLine(n.worker.ProviderNames())})
+	}
 	var notes []string
 	if !web.HasDashboard() {
 		notes = append(notes, "The dashboard is not in this build: install Node 20 or newer and run `make build`. The API works.")

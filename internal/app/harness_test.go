@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -42,9 +43,17 @@ func startHub(t *testing.T, flags ...string) *hubUnderTest {
 	return startHubEnv(t, nil, flags...)
 }
 
-// startHubEnv is startHub with variables.
+// startHubEnv is startHub with variables. The agents of this machine are not offered unless
+// a variable says so.
 func startHubEnv(t *testing.T, env map[string]string, flags ...string) *hubUnderTest {
 	t.Helper()
+	env = maps.Clone(env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	if env["SESSIONHUB_DISCOVER_AGENTS"] == "" {
+		env["SESSIONHUB_DISCOVER_AGENTS"] = "false"
+	}
 	h := &hubUnderTest{t: t, root: t.TempDir(), log: &hubtest.Buffer{}}
 	args := append([]string{
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", h.root,

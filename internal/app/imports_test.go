@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	},
 	"sessionhub/internal/app": {
 		"sessionhub/handlers", "sessionhub/hub", "sessionhub/hub/store", "sessionhub/hub/store/disk", "sessionhub/hub/store/mem", "sessionhub/hub/store/valkey", "sessionhub/internal/auth",
-		"sessionhub/internal/config", "sessionhub/metrics", "sessionhub/protocol", "sessionhub/web", "sessionhub/worker", "sessionhub/worker/wslink", // it joins them
+		"sessionhub/internal/config", "sessionhub/metrics", "sessionhub/protocol", "sessionhub/web", "sessionhub/worker", "sessionhub/worker/known", "sessionhub/worker/wslink", // it joins them
 	},
 	"sessionhub/docs": {}, // two files
 	"sessionhub/handlers": {
@@ -67,6 +67,7 @@ var mayImport = map[string][]string{
 		"sessionhub/hub/compact", "sessionhub/hub/engine", "sessionhub/hub/fleet", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/hub/stream", "sessionhub/hub/transcript", "sessionhub/metrics", "sessionhub/protocol",
 	},
 	"sessionhub/worker":        {"sessionhub/internal/backoff", "sessionhub/internal/excerpt", "sessionhub/internal/mediatype", "sessionhub/internal/processtree", "sessionhub/internal/text", "sessionhub/protocol"}, // never the hub: it may be far away
+	"sessionhub/worker/known":  {"sessionhub/protocol", "sessionhub/worker"},                                                                                                                                          // its providers
 	"sessionhub/worker/wslink": {"sessionhub/protocol", "sessionhub/worker"},                                                                                                                                          // its errors
 	"sessionhub/metrics":       {"sessionhub/protocol"},                                                                                                                                                               // label values
 	"sessionhub/internal/auth": {

@@ -15,6 +15,7 @@ import (
 	"sessionhub/internal/auth"
 	"sessionhub/internal/config"
 	"sessionhub/worker"
+	"sessionhub/worker/known"
 )
 
 // ErrConfig is wrapped by what Start refuses because of a setting.
@@ -46,10 +47,10 @@ func prepare(cfg *config.Serve, node string, log *slog.Logger) (p parts, err err
 	}
 	cfg.WorkspaceRoot, err = filepath.Abs(cfg.WorkspaceRoot)
 	check("--workspace-root", err)
-	p.providers, err = loadProviders(cfg.ProvidersFile)
+	p.providers, err = loadProviders(cfg.ProvidersFile, cfg.Discovers(), cfg.WorkspaceRoot)
 	check("--providers-file", err)
 	if names := slices.Sorted(maps.Keys(p.providers)); err == nil && !slices.Contains(names, cfg.DefaultProvider) {
-		check("--default-provider", fmt.Errorf("there is no %q, but %s", cfg.DefaultProvider, strings.Join(names, ", ")))
+		check("--default-provider", fmt.Errorf("there is no %q, but %s; `sessionhub agents` tells what is missing", cfg.DefaultProvider, strings.Join(names, ", ")))
 	}
 	if cfg.ValkeyURL != "" {
 		check("--valkey-url", valkey.CheckURL(cfg.ValkeyURL))
@@ -94,16 +95,20 @@ func Check(cfg config.Serve, log *slog.Logger) error {
 	return err
 }
 
-// loadProviders gives the built-in provider and those of the file, which may
-// replace it.
-func loadProviders(file string) (map[string]worker.Provider, error) {
+// loadProviders gives the built-in provider, the agents that are found if discover says so,
+// and those of the file. Of two with one name the last of these counts.
+func loadProviders(file string, discover bool, root string) (map[string]worker.Provider, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
 	providers := map[string]worker.Provider{demoProvider: {
 		Command: self, Args: []string{"demo-agent"}, AskingModes: []string{"ask"}, AllowedModes: []string{"auto"},
+		Title: "Demo agent", Description: "It obeys simple commands, without a model.",
 	}}
+	if discover {
+		maps.Copy(providers, known.Providers(known.Look(os.Environ(), root)))
+	}
 	if file == "" {
 		return providers, nil
 	}

@@ -104,7 +104,7 @@ func drainWorker(w *worker.Worker, timeout time.Duration, force context.Context,
 
 // newWorker makes the worker, and names every setting that is wrong.
 func newWorker(cfg config.Worker, log *slog.Logger) (*worker.Worker, []string, error) {
-	providers, err := loadProviders(cfg.ProvidersFile)
+	providers, err := loadProviders(cfg.ProvidersFile, cfg.DiscoverAgents, cfg.WorkspaceRoot)
 	var errs []error
 	if err != nil {
 		errs = append(errs, fmt.Errorf("--providers-file: %w", err))

@@ -38,6 +38,7 @@ type Serve struct {
 	WorkerBuffer    int64  // for each session while the hub is out of reach
 	WorkspaceRoot   string
 	ProvidersFile   string
+	DiscoverAgents  Toggle // ToggleAuto: see Discovers
 	DefaultProvider string
 	AgentIdle       time.Duration
 	ChildrenIdle    time.Duration
@@ -63,6 +64,8 @@ type Serve struct {
 	DrainTimeout             time.Duration
 	DrainDelay               time.Duration // negative: see DrainWait
 	WorkerLease              time.Duration
+
+	DefaultProviderSaid bool // somebody named DefaultProvider: it is no default of this program
 
 	LogFormat string // LogAuto, LogText or LogJSON
 	LogLevel  slog.Level
@@ -175,6 +178,7 @@ func (s *Serve) settings() []setting {
 		{"worker-buffer", groupWorker, "output kept for each session while the hub is out of reach; then the agent is held back", size(&s.WorkerBuffer, 64*kib, 4*gib)},
 		{"workspace-root", groupWorker, "every working directory lies in here", required(&s.WorkspaceRoot, "a directory")},
 		{"providers-file", groupWorker, "YAML file with kinds of agents; demo is built in", text(&s.ProvidersFile, "a file")},
+		{"discover-agents", groupWorker, "offer the agents that this program knows and finds in PATH, with this machine's logins; auto: in local mode, where nothing says that others share the hub", toggle(&s.DiscoverAgents)},
 		{"default-provider", groupWorker, "kind of agent of a session that names none", required(&s.DefaultProvider, "a provider's name")},
 		{"turn-timeout", groupWorker, "a turn in which the agent says nothing for so long is ended", duration(&s.TurnTimeout, tick, year)},
 		{"agent-idle", groupWorker, "an agent is stopped after so long without a message", duration(&s.AgentIdle, tick, year)},
@@ -269,6 +273,7 @@ func (s *Serve) check(p *parser) {
 		p.problem("SESSIONHUB_TOKEN_SECRET", "with --valkey-url all nodes must sign tokens with the same secret: "+
 			"set SESSIONHUB_TOKEN_SECRET or SESSIONHUB_TOKEN_SECRET_FILE to at least 32 random bytes")
 	}
+	s.DefaultProviderSaid = p.said["default-provider"]
 	if s.DataDir != "" && !p.said["session-idle-ttl"] {
 		s.SessionIdleTTL = diskIdleTTL
 	}
@@ -287,6 +292,16 @@ func (s *Serve) Anonymous() bool { return !s.APIKey.IsSet() && s.APIKeysFile == 
 // LocalMode reports that this machine's people alone are meant: no key, and a
 // listener that no other machine reaches.
 func (s *Serve) LocalMode() bool { return s.Anonymous() && isLoopback(s.Listen) }
+
+// Discovers reports whether the agents on this machine are offered. Their logins are its
+// user's, so nobody else may get them unasked. Behind a proxy, and with a store that other
+// nodes share, a hub in local mode serves others too.
+func (s *Serve) Discovers() bool {
+	if s.Worker == WorkerNone || s.DiscoverAgents != ToggleAuto {
+		return s.Worker != WorkerNone && s.DiscoverAgents == ToggleOn
+	}
+	return s.LocalMode() && !s.AllowAnonymous && s.PublicURL == "" && len(s.TrustedProxies) == 0 && s.ValkeyURL == ""
+}
 
 // defaultDrainDelay is enough for a load balancer that asks every 2 s and believes the
 // second answer.

@@ -284,6 +284,41 @@ func onOff(p *bool) value {
 	}
 }
 
+// Toggle is a switch that may be left to the program.
+type Toggle int
+
+// The values of Toggle.
+const (
+	ToggleAuto Toggle = iota
+	ToggleOn
+	ToggleOff
+)
+
+// toggle is true, false or auto.
+func toggle(p *Toggle) value {
+	const want = "true, false or auto"
+	names := map[Toggle]string{ToggleAuto: "auto", ToggleOn: "true", ToggleOff: "false"}
+	return &simple{
+		parse: func(t string) error {
+			if t == names[ToggleAuto] {
+				*p = ToggleAuto
+				return nil
+			}
+			b, err := strconv.ParseBool(t)
+			if err != nil {
+				return wrong(t, "is none of them", want)
+			}
+			if *p = ToggleOff; b {
+				*p = ToggleOn
+			}
+			return nil
+		},
+		print:    func() string { return names[*p] },
+		wanted:   want,
+		switches: true,
+	}
+}
+
 // listValue is several texts, separated by commas; in the file it may be a
 // sequence.
 type listValue struct{ p *[]string }

@@ -41,6 +41,7 @@ func TestEveryWorkerSetting(t *testing.T) {
 		"workspace-root":  {"/w", func(w *Worker) { w.WorkspaceRoot = "/w" }},
 		"workspace":       {"team-disk", func(w *Worker) { w.Workspace = "team-disk" }},
 		"providers-file":  {"p.yaml", func(w *Worker) { w.ProvidersFile = "p.yaml" }},
+		"discover-agents": {"true", func(w *Worker) { w.DiscoverAgents = true }},
 		"turn-timeout":    {"45m", func(w *Worker) { w.TurnTimeout = 45 * time.Minute }},
 		"agent-idle":      {"90s", func(w *Worker) { w.AgentIdle = 90 * time.Second }},
 		"drain-timeout":   {"0", func(w *Worker) { w.DrainTimeout = 0 }},

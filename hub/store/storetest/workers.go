@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -13,7 +14,12 @@ import (
 )
 
 func workerInfo(name, node string) store.WorkerInfo {
-	return store.WorkerInfo{Name: name, Node: node, Workspace: "ws", Providers: []string{"demo", "codex"}, Capacity: 3}
+	return store.WorkerInfo{
+		Name: name, Node: node, Workspace: "ws", Providers: []string{"demo", "codex"}, Capacity: 3,
+		Details: map[string]protocol.ProviderDetails{"codex": {
+			Title: "Codex \u00e9", Login: protocol.LoginFound, Capabilities: &protocol.ProviderCapabilities{AskingModes: []string{"read-only"}},
+		}},
+	}
 }
 
 // workers calls the registry of workers for the suite.
@@ -46,6 +52,9 @@ func testWorkerLease(f *fixture) {
 	all, err := f.store.Workers(f.ctx)
 	if err != nil || len(all) != 1 || all[0].Name != "w" || !slices.Equal(all[0].Providers, []string{"demo", "codex"}) || all[0].Capacity != 3 {
 		f.Errorf("workers: %+v, %v", all, err)
+	}
+	if want := workerInfo("w", "n1").Details; len(all) == 1 && !reflect.DeepEqual(all[0].Details, want) {
+		f.Errorf("details: %+v, want %+v", all[0].Details, want)
 	}
 	// A shorter renewal by another node leaves the lease as it is.
 	f.renew(workerInfo("w", "n2"), time.Minute)

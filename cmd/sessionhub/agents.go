@@ -68,7 +68,8 @@ func printAgents(out io.Writer, all []app.AgentReport, cfg config.Agents) error 
 				b.WriteString(text.Line(title) + "\n")
 				title = ""
 			}
-			fmt.Fprintf(&b, "  %-10s %s\n", text.Line(r.Name), text.Line(r.Title+" "+r.Version))
+			head := fmt.Sprintf("  %-10s %s", text.Line(r.Name), text.Line(r.Title+" "+r.Version))
+			b.WriteString(strings.TrimRight(head, " ") + "\n")
 			for _, line := range lines(r) {
 				b.WriteString("             " + text.Line(line) + "\n")
 			}

@@ -11,12 +11,11 @@ import (
 	"sessionhub/protocol"
 )
 
-// codexWithKey starts a hub with the example file, whose codex has nothing but the
-// variables (NAME=value) of the worker's environment.
-func codexWithKey(t *testing.T, variables ...string) *conversation {
+// codexMachine makes the environment that of a machine with a scripted model and nothing
+// but the variables (NAME=value) to log in with. It gives codex's program.
+func codexMachine(t *testing.T, variables ...string) (*fakemodel.Server, string) {
 	t.Helper()
-	codex := realAgents[0]
-	command := codex.from.Path(t)
+	command := realAgents[0].from.Path(t)
 	model, err := fakemodel.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +36,14 @@ func codexWithKey(t *testing.T, variables ...string) *conversation {
 		name, value, _ := strings.Cut(v, "=")
 		t.Setenv(name, value)
 	}
+	return model, command
+}
+
+// codexWithKey starts a hub with the example file, whose codex has nothing but the
+// variables (NAME=value) of the worker's environment.
+func codexWithKey(t *testing.T, variables ...string) *conversation {
+	t.Helper()
+	model, command := codexMachine(t, variables...)
 	example, err := os.ReadFile("../../providers.example.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +52,7 @@ func codexWithKey(t *testing.T, variables ...string) *conversation {
 	if err := os.WriteFile(file, []byte(strings.Replace(string(example), "command: codex-acp", "command: "+command, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{hubUnderTest: startHub(t, "--providers-file", file, "--default-provider", "codex"), agent: codex, model: model, providers: file}
+	b := &bench{hubUnderTest: startHub(t, "--providers-file", file, "--default-provider", "codex"), agent: realAgents[0], model: model, providers: file}
 	return b.converse(t, "key").in(t)
 }
 

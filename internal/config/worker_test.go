@@ -70,7 +70,7 @@ func TestEveryWorkerSetting(t *testing.T) {
 		c.set(&want)
 		hub := []string{"--hub", "ws://h"}
 		for source, parse := range map[string]func() (Worker, error){
-			"flag": func() (Worker, error) { return ParseWorker(append(hub, "--"+row.name, c.text), key.lookup, anyHub) },
+			"flag": func() (Worker, error) { return ParseWorker(append(hub, "--"+row.name+"="+c.text), key.lookup, anyHub) },
 			"variable": func() (Worker, error) {
 				return ParseWorker(without(hub, row.name), key.with(variable(row.name), c.text).lookup, anyHub)
 			},

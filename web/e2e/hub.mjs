@@ -11,7 +11,7 @@ const stopMs = 15_000;
 /**
  * A hub of its own, on a free port unless `listen` names one, with the demo agent and a fresh workspace, or the one that
  * `workspace` names. `stop` ends it and removes the workspace if it is its own; it rejects when the hub does not end by
- * itself.
+ * itself. Agents of this machine are not offered unless `env` says so.
  */
 export async function startHub({ env = {}, args = [], listen = "127.0.0.1:0", workspace: given } = {}) {
   const binary = process.env.SESSIONHUB_BIN;
@@ -21,7 +21,7 @@ export async function startHub({ env = {}, args = [], listen = "127.0.0.1:0", wo
   const child = spawn(
     binary,
     ["serve", "--listen", listen, "--admin-listen", "127.0.0.1:0", "--workspace-root", workspace, ...args],
-    { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] },
+    { env: { ...process.env, SESSIONHUB_DISCOVER_AGENTS: "false", ...env }, stdio: ["ignore", "pipe", "pipe"] },
   );
   let output = "";
   const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));

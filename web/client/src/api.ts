@@ -53,10 +53,24 @@ export interface SessionList {
   nextCursor?: string;
 }
 
+/** A kind of agent. From `title` on it is what a worker says of it: a stranger's text. */
 export interface Provider {
   name: string;
   available: boolean;
   workers: number;
+  title?: string;
+  description?: string;
+  /** A data: or https: URI of a picture. */
+  icon?: string;
+  /** Whether the agent is logged in on its worker, as far as could be seen. */
+  login?: "found" | "missing";
+  capabilities?: { mode?: string; askingModes?: string[]; allowedModes?: string[] };
+}
+
+/** `default` is the one to preselect. An earlier hub names none. */
+export interface ProviderList {
+  providers: Provider[];
+  default?: string;
 }
 
 const eventStream = "text/event-stream";
@@ -217,8 +231,11 @@ export class HubApi {
   }
 
   async providers(options: CallOptions = {}): Promise<Provider[]> {
-    const body = await this.#call<{ providers: Provider[] }>("GET", "providers", options);
-    return body.providers;
+    return (await this.providerList(options)).providers;
+  }
+
+  providerList(options: CallOptions = {}): Promise<ProviderList> {
+    return this.#call("GET", "providers", options);
   }
 
   stats(options: CallOptions = {}): Promise<Stats> {

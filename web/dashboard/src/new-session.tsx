@@ -1,10 +1,11 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { uuid, type NewSession as Request, type Provider, type Session } from "@sessionhub/client";
+import { uuid, type NewSession as Request, type Provider, type ProviderList, type Session } from "@sessionhub/client";
 import { errorText } from "./format.js";
 import { asUser, keepToken } from "./hub.js";
 import { go, sessionHref } from "./route.js";
 import { retrying } from "./retrying.js";
 import { refreshSessions } from "./session-list.js";
+import { line } from "./text.js";
 
 /** What the next new session is to be like. */
 let like: Pick<Session, "provider" | "workingDirectory" | "title"> | undefined;
@@ -29,10 +30,10 @@ export function NewSession() {
 
   useEffect(() => {
     like = undefined;
-    asUser((hub) => hub.providers()).then(
+    asUser((hub) => hub.providerList()).then(
       (all) => {
-        setProviders(all);
-        setProvider((chosen) => (all.some(({ name }) => name === chosen) ? chosen : preferred(all)));
+        setProviders(all.providers);
+        setProvider((chosen) => (all.providers.some(({ name }) => name === chosen) ? chosen : preferred(all)));
       },
       (error) => setProblem(errorText(error)),
     );
@@ -72,13 +73,22 @@ export function NewSession() {
         <label class="field">
           <span>Agent</span>
           <select value={provider} onChange={(event) => setProvider(event.currentTarget.value)} data-testid="provider">
-            {providers.map(({ name, available }) => (
-              <option key={name} value={name}>
-                {available ? name : `${name} (no worker at present)`}
+            {providers.map((one) => (
+              <option key={one.name} value={one.name}>
+                {label(one)}
               </option>
             ))}
           </select>
         </label>
+        <About provider={providers.find(({ name }) => name === provider)} />
+        {providers.length > 0 && providers.every(({ name }) => name === demo) && (
+          <p class="agent-about muted" data-testid="add-agent">
+            <span>
+              Only the demo agent is here. On the machine where agents run, <code>sessionhub agents</code> lists real
+              ones and the command that installs each. Start sessionhub again afterwards.
+            </span>
+          </p>
+        )}
         <label class="field">
           <span>Working directory</span>
           <input
@@ -126,8 +136,34 @@ export function NewSession() {
   );
 }
 
-/** `demo` is the hub's own default, where it is there. */
-function preferred(providers: Provider[]): string {
+const demo = "demo";
+
+/** What an agent is called, and whether it can be used. Its title is a worker's words, so its name stands beside it. */
+function label({ name, title, available, login }: Provider): string {
+  const called = title && title.toLowerCase() !== name ? `${line(title)} (${line(name)})` : line(title || name);
+  if (!available) return `${called}, no worker at present`;
+  return login === "missing" ? `${called}, not logged in` : called;
+}
+
+/** The chosen agent's picture and words. A picture elsewhere is not loaded: its server would learn who looks. */
+function About({ provider }: { provider: Provider | undefined }) {
+  if (!provider) return null;
+  const { icon, description, login } = provider;
+  const words = [description && line(description), login === "missing" && "No login was seen on its machine."];
+  const text = words.filter(Boolean).join(" ");
+  const picture = icon?.startsWith("data:image/") ? icon : undefined;
+  if (!text && !picture) return null;
+  return (
+    <p class="agent-about muted" data-testid="agent-about">
+      {picture && <img src={picture} alt="" width="24" height="24" />}
+      <span>{text}</span>
+    </p>
+  );
+}
+
+/** The hub's own choice. An earlier hub has none: `demo` then, where it is there. */
+function preferred({ providers, default: first }: ProviderList): string {
   const usable = providers.filter((provider) => provider.available);
-  return (usable.find(({ name }) => name === "demo") ?? usable[0] ?? providers[0])?.name ?? "";
+  const named = (wanted: string | undefined) => usable.find(({ name }) => name === wanted);
+  return (named(first) ?? named(demo) ?? usable[0] ?? providers[0])?.name ?? "";
 }

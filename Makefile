@@ -75,7 +75,7 @@ web/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
 	@touch $@
 
 .PHONY: run
-run: build ## build and serve; agents work in ./workspace, sessions are kept in ./.sessionhub (RUN_FLAGS="--listen 127.0.0.1:9000")
+run: build ## build and serve; offers the agents in PATH, which work in ./workspace; sessions are kept in ./.sessionhub (RUN_FLAGS="--listen 127.0.0.1:9000")
 	@mkdir -p $(WORKSPACE)
 	@exec $(BIN) serve --workspace-root $(WORKSPACE) $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(RUN_FLAGS)
 

@@ -15,7 +15,7 @@ var bodies = []any{
 	protocol.AgentOptions{}, protocol.CreateRequest{}, protocol.Connections{}, protocol.Session{}, protocol.CreateResponse{},
 	protocol.SessionList{}, protocol.History{}, protocol.MessageRequest{}, protocol.MessageResponse{}, protocol.ApproveRequest{},
 	protocol.ApproveResponse{}, protocol.Approvals{}, protocol.ApprovalContent{}, protocol.DiffContent{}, protocol.Hunk{}, protocol.CancelRequest{}, protocol.Empty{}, protocol.TokenRequest{},
-	protocol.TokenResponse{}, protocol.TicketResponse{}, protocol.Provider{}, protocol.Providers{}, protocol.Stats{}, protocol.DeliveryBucket{}, protocol.Problem{},
+	protocol.TokenResponse{}, protocol.TicketResponse{}, protocol.Provider{}, protocol.ProviderCapabilities{}, protocol.Providers{}, protocol.Stats{}, protocol.DeliveryBucket{}, protocol.Problem{},
 	protocol.Event{}, protocol.StatusData{}, protocol.MessageData{}, protocol.OutputData{}, protocol.ToolCallData{},
 	protocol.PlanEntry{}, protocol.PlanData{}, protocol.ApprovalOption{}, protocol.ToolApprovalData{}, protocol.ApprovalResolvedData{},
 	protocol.AgentUpdateData{}, protocol.TurnError{}, protocol.CompleteData{}, protocol.ClosedData{},
@@ -148,6 +148,7 @@ func TestValuesAreDocumented(t *testing.T) {
 	same(t, "stop reasons", property("CompleteData", "stopReason"), protocol.StopReasons)
 	same(t, "gap reasons", property("Gap", "reason"), protocol.GapReasons)
 	same(t, "reasons of closed", property("ClosedData", "reason"), []string{protocol.ClosedDeleted, protocol.ClosedExpired, protocol.ClosedFailed})
+	same(t, "logins", property("Provider", "login"), src.consts["Login"])
 	same(t, "kinds of output", property("OutputData", "kind"), []string{protocol.OutputText, protocol.OutputThought})
 	same(t, "severities", property("NoticeData", "severity"), src.consts["Severity"])
 	same(t, "outcomes", all.at(t, "Outcome").texts("enum"), []string{

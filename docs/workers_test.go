@@ -31,7 +31,7 @@ func TestWorkerFramesAreDocumented(t *testing.T) {
 		protocol.LinkSilent, protocol.LinkReplaced, protocol.LinkUnauthorized, protocol.LinkDraining, protocol.LinkInternal)
 	same(t, "rows", documented, coded)
 	for _, body := range []any{
-		protocol.Hello{}, protocol.HelloSession{}, protocol.HelloTurn{}, protocol.WorkerEvent{}, protocol.ApprovalContentData{}, protocol.Done{}, protocol.Release{}, protocol.Welcome{},
+		protocol.Hello{}, protocol.ProviderDetails{}, protocol.HelloSession{}, protocol.HelloTurn{}, protocol.WorkerEvent{}, protocol.ApprovalContentData{}, protocol.Done{}, protocol.Release{}, protocol.Welcome{},
 		protocol.Assign{}, protocol.WorkerCommand{}, protocol.MessageData{}, protocol.ApprovalCommand{}, protocol.CancelCommand{}, protocol.SteerCommand{}, protocol.SteeredData{}, protocol.AgentStartedData{},
 		protocol.ElicitationCommand{},
 		protocol.EventAck{}, protocol.Revoke{}, protocol.LinkError{},
@@ -66,6 +66,10 @@ func TestLimitsOfWorkersAreThoseOfTheCode(t *testing.T) {
 		fmt.Sprintf("| `hello.capacity` | 1 to %d |", protocol.MaxCapacity),
 		fmt.Sprintf("| `hello.providers` | at most %d,", protocol.MaxProviders),
 		fmt.Sprintf("| `hello.sessions` | at most %d,", protocol.MaxHelloSessions),
+		fmt.Sprintf("| `hello.details` | at most %d bytes as JSON, of offered providers alone. `title` has at most %d bytes, `description` %d,",
+			protocol.MaxDetailsBytes, protocol.MaxProviderTitle, protocol.MaxProviderDescription),
+		fmt.Sprintf("URI of at most %d bytes", protocol.MaxProviderIcon),
+		fmt.Sprintf("each list of modes has at most %d names", protocol.MaxProviderModes),
 		fmt.Sprintf("| every `messageId` | at most %d characters", protocol.MaxMessageIDBytes),
 		fmt.Sprintf("nested at most %d deep", protocol.MaxDataDepth),
 		fmt.Sprintf("| `toolCallId` | 1 to %d bytes", protocol.MaxToolIDBytes),

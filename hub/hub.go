@@ -42,7 +42,7 @@ type Config struct {
 	MaxConnections           int // of this node; 0: no limit
 	DefaultProvider          string
 	// Providers may be named by a session although no worker offers them now. They are
-	// built in, or come from the providers file.
+	// built in, come from the providers file, or were found on this machine.
 	Providers []string
 	// Preselect is the provider that pages offer first; empty: an agent that a worker
 	// offers, else DefaultProvider.

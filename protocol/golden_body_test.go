@@ -163,7 +163,7 @@ func goldenBodies() []golden {
 		{name: "ack_auth", value: AuthResponse{ExpiresAt: at, Scope: "read"}},
 		{name: "api_stats", value: Stats{Node: "n1", StartedAt: at, Delivery: []DeliveryBucket{{UpToMicros: 50, Count: 7}, {Count: 1}}}},
 		{name: "api_providers", value: Providers{Providers: []Provider{{Name: "demo", Available: true, Workers: 2}}}},
-		{name: "api_providers_details", value: Providers{Default: "codex", Providers: []Provider{
+		{name: "api_providers_with_details", value: Providers{Default: "codex", Providers: []Provider{
 			{
 				Name: "codex", Available: true, Workers: 1, Title: "Codex", Description: "A coding agent.", Icon: "data:image/png;base64,iVBORw0K",
 				Login: LoginFound, Capabilities: &ProviderCapabilities{Mode: "read-only", AskingModes: []string{"read-only"}, AllowedModes: []string{"auto"}},

@@ -108,7 +108,7 @@ for i in 1 2; do
 	# Without a proxy each worker has a node of its own, and is away while that is.
 	url=$hub
 	[ -n "$haproxy" ] || url=${urls[i]}
-	launch "worker$i" "$bin" worker --hub "$url" --name "worker$i" --workspace cluster --workspace-root "$workspace"
+	launch "worker$i" "$bin" worker --discover-agents --hub "$url" --name "worker$i" --workspace cluster --workspace-root "$workspace"
 done
 
 if [ -n "$haproxy" ]; then

@@ -90,3 +90,32 @@ func TestChatWithRealAgents(t *testing.T) {
 		})
 	}
 }
+
+// A chat with nothing but a hub that has found agents names them, and talks to the one that
+// is asked for.
+func TestChatNamesAgentsThatWereFound(t *testing.T) {
+	command := need.Codex.Path(t)
+	bin := t.TempDir()
+	if err := os.Symlink(command, filepath.Join(bin, "codex-acp")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	s := startServer(t, "--discover-agents=auto")
+	p := sit(t, nil, "chat", "--hub", s.URL)
+	p.expect("Other agents here: ")
+	p.expect("sessionhub chat --provider ")
+	p.expect("idle · websocket")
+	p.press("\x04")
+	if code := p.left(); code != exitOK {
+		t.Errorf("Ctrl-D left with %d", code)
+	}
+	p = sit(t, nil, "chat", "--hub", s.URL, "--provider", "codex")
+	p.expect(": codex")
+	p.press("\x04")
+	if code := p.left(); code != exitOK {
+		t.Errorf("Ctrl-D left with %d", code)
+	}
+	if strings.Contains(p.everything(), "Other agents") {
+		t.Error("who has chosen is told of others")
+	}
+}

@@ -199,6 +199,7 @@ func FuzzHello(f *testing.F) {
 	good := string(protocol.Marshal(goodHello()))
 	for _, s := range []string{
 		good, `{}`, strings.Replace(good, "8", "-5", 1), strings.Replace(good, "demo", `a\n`, 1), strings.Replace(good, `"demo"`, `"demo","demo"`, 1), strings.Replace(good, "m1", `\u20ac`, 1),
+		strings.Replace(good, `"capacity"`, `"details":{"demo":{"title":"D","icon":"data:image/png,x","capabilities":{"askingModes":["a"]}}},"capacity"`, 1),
 	} {
 		f.Add([]byte(s))
 	}
@@ -218,6 +219,14 @@ func FuzzHello(f *testing.F) {
 			if name == "" || len(name) > protocol.MaxWorkspaceBytes || strings.ContainsAny(name, "\r\n\x00\x1b\x7f") {
 				t.Errorf("%q was let in", name)
 			}
+		}
+		for _, d := range h.Details {
+			if len(d.Title) > protocol.MaxProviderTitle || strings.ContainsAny(d.Title+d.Description+d.Icon, "\r\n\x00\x1b\x7f") || d.Icon != "" && protocol.CheckIcon(d.Icon) != nil {
+				t.Errorf("%+v was let in", d)
+			}
+		}
+		if n := len(protocol.Marshal(h.Details)); len(h.Details) > 0 && n > protocol.MaxDetailsBytes {
+			t.Errorf("details of %d bytes were let in", n)
 		}
 		if h.Capacity < 1 || len(h.Providers) > protocol.MaxProviders || len(h.Sessions) > protocol.MaxHelloSessions {
 			t.Errorf("let in: %d places, %d providers, %d sessions", h.Capacity, len(h.Providers), len(h.Sessions))

@@ -56,6 +56,7 @@ type unsent struct{ id, text, delivery string }
 type conversation struct {
 	o       Options
 	session opened
+	others  string // what is said of other agents; immutable
 	stream  *client.Stream
 	tty     *tty
 	wg      sync.WaitGroup
@@ -94,6 +95,7 @@ func converse(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	others := otherAgents(ctx, o, s)
 	past, err := loadHistory(historyPath(o.Getenv))
 	if err != nil {
 		fmt.Fprintln(o.Err, "sessionhub chat:", err) // and goes on without
@@ -103,7 +105,7 @@ func converse(ctx context.Context, o Options) error {
 		return err
 	}
 	c := &conversation{
-		o: o, session: s, tty: t, paint: painter{color: o.Getenv("NO_COLOR") == ""}, editor: newEditor(past),
+		o: o, session: s, others: others, tty: t, paint: painter{color: o.Getenv("NO_COLOR") == ""}, editor: newEditor(past),
 		keys: make(chan key), items: make(chan item, 256), outcomes: make(chan outcome), outbox: make(chan unsent, maxUnsent),
 		link: "connecting",
 	}
@@ -347,6 +349,9 @@ func (c *conversation) greet() {
 		dir = " in " + oneLine(info.WorkingDirectory, 200)
 	}
 	c.transcript.note(dim, fmt.Sprintf("session %s: %s%s", c.session.session.ID(), oneLine(info.Provider, 40), dir))
+	if c.others != "" {
+		c.transcript.note(dim, c.others)
+	}
 	if info.Title != "" {
 		c.transcript.note(dim, "called "+oneLine(info.Title, 200))
 	}

@@ -134,7 +134,8 @@ func (p *Process) Terminate() {
 // Host is what a raw connection dials.
 func (p *Process) Host() string { return strings.TrimPrefix(p.URL, "http://") }
 
-// Environment is that of the test without settings of the program.
+// Environment is that of the test without settings of the program. The agents of this
+// machine are not offered.
 func Environment() []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -142,5 +143,5 @@ func Environment() []string {
 			env = append(env, v)
 		}
 	}
-	return env
+	return append(env, "SESSIONHUB_DISCOVER_AGENTS=false")
 }

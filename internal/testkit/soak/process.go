@@ -31,7 +31,8 @@ type Process struct {
 const mostSaid = 8 << 20
 
 // Launch starts a program with the variables besides the own environment, without
-// those that begin with SESSIONHUB_.
+// those that begin with SESSIONHUB_. The agents of this machine are not offered, unless
+// env or a flag says so.
 func Launch(bin string, env []string, args ...string) (*Process, error) {
 	p := &Process{cmd: exec.Command(bin, args...), done: make(chan struct{}), more: make(chan struct{})}
 	for _, v := range os.Environ() {
@@ -39,7 +40,7 @@ func Launch(bin string, env []string, args ...string) (*Process, error) {
 			p.cmd.Env = append(p.cmd.Env, v)
 		}
 	}
-	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Env = append(append(p.cmd.Env, "SESSIONHUB_DISCOVER_AGENTS=false"), env...)
 	// A test that is killed leaves nothing behind.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.cmd.Stdout, p.cmd.Stderr = p, p

@@ -61,6 +61,18 @@ test("the messages that wait can be read", async () => {
   assert.deepEqual(waiting, [{ messageId: "m2", content: "later", userId: "u", held: true }]);
 });
 
+test("the agents come with the one to preselect, and alone as before", async () => {
+  const api = new HubApi({ baseUrl });
+  const codex = { name: "codex", available: true, workers: 1, title: "Codex", login: "found" as const };
+  answer.body = { providers: [codex], default: "codex" };
+  assert.deepEqual(await api.providerList(), { providers: [codex], default: "codex" });
+  assert.deepEqual(await api.providers(), [codex]);
+  assert.deepEqual(
+    seen.map(({ url }) => url),
+    ["/hub/api/providers", "/hub/api/providers"],
+  );
+});
+
 test("a transcript comes as it is, and one that is broken off is refused", async () => {
   const api = new HubApi({ baseUrl });
   answer.body = { entries: [] };

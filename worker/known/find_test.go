@@ -192,6 +192,14 @@ func TestSessionsBringNoProgram(t *testing.T) {
 			t.Errorf("PATH=%q: refused for %q", path, f.Refused)
 		}
 	}
+	// Also outside of the workspace: a relative entry is another directory for each process.
+	elsewhere := filepath.Dir(m.file(0o755, "#!/bin/sh\n", m.home, "elsewhere/bin/codex-acp"))
+	t.Chdir(elsewhere)
+	for _, path := range []string{"", ".", "../bin"} {
+		if f := m.look(path)["codex"]; f.Path != "" || f.Refused != "" {
+			t.Errorf("PATH=%q outside of the workspace: %+v", path, f)
+		}
+	}
 	// Who serves all of the home directory has programs there, too.
 	mine := filepath.Dir(m.file(0o755, "#!/bin/sh\n", m.home, ".local/bin/codex-acp"))
 	m.root = filepath.Dir(m.home)

@@ -273,7 +273,7 @@ func (s *Serve) check(p *parser) {
 		p.problem("SESSIONHUB_TOKEN_SECRET", "with --valkey-url all nodes must sign tokens with the same secret: "+
 			"set SESSIONHUB_TOKEN_SECRET or SESSIONHUB_TOKEN_SECRET_FILE to at least 32 random bytes")
 	}
-	s.DefaultProviderSaid = p.said["default-provider"]
+	s.DefaultProviderSaid = p.said["default-provider"] && p.right("default-provider")
 	if s.DataDir != "" && !p.said["session-idle-ttl"] {
 		s.SessionIdleTTL = diskIdleTTL
 	}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -16,7 +15,6 @@ import (
 
 	"sessionhub/hub"
 	"sessionhub/internal/auth"
-	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
 
@@ -54,7 +52,7 @@ func (s *Server) transcript(c *fiber.Ctx) error {
 	var body *transcriptBody
 	if c.Method() != fiber.MethodHead {
 		conn := c.Context().Conn()
-		release, err := s.transcripts.take(who.user, conn, s.cfg.Metrics)
+		release, err := s.transcripts.take(who.user, conn, "transcripts", maxTranscripts, maxTranscriptsPerUser, s.cfg.Metrics)
 		if err != nil {
 			return err
 		}
@@ -65,7 +63,7 @@ func (s *Server) transcript(c *fiber.Ctx) error {
 			}
 		}()
 		body = &transcriptBody{
-			server: s, who: who, id: snap.State.Info.SessionID, conn: conn, release: release,
+			server: s, what: "transcript", places: &s.transcripts, who: who, id: snap.State.Info.SessionID, conn: conn, release: release,
 			from: s.cfg.Hub.Transcript(snap, format), end: time.Now().Add(transcriptTime), checked: time.Now(),
 		}
 		if body.piece, err = body.from.Next(ctx); err != nil { // an error answer is still possible
@@ -84,14 +82,16 @@ func (s *Server) transcript(c *fiber.Ctx) error {
 	return c.Status(fiber.StatusOK).SendStream(body)
 }
 
-// transcriptBody reads a transcript for fasthttp. fasthttp calls Read and Close from the
-// connection's goroutine.
+// transcriptBody reads a transcript, or an attachment, for fasthttp. fasthttp calls Read and
+// Close from the connection's goroutine.
 type transcriptBody struct {
 	server  *Server
+	what    string // it is, for the log
+	places  *transfers
 	who     caller
 	id      string
 	conn    net.Conn
-	from    *hub.Transcript
+	from    pieces
 	end     time.Time
 	checked time.Time // when the caller was last judged
 	piece   []byte    // made and not sent yet
@@ -104,13 +104,13 @@ var errTranscriptTime = fmt.Errorf("it took longer than %v", transcriptTime)
 func (b *transcriptBody) Read(p []byte) (n int, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			b.server.cfg.Log.Error("panic in a transcript", "session", b.id, "panic", r, "stack", stack())
+			b.server.cfg.Log.Error("panic in an answer", "what", b.what, "session", b.id, "panic", r, "stack", stack())
 			n, err = 0, errors.New("panic")
 		}
 	}()
 	if err := b.more(); err != nil {
 		if err != io.EOF {
-			b.server.cfg.Log.Warn("transcript broken off", "session", b.id, "error", err)
+			b.server.cfg.Log.Warn(b.what+" broken off", "session", b.id, "error", err)
 		}
 		return 0, err
 	}
@@ -126,7 +126,7 @@ func (b *transcriptBody) more() error {
 	if now.After(b.end) {
 		return errTranscriptTime
 	}
-	if err := b.server.transcripts.extend(b.conn, now); err != nil {
+	if err := b.places.extend(b.conn, now); err != nil {
 		return err
 	}
 	ctx, cancel := timeout()
@@ -160,67 +160,6 @@ func (b *transcriptBody) Close() error {
 	return nil
 }
 
-// transcriptPlaces counts the transcripts that are being sent. Its methods may be called
-// concurrently.
-type transcriptPlaces struct {
-	mu      sync.Mutex
-	stopped bool
-	conns   map[net.Conn]string // with the user who reads
-}
-
-// take takes a place, or refuses with ErrConnectionLimit. release gives the place back, and
-// may be called twice.
-func (t *transcriptPlaces) take(user string, conn net.Conn, m *metrics.Set) (release func(), err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	own := 0
-	for _, u := range t.conns {
-		if u == user {
-			own++
-		}
-	}
-	switch {
-	case t.stopped:
-		return nil, errStopping
-	case len(t.conns) >= maxTranscripts:
-		m.LimitRejected(metrics.LimitConnections)
-		return nil, fmt.Errorf("%w: this node sends %d transcripts, which is the most", hub.ErrConnectionLimit, maxTranscripts)
-	case own >= maxTranscriptsPerUser:
-		m.LimitRejected(metrics.LimitConnectionsPerUser)
-		return nil, fmt.Errorf("%w: the user gets %d transcripts, which is the most", hub.ErrConnectionLimit, maxTranscriptsPerUser)
-	}
-	if t.conns == nil {
-		t.conns = make(map[net.Conn]string)
-	}
-	t.conns[conn] = user
-	return sync.OnceFunc(func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.conns, conn)
-	}), nil
-}
-
-// extend gives a connection more time. fasthttp sets one deadline for the whole answer;
-// extend sets one for each piece.
-func (t *transcriptPlaces) extend(conn net.Conn, now time.Time) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.stopped {
-		return errStopping
-	}
-	return conn.SetWriteDeadline(now.Add(answerTimeout))
-}
-
-// cut ends all transcripts for good, also those whose reader takes nothing.
-func (t *transcriptPlaces) cut() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.stopped = true
-	for conn := range t.conns {
-		_ = conn.SetWriteDeadline(time.Unix(1, 0)) // it fails on a connection that has ended
-	}
-}
-
 // maxFileName bounds the name of a file, in characters.
 const maxFileName = 60
 
@@ -245,10 +184,10 @@ func fileName(title, otherwise string) string {
 // scripts, and an ASCII name for older clients.
 func disposition(name string) string {
 	plain := strings.Map(func(r rune) rune {
-		if r > unicode.MaxASCII {
+		if r > unicode.MaxASCII || r == '"' || r == '\\' || r == '%' {
 			return '_'
 		}
 		return r
 	}, name)
-	return `attachment; filename="` + plain + `"; filename*=UTF-8''` + url.PathEscape(name)
+	return `attachment; filename="` + plain + `"; filename*=UTF-8''` + strings.ReplaceAll(url.QueryEscape(name), "+", "%20")
 }

@@ -69,6 +69,15 @@ var known = []string{
 	"audio/wav", "audio/ogg", "audio/flac",
 }
 
+// Known reports whether Of tells every image and sound of this media type. The type is in lower case,
+// without parameters.
+func Known(mediaType string) bool {
+	if name, ok := aliases[mediaType]; ok {
+		mediaType = name
+	}
+	return slices.Contains(known, mediaType)
+}
+
 // Problem says, for people, how data in base64 (RFC 4648, section 4) differs from its
 // mimeType; nothing if it does not, or if the type is neither an image's nor a
 // sound's, or is longer than 100 bytes.

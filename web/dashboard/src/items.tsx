@@ -1,6 +1,8 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { Approval } from "./approval.js";
+import { Attachments } from "./attachments-view.js";
+import { attachmentsOf } from "./attachments.js";
 import { Elicitation } from "./elicitation.js";
 import { showEverything } from "./everything.js";
 import { asText, clockTime } from "./format.js";
@@ -39,6 +41,7 @@ function Inner({ item, model }: { item: Item; model: SessionModel }) {
         <div class="user-message" data-testid="user-message" data-message-id={item.messageId}>
           <span class="unseen">You: </span>
           {prose(item.text)}
+          <Attachments all={attachmentsOf(item.content)} model={model} />
           {(item.waits || item.edited) && (
             <span class="message-state muted" data-testid="message-state">
               {[item.waits && waitTexts[item.waits], item.edited && "edited"].filter(Boolean).join(", ")}

@@ -185,8 +185,16 @@ func TestLostAttachmentFailsItsMessage(t *testing.T) {
 			if n, c := w.completes(id, "m1"); n != 1 || c.Error == nil || c.Error.Message != `the hub has lost the attachment "a.txt": send it again` {
 				t.Errorf("%s: %d completes, %+v", h.Worker, n, c.Error)
 			}
-			w.say(id, "m2")
-			p.want("welcome assign(1 after 0 resume=false) message(2 m2)")
+			b := w.attach(id, "b.txt", "text")
+			if err := w.sayWith(id, "m2", b.AttachmentID); err != nil {
+				t.Fatal(err)
+			}
+			at(time.Second)
+			want := "welcome assign(1 after 0 resume=false) message(2 m2)"
+			if h.Attachments {
+				want = "welcome assign(1 after 0 resume=false) attachment message(2 m2)"
+			}
+			p.want(want)
 			_ = p.conn.Close()
 			synctest.Wait()
 		}
@@ -220,6 +228,37 @@ func TestCancelledWhileAttachmentsAreOnTheirWay(t *testing.T) {
 		at(2 * time.Second)
 		if got := p.script(); !strings.Contains(got, "m2") {
 			t.Errorf("the worker was told %s", got)
+		}
+	}, attaching)
+}
+
+// A turn that is cancelled while the files of a steering message are on their way is stopped
+// at once, and its worker ends it.
+func TestCancelOfATurnWhileFilesForItAreOnTheirWay(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		p := w.join(taking("w1"))
+		id := w.create()
+		a := w.attach(id, "a", strings.Repeat("a", 4<<20))
+		w.say(id, "m1")
+		synctest.Wait()
+		p.event(id, 1, 1, protocol.EventAgentStarted, protocol.AgentStartedData{History: protocol.HistoryNew, Steering: true})
+		p.want("welcome assign(1 after 0 resume=false) message(1 m1) ack(1)")
+		p.conn.slow.Store(int64(100 * time.Millisecond))
+		blocks := protocol.Marshal([]protocol.AttachmentBlock{{Type: protocol.BlockAttachment, AttachmentID: a.AttachmentID}})
+		r := protocol.MessageRequest{Content: blocks, MessageID: "m2", Delivery: protocol.DeliverSteer}
+		if _, err := w.hub.Message(w.ctx, id, "u1", r, hub.Admission{}); err != nil {
+			t.Fatal(err)
+		}
+		at(250 * time.Millisecond)
+		if err := w.hub.Cancel(w.ctx, id, protocol.CancelRequest{MessageID: "m1"}); err != nil {
+			t.Fatal(err)
+		}
+		at(450 * time.Millisecond)
+		if got := p.script(); !strings.HasSuffix(got, "cancel(4 m1)") || strings.Count(got, "attachment") > 4 {
+			t.Errorf("the worker was told %s", got)
+		}
+		if n, _ := w.completes(id, "m1"); n != 0 {
+			t.Error("the hub has ended a turn that its worker runs")
 		}
 	}, attaching)
 }
@@ -284,6 +323,15 @@ func TestAttachRefuses(t *testing.T) {
 		}
 		if _, err := w.hub.Attach(w.ctx, id, "one more", "", []byte("x")); !errors.Is(err, session.ErrTooLarge) {
 			t.Errorf("over the number: %v", err)
+		}
+		at(24*time.Hour + time.Minute)
+		if _, err := w.hub.Attach(w.ctx, other, "a", "", []byte("x")); !errors.Is(err, session.ErrSessionEnded) {
+			t.Errorf("to an expired session: %v", err)
+		}
+		if _, from, err := w.hub.Attachment(w.load(other), w.load(other).State.Attachments[0].ID); err != nil {
+			t.Errorf("of an expired session: %v", err)
+		} else if data, err := from.Next(w.ctx); string(data) != "text" {
+			t.Errorf("of an expired session: %q, %v", data, err)
 		}
 		if err := w.hub.Delete(w.ctx, id); err != nil {
 			t.Fatal(err)

@@ -16,18 +16,15 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"sessionhub/internal/mediatype"
 	"sessionhub/protocol"
 )
 
 // Bounds of what an agent gets in its prompt. Anything longer it gets as a link to a file.
 const (
-	// maxInlineMedia is what the models' services take of one picture: 5 MiB in base64.
-	maxInlineMedia = 3_700_000
+	maxInlineSound = 3_700_000
 	maxInlineText  = 64 << 10
 )
-
-// pictures are the types that every model with eyes takes.
-var pictures = map[string]bool{"image/png": true, "image/jpeg": true, "image/gif": true, "image/webp": true}
 
 // files keeps the attachments of this worker's sessions on the disk, each session's in a
 // folder of its own that no other user of the machine can read. All methods may be called
@@ -223,8 +220,8 @@ func (s *session) resolve(content json.RawMessage, takes promptCapabilities) (re
 func (r received) block(takes promptCapabilities) (json.RawMessage, error) {
 	kind, _, _ := strings.Cut(r.mediaType, "/")
 	uri := (&url.URL{Scheme: "file", Path: filepath.ToSlash(r.path)}).String()
-	media := pictures[r.mediaType] && takes.Image || kind == "audio" && takes.Audio
-	if media && r.size <= maxInlineMedia || takes.EmbeddedContext && r.size <= maxInlineText {
+	media := takes.Image && mediatype.ForModel(r.mediaType, r.size) || takes.Audio && kind == "audio" && r.size <= maxInlineSound
+	if media || takes.EmbeddedContext && r.size <= maxInlineText {
 		data, err := os.ReadFile(r.path)
 		if err != nil {
 			return nil, fmt.Errorf("the attachment %q cannot be read: %w", r.name, errors.Unwrap(err))

@@ -104,7 +104,7 @@ func TestAgentGetsAttachedPictures(t *testing.T) {
 	h := start(t, nil, "sees")
 	s := h.assign("sees")
 	s.attach("f_1", "a.png", "image/png", pngHead, 100)
-	s.attach("f_2", "b.png", "image/png", pngHead+strings.Repeat("x", maxInlineMedia), 1<<20)
+	s.attach("f_2", "b.png", "image/png", pngHead+strings.Repeat("x", 4_000_000), 1<<20)
 	s.attach("f_3", "c.heic", "image/heic", "\x00\x00\x00\x18ftypheic", 100)
 	s.attach("f_4", "d.txt", "text/plain", "text", 100)
 	s.command(protocol.WorkerMessage, withFiles("m1", "f_1", "f_2", "f_3", "f_4"))

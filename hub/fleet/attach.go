@@ -15,6 +15,7 @@ import (
 
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
+	"sessionhub/internal/mediatype"
 	"sessionhub/protocol"
 )
 
@@ -35,7 +36,7 @@ func newDeliveries() deliveries { return deliveries{busy: make(chan struct{}, 2)
 // attached is what the link knows of a session's attachments. The link's mu guards it.
 type attached struct {
 	sent    map[string]bool // these are with the worker
-	missing string          // the store has lost a part of this one
+	lost    map[string]bool // the store has lost a part of these
 	sending bool
 	stop    bool  // what is being sent is not needed any more
 	failed  error // of a write to the worker: it ends the link
@@ -51,28 +52,29 @@ func (w writer) delivering(ctx context.Context, s *heldSession, snap store.Snaps
 	if s.files.failed != nil {
 		return true, writeError{s.files.failed}
 	}
+	// The worker stops at once what it has begun. What is on its way is not needed then.
+	stops := snap.State.Closed != "" || turn.Cancelled && turn.Command <= s.message
 	if s.files.sending {
-		over := snap.State.Closed != ""
-		s.files.stop = s.files.stop || over || turn.Cancelled
-		return !over, nil
+		s.files.stop = s.files.stop || stops || turn.Cancelled
+		return !stops, nil
 	}
-	if !w.hello.Attachments || !w.carriesMessageLocked(s, commands, due) {
+	if stops || !w.hello.Attachments || !w.carriesMessageLocked(s, commands, due) {
 		return false, nil
 	}
 	var lacks []session.Attachment
 	for _, a := range snap.State.UsedAttachments() {
-		if !s.files.sent[a.ID] && s.files.missing == "" {
+		if !s.files.sent[a.ID] && !s.files.lost[a.ID] {
 			lacks = append(lacks, a)
 		}
 	}
 	if len(lacks) == 0 {
 		return false, nil
 	}
-	s.files.sending, s.files.stop = true, turn.Cancelled && turn.Command > s.message
+	s.files.sending, s.files.stop = true, turn.Cancelled
 	w.deliveries.wg.Go(func() {
 		err := w.guard(func() error { return w.deliver(ctx, s, lacks) })
-		if err == nil && w.stopped(s) {
-			err = w.takeBackCancelled(ctx, s, snap.State.Handed)
+		if err == nil && w.stopped(s) && w.isDue(s, session.Command{Type: protocol.WorkerMessage, Seq: due.message}, due) {
+			err = w.takeBackCancelled(ctx, s, due.count)
 		}
 		w.mu.Lock()
 		s.files.sending = false
@@ -107,34 +109,45 @@ func (w writer) deliver(ctx context.Context, s *heldSession, all []session.Attac
 		return ctx.Err()
 	}
 	for _, a := range all {
-		for i := range a.Parts {
-			if w.stopped(s) {
-				return nil
-			}
-			part, err := store.ReadAttachment(ctx, w.fleet.store, s.id, a.ID, i)
-			if errors.Is(err, store.ErrAttachmentMissing) {
-				w.mu.Lock()
-				s.files.missing = a.ID
-				w.mu.Unlock()
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			if err := w.send(ctx, protocol.FrameAttachment, protocol.WorkerAttachment{
-				SessionID: s.id, Assignment: s.assignment, AttachmentID: a.ID, Name: a.Name, MediaType: a.MediaType, Size: a.Size, Index: i, Data: part,
-			}); err != nil {
-				return err
-			}
+		whole, err := w.deliverOne(ctx, s, a)
+		if err != nil || w.stopped(s) {
+			return err
 		}
 		w.mu.Lock()
-		if s.files.sent == nil {
-			s.files.sent = make(map[string]bool)
+		note := &s.files.sent
+		if !whole {
+			note = &s.files.lost
 		}
-		s.files.sent[a.ID] = true
+		if *note == nil {
+			*note = make(map[string]bool)
+		}
+		(*note)[a.ID] = true
 		w.mu.Unlock()
 	}
 	return nil
+}
+
+// deliverOne sends one attachment. whole is false if the store has lost a part of it, or
+// nobody needs it any more.
+func (w writer) deliverOne(ctx context.Context, s *heldSession, a session.Attachment) (whole bool, err error) {
+	for i := range a.Parts {
+		if w.stopped(s) {
+			return false, nil
+		}
+		part, err := store.ReadAttachment(ctx, w.fleet.store, s.id, a.ID, i)
+		if errors.Is(err, store.ErrAttachmentMissing) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if err := w.send(ctx, protocol.FrameAttachment, protocol.WorkerAttachment{
+			SessionID: s.id, Assignment: s.assignment, AttachmentID: a.ID, Name: a.Name, MediaType: a.MediaType, Size: a.Size, Index: i, Data: part,
+		}); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // stopped reports whether nobody needs the attachments that are being sent.
@@ -172,14 +185,11 @@ func (w writer) withAttachments(ctx context.Context, s *heldSession, state *sess
 	if err := protocol.Decode(c.Data, &data); err != nil {
 		return c, err
 	}
-	w.mu.Lock()
-	missing := s.files.missing
-	w.mu.Unlock()
 	inlined := int64(0)
 	content, err := protocol.MapAttachments(data["content"], func(_ int, b protocol.AttachmentBlock) (json.RawMessage, error) {
 		a, err := state.AttachmentByID(b.AttachmentID)
 		switch inlined += a.Size; {
-		case err != nil, a.ID == missing:
+		case err != nil, w.hello.Attachments && w.isLost(s, a.ID):
 			return nil, undeliverable{fmt.Sprintf("the hub has lost the attachment %q: send it again", b.Name)}
 		case w.hello.Attachments:
 			return protocol.Marshal(b), nil
@@ -198,6 +208,13 @@ func (w writer) withAttachments(ctx context.Context, s *heldSession, state *sess
 	data["content"] = content
 	c.Data = protocol.Marshal(data)
 	return c, nil
+}
+
+// isLost reports whether the store has lost a part of an attachment.
+func (w writer) isLost(s *heldSession, id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return s.files.lost[id]
 }
 
 // readWhole reads an attachment.
@@ -219,7 +236,7 @@ func (w writer) readWhole(ctx context.Context, id string, a session.Attachment) 
 // inline is an attachment as a content block of ACP.
 func inline(a session.Attachment, data []byte) json.RawMessage {
 	kind, _, _ := strings.Cut(a.MediaType, "/")
-	if kind == "image" || kind == "audio" {
+	if mediatype.ForModel(a.MediaType, a.Size) || kind == "audio" {
 		return protocol.Marshal(map[string]string{"type": kind, "mimeType": a.MediaType, "data": base64.StdEncoding.EncodeToString(data)})
 	}
 	resource := map[string]string{"uri": "attachment:///" + a.ID + "/" + url.PathEscape(a.Name), "mimeType": a.MediaType}

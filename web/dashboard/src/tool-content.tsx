@@ -17,12 +17,7 @@ export function ToolContents({ contents }: { contents: readonly ToolContent[] })
           {content.type === "diff" && typeof content.path === "string" ? (
             <Diff path={content.path} lines={changedLines(content)} />
           ) : pictureOf(content) ? (
-            <img
-              class="tool-picture"
-              src={pictureOf(content)}
-              alt="Shown by the agent"
-              data-testid="tool-picture"
-            />
+            <img class="tool-picture" src={pictureOf(content)} alt="Shown by the agent" data-testid="tool-picture" />
           ) : (
             <Block text={contentText(content) ?? asText(content)} />
           )}

@@ -201,7 +201,7 @@ function Tool({ item }: { item: ToolItem }) {
               <Value value={call.input} />
             </Part>
           )}
-          {call.content && call.content.length > 0 && <ToolContents contents={call.content} />}
+          {call.content && call.content.length > 0 && <ToolContents contents={call.content} pictures />}
           {isSomething(call.output) && (
             <Part name="Output">
               <Value value={call.output} />

@@ -8,15 +8,15 @@ import { asText } from "./format.js";
 import { LongLines, toDrawnLines } from "./long-lines.js";
 import { exactLine } from "./text.js";
 
-/** What a tool shows: changes of files, text, and in raw form whatever else there is. */
-export function ToolContents({ contents }: { contents: readonly ToolContent[] }) {
+/** What a tool shows: changes of files, text, and in raw form whatever else there is. Pictures are drawn if nobody has to judge them. */
+export function ToolContents({ contents, pictures }: { contents: readonly ToolContent[]; pictures?: boolean }) {
   return (
     <>
       {contents.map((content, index) => (
         <Fragment key={index}>
           {content.type === "diff" && typeof content.path === "string" ? (
             <Diff path={content.path} lines={changedLines(content)} />
-          ) : pictureOf(content) ? (
+          ) : pictures && pictureOf(content) ? (
             <img class="tool-picture" src={pictureOf(content)} alt="Shown by the agent" data-testid="tool-picture" />
           ) : (
             <Block text={contentText(content) ?? asText(content)} />

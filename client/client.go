@@ -65,15 +65,18 @@ type call struct {
 	method, path string
 	query        url.Values
 	token        string
-	key          string // Idempotency-Key
-	body         any    // nil: none
+	key          string    // Idempotency-Key
+	body         any       // nil: none
+	file         io.Reader // is the body, in place of one in JSON
+	mediaType    string    // of file; empty: the hub finds out
 }
 
 // send sends a request. A refusal becomes an error. The caller must close the answer's
 // body.
 func (c *Client) send(ctx context.Context, r call) (*http.Response, error) {
-	var body io.Reader
+	body, kind := r.file, r.mediaType
 	if r.body != nil {
+		kind = "application/json"
 		raw, err := json.Marshal(r.body)
 		if err != nil {
 			return nil, failed(r.op, err)
@@ -84,8 +87,8 @@ func (c *Client) send(ctx context.Context, r call) (*http.Response, error) {
 	if err != nil {
 		return nil, failed(r.op, err)
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	if r.key != "" {
 		req.Header.Set("Idempotency-Key", r.key)

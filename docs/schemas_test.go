@@ -26,6 +26,7 @@ var bodies = []any{
 	protocol.SessionUsage{}, protocol.SessionInfoData{}, protocol.RenameRequest{},
 	protocol.ConfigValue{}, protocol.ConfigOption{}, protocol.ConfigOptionsData{}, protocol.SessionOptions{}, protocol.SetOptionRequest{}, protocol.SetOptionResponse{},
 	protocol.ElicitationData{}, protocol.ElicitationResolvedData{}, protocol.Elicitations{}, protocol.AnswerRequest{}, protocol.AnswerResponse{},
+	protocol.Attachment{}, protocol.AttachmentBlock{},
 	protocol.Command{}, protocol.Ack{}, protocol.CommandError{}, protocol.CommandErrorBody{}, protocol.AuthResponse{}, protocol.AuthRequest{},
 }
 

@@ -49,8 +49,8 @@ func (s *Server) guard(c *fiber.Ctx) error {
 			return preflight(c)
 		}
 	}
-	if in := incomingOf(c); in != nil && in.length > s.cfg.MaxMessageBytes {
-		return fiber.ErrRequestEntityTooLarge
+	if err := s.checkLength(c); err != nil {
+		return err
 	}
 	return c.Next()
 }

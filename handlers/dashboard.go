@@ -14,7 +14,7 @@ import (
 // contentSecurityPolicy lets the dashboard load its own files and talk to its own origin,
 // and nothing else. So text of an agent cannot load or run anything. 'self' includes the
 // WebSocket of the page's host (CSP 3, section 6.7.2.8), also behind a proxy with TLS.
-const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; " +
 	"font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // missingDashboard is the page of a binary that was built without Node.

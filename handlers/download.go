@@ -8,15 +8,12 @@ import (
 	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
 	"github.com/gofiber/fiber/v2"
 
-	"sessionhub/hub"
 	"sessionhub/internal/auth"
-	"sessionhub/metrics"
 )
 
 // Bounds of downloads. A download that is read slowly holds one piece: of a transcript a page
@@ -38,9 +35,9 @@ type pieces interface {
 // error answer is still possible. If a later piece cannot be made, the connection ends
 // without the body's end. Every client takes that for an error. The caller gives the body
 // to fasthttp, which closes it.
-func (s *Server) openDownload(ctx context.Context, c *fiber.Ctx, who caller, scope auth.Scope, id string, from pieces) (io.ReadCloser, error) {
+func (s *Server) openDownload(ctx context.Context, c *fiber.Ctx, places *transfers, who caller, scope auth.Scope, id string, from pieces) (io.ReadCloser, error) {
 	conn := c.Context().Conn()
-	release, err := s.downloads.take(who.user, conn, s.cfg.Metrics)
+	release, err := places.take(who.user, conn, s.cfg.Metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +48,7 @@ func (s *Server) openDownload(ctx context.Context, c *fiber.Ctx, who caller, sco
 		}
 	}()
 	body := &downloadBody{
-		server: s, who: who, scope: scope, id: id, conn: conn, release: release,
+		server: s, places: places, who: who, scope: scope, id: id, conn: conn, release: release,
 		from: from, end: time.Now().Add(downloadTime), checked: time.Now(),
 	}
 	if body.piece, err = from.Next(ctx); err != nil && !errors.Is(err, io.EOF) {
@@ -65,6 +62,7 @@ func (s *Server) openDownload(ctx context.Context, c *fiber.Ctx, who caller, sco
 // connection's goroutine.
 type downloadBody struct {
 	server  *Server
+	places  *transfers
 	who     caller
 	id      string
 	conn    net.Conn
@@ -82,13 +80,13 @@ var errDownloadTime = fmt.Errorf("it took longer than %v", downloadTime)
 func (b *downloadBody) Read(p []byte) (n int, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			b.server.cfg.Log.Error("panic in a download", "session", b.id, "panic", r, "stack", stack())
+			b.server.cfg.Log.Error("panic in an answer", "what", b.places.what, "session", b.id, "panic", r, "stack", stack())
 			n, err = 0, errors.New("panic")
 		}
 	}()
 	if err := b.more(); err != nil {
 		if err != io.EOF {
-			b.server.cfg.Log.Warn("download broken off", "session", b.id, "error", err)
+			b.server.cfg.Log.Warn("an answer was broken off", "what", b.places.what, "session", b.id, "error", err)
 		}
 		return 0, err
 	}
@@ -104,7 +102,7 @@ func (b *downloadBody) more() error {
 	if now.After(b.end) {
 		return errDownloadTime
 	}
-	if err := b.server.downloads.extend(b.conn, now); err != nil {
+	if err := b.places.extend(b.conn, now); err != nil {
 		return err
 	}
 	ctx, cancel := timeout()
@@ -138,67 +136,6 @@ func (b *downloadBody) Close() error {
 	return nil
 }
 
-// downloadPlaces counts the downloads that are being sent. Its methods may be called
-// concurrently.
-type downloadPlaces struct {
-	mu      sync.Mutex
-	stopped bool
-	conns   map[net.Conn]string // with the user who reads
-}
-
-// take takes a place, or refuses with ErrConnectionLimit. release gives the place back, and
-// may be called twice.
-func (t *downloadPlaces) take(user string, conn net.Conn, m *metrics.Set) (release func(), err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	own := 0
-	for _, u := range t.conns {
-		if u == user {
-			own++
-		}
-	}
-	switch {
-	case t.stopped:
-		return nil, errStopping
-	case len(t.conns) >= maxDownloads:
-		m.LimitRejected(metrics.LimitConnections)
-		return nil, fmt.Errorf("%w: this node sends %d transcripts and files, which is the most", hub.ErrConnectionLimit, maxDownloads)
-	case own >= maxDownloadsPerUser:
-		m.LimitRejected(metrics.LimitConnectionsPerUser)
-		return nil, fmt.Errorf("%w: the user gets %d transcripts and files, which is the most", hub.ErrConnectionLimit, maxDownloadsPerUser)
-	}
-	if t.conns == nil {
-		t.conns = make(map[net.Conn]string)
-	}
-	t.conns[conn] = user
-	return sync.OnceFunc(func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.conns, conn)
-	}), nil
-}
-
-// extend gives a connection more time. fasthttp sets one deadline for the whole answer;
-// extend sets one for each piece.
-func (t *downloadPlaces) extend(conn net.Conn, now time.Time) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.stopped {
-		return errStopping
-	}
-	return conn.SetWriteDeadline(now.Add(answerTimeout))
-}
-
-// cut ends all downloads for good, also those whose reader takes nothing.
-func (t *downloadPlaces) cut() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.stopped = true
-	for conn := range t.conns {
-		_ = conn.SetWriteDeadline(time.Unix(1, 0)) // it fails on a connection that has ended
-	}
-}
-
 // maxFileName bounds the name of a file, in characters.
 const maxFileName = 60
 
@@ -223,10 +160,10 @@ func fileName(title, otherwise string) string {
 // scripts, and an ASCII name for older clients.
 func disposition(name string) string {
 	plain := strings.Map(func(r rune) rune {
-		if r > unicode.MaxASCII {
+		if r > unicode.MaxASCII || r == '"' || r == '\\' || r == '%' {
 			return '_'
 		}
 		return r
 	}, name)
-	return `attachment; filename="` + plain + `"; filename*=UTF-8''` + url.PathEscape(name)
+	return `attachment; filename="` + plain + `"; filename*=UTF-8''` + strings.ReplaceAll(url.QueryEscape(name), "+", "%20")
 }

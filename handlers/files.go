@@ -94,7 +94,7 @@ func (s *Server) fileContent(c *fiber.Ctx) error {
 	file.Select(begin, end)
 	var body io.Reader
 	if c.Method() != fiber.MethodHead {
-		if body, err = s.openDownload(ctx, c, who, auth.ScopeFiles, snap.State.Info.SessionID, file); err != nil {
+		if body, err = s.openDownload(ctx, c, &s.downloads, who, auth.ScopeFiles, snap.State.Info.SessionID, file); err != nil {
 			return err
 		}
 	}

@@ -92,6 +92,7 @@ var codeOf = []struct {
 	{hub.ErrSessionEnded, protocol.CodeSessionEnded},
 	{hub.ErrTooManyTickets, protocol.CodeRateLimited},
 	{hub.ErrTooLarge, protocol.CodePayloadTooLarge},
+	{hub.ErrMediaType, protocol.CodeUnsupportedMedia},
 	{hub.ErrQueueFull, protocol.CodeQueueFull},
 	{hub.ErrMessageRunning, protocol.CodeMessageRunning},
 	{hub.ErrContentUnread, protocol.CodeContentUnread},

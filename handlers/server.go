@@ -42,14 +42,17 @@ type Config struct {
 	// Anonymous lets requests without a credential act as the user "anonymous" on any
 	// listener (--allow-anonymous). Requests from a page of another site stay refused.
 	Anonymous       bool
-	PublicURL       string           // base of the URLs in answers; empty: from the request's Host
-	MaxMessageBytes int              // of a request body or a WebSocket message
-	MaxEventBytes   int              // of an event's data
-	Ready           func() error     // whether the node takes new clients, for /readyz
-	WorkerKeys      func() auth.Keys // the keys that open the worker link now; none of them is in Keys
-	Dashboard       fs.FS            // built files; without an index.html, a page says how to build them
-	Metrics         *metrics.Set
-	Log             *slog.Logger
+	PublicURL       string // base of the URLs in answers; empty: from the request's Host
+	MaxMessageBytes int    // of a request body or a WebSocket message
+	MaxEventBytes   int    // of an event's data
+
+	MaxAttachmentBytes int // of the body of an upload
+
+	Ready      func() error     // whether the node takes new clients, for /readyz
+	WorkerKeys func() auth.Keys // the keys that open the worker link now; none of them is in Keys
+	Dashboard  fs.FS            // built files; without an index.html, a page says how to build them
+	Metrics    *metrics.Set
+	Log        *slog.Logger
 }
 
 // Server is the HTTP side of a node. Serve may be called once.
@@ -61,7 +64,9 @@ type Server struct {
 	// every path that clients see; the proxy removes it.
 	basePath string
 
-	downloads downloadPlaces
+	uploads     transfers
+	downloads   transfers // transcripts and files
+	attachments transfers // that are read
 
 	fresh     freshConns
 	stopping  atomic.Bool     // Shutdown was called
@@ -87,7 +92,12 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the public URL: %w", err)
 	}
-	s := &Server{cfg: cfg, lingers: make(chan struct{}, maxLingers), basePath: strings.TrimRight(public.EscapedPath(), "/")}
+	s := &Server{
+		cfg: cfg, lingers: make(chan struct{}, maxLingers), basePath: strings.TrimRight(public.EscapedPath(), "/"),
+		uploads:     transfers{what: "uploads", most: maxUploads, perUser: maxUploadsPerUser},
+		downloads:   transfers{what: "transcripts and files", most: maxDownloads, perUser: maxDownloadsPerUser},
+		attachments: transfers{what: "attachments", most: maxAttachmentDownloads, perUser: maxAttachmentDownloadsPerUser},
+	}
 	s.links, s.stopLinks = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		AppName:               "sessionhub",
@@ -142,6 +152,8 @@ func (s *Server) routes() error {
 	one.Get("/history", s.history)
 	one.Get("/transcript", s.transcript)
 	one.Post("/messages", s.postMessage)
+	one.Post("/attachments", s.postAttachment)
+	one.Get("/attachments/:attachmentId", s.getAttachment)
 	one.Post("/approve", s.postApprove)
 	one.Get("/approvals", s.listApprovals)
 	one.Get("/approvals/:interactionId/content", s.approvalContent)
@@ -196,6 +208,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.EndWorkerLinks()
 	s.stopping.Store(true)
 	s.downloads.cut()
+	s.attachments.cut()
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { s.fresh.closeUntil(done) })

@@ -33,7 +33,7 @@ func (s *Server) transcript(c *fiber.Ctx) error {
 	}
 	var body io.Reader
 	if c.Method() != fiber.MethodHead {
-		if body, err = s.openDownload(ctx, c, who, auth.ScopeRead, snap.State.Info.SessionID, s.cfg.Hub.Transcript(snap, format)); err != nil {
+		if body, err = s.openDownload(ctx, c, &s.downloads, who, auth.ScopeRead, snap.State.Info.SessionID, s.cfg.Hub.Transcript(snap, format)); err != nil {
 			return err
 		}
 	}

@@ -264,6 +264,9 @@ func (cmd *Commands) Message(ctx context.Context, id, user string, r protocol.Me
 			repeat = &protocol.MessageResponse{MessageID: r.MessageID, Seq: note.Seq, Duplicate: true}
 			return cmp.Or(cmd.engine.Again(ctx, snap), store.ErrRepeat)
 		}
+		if err := cmd.fitsFilled(snap, in.Data); err != nil {
+			return err
+		}
 		if err := readContents(ctx, cmd.store, snap, in.Data.Delivery, in.Contents); err != nil {
 			return err
 		}

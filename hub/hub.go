@@ -38,6 +38,8 @@ type Config struct {
 	Limits                   Limits
 	Timers                   engine.Timers
 	MaxEventBytes            int // of an event's data
+	MaxAttachmentBytes       int
+	MaxAttachmentsBytes      int64 // of one session, together
 	MaxConnectionsPerSession int
 	MaxConnections           int // of this node; 0: no limit
 	DefaultProvider          string
@@ -67,6 +69,7 @@ type Hub struct {
 	*Commands
 	Queues
 	Settings
+	Attachments
 	*Questions
 	Files Files
 	due   *deadlines
@@ -96,7 +99,7 @@ func New(cfg Config, st store.Store) *Hub {
 		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter),
 	}
 	commands := &Commands{rooms: in}
-	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Questions: &Questions{in}, Files: Files{in}, due: &deadlines{rooms: in}}
+	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Questions: &Questions{in}, Files: Files{in}, due: &deadlines{rooms: in}}
 }
 
 // Run keeps time for the hub (deadlines, heartbeats, slow subscribers, assignments) until

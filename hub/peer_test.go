@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
@@ -21,7 +22,8 @@ type pipe struct {
 	out    chan<- []byte
 	closed chan struct{}
 	close  func()
-	fault  chan error // what a read finds wrong with the other end; nil: nothing, ever
+	slow   atomic.Int64 // how long a read waits first, in nanoseconds
+	fault  chan error   // what a read finds wrong with the other end; nil: nothing, ever
 }
 
 func newPipe() (a, b *pipe) {
@@ -31,6 +33,9 @@ func newPipe() (a, b *pipe) {
 }
 
 func (p *pipe) ReadFrame(ctx context.Context) ([]byte, error) {
+	if d := time.Duration(p.slow.Load()); d > 0 {
+		time.Sleep(d)
+	}
 	select {
 	case f := <-p.in:
 		return f, nil
@@ -182,10 +187,14 @@ func (p *peer) script() string {
 			AgentSession                string
 			Data                        struct{ MessageID, InteractionID, Outcome, OptionID, Reason string }
 		}
+		s := string(f.Type)
+		if f.Type == protocol.FrameAttachment { // its data are bytes
+			out = append(out, s)
+			continue
+		}
 		if err := json.Unmarshal(f.Data, &d); err != nil {
 			panic(err)
 		}
-		s := string(f.Type)
 		switch f.Type {
 		case protocol.FrameAssign:
 			s += fmt.Sprintf("(%d after %d resume=%v)", d.Assignment, d.Message, d.Resume)

@@ -135,6 +135,11 @@ func (q Queues) ChangeQueue(ctx context.Context, id, user string, r protocol.Que
 		if _, err := store.Visible(snap, nil); err != nil {
 			return err
 		}
+		if r.Action == protocol.QueueEdit {
+			if err := cmd.fitsFilled(snap, protocol.MessageData{MessageID: r.MessageID, Content: r.Content, UserID: user}); err != nil {
+				return err
+			}
+		}
 		clear(in.Contents)
 		contents, err := contentsOf(ctx, cmd.store, snap)
 		if err != nil {
@@ -158,7 +163,9 @@ func (q Queues) ChangeQueue(ctx context.Context, id, user string, r protocol.Que
 	rate.spend()
 	if r.Action == protocol.QueueEdit {
 		data := in.Contents[r.MessageID]
-		data.Content = r.Content
+		if data.Content, err = done.Snapshot.State.FillAttachments(r.Content); err != nil {
+			return protocol.Queue{}, err
+		}
 		in.Contents[r.MessageID] = data
 	}
 	return queueOf(done.Snapshot.State, in.Contents), nil
@@ -217,6 +224,21 @@ func fits(data protocol.MessageData, maxEventBytes int) error {
 		return fmt.Errorf("%w: the message makes an event of %d bytes, over the %d of --max-event-bytes; scale pictures down before they are sent, or raise that and --max-message-bytes", session.ErrTooLarge, n, maxEventBytes)
 	}
 	return nil
+}
+
+// fitsFilled is fits for a message as the session will log it, with what it knows of the
+// message's attachments. ErrNotFound: the session has no such attachment.
+func (cmd *Commands) fitsFilled(snap store.Snapshot, data protocol.MessageData) error {
+	if snap.State.Closed != "" {
+		return nil // the rules refuse it
+	}
+	had := len(data.Content)
+	filled, err := snap.State.FillAttachments(data.Content)
+	if err != nil || len(filled) == had {
+		return err
+	}
+	data.Content = filled
+	return fits(data, cmd.cfg.MaxEventBytes)
 }
 
 func newMessageID() string { return "m_" + strings.ToLower(rand.Text()) }

@@ -50,6 +50,12 @@ func goldenFrames() []golden {
 				Capabilities: &ProviderCapabilities{Mode: "read-only", AskingModes: []string{"read-only"}, AllowedModes: []string{"auto"}},
 			}},
 		}},
+		{name: "worker_hello_attachments", value: Hello{
+			Worker: "w1", Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"demo"}, Commands: []WorkerCommandType{WorkerSetOption}, Attachments: true,
+		}},
+		frame(FrameAttachment, WorkerAttachment{
+			SessionID: "s1", Assignment: 2, AttachmentID: "f1", Name: "photo.jpg", MediaType: "image/jpeg", Size: 600_000, Index: 1, Data: []byte("a part"),
+		}),
 		{name: "worker_assign_config", value: Assign{
 			SessionID: "s1", Assignment: 2, Provider: "demo", WorkingDirectory: "/w", AgentOptions: config, UserID: "u1", Message: 3, Resume: true, AgentSession: "a1",
 		}},
@@ -114,6 +120,11 @@ func goldenBodies() []golden {
 		{name: "api_file_list_least", value: FileList{Entries: []FileEntry{}}},
 		{name: "api_file_matches", value: FileMatches{Files: []FileMatch{{Path: "src/main.go", Type: FileRegular}}, Truncated: true}},
 		{name: "api_session_with_usage", value: used},
+		{name: "api_attachment", value: Attachment{
+			AttachmentID: "f1", Name: "photo.jpg", MediaType: "image/jpeg", Size: 600_000, URI: "/api/sessions/s1/attachments/f1",
+		}},
+		{name: "api_attachment_block", value: AttachmentBlock{Type: BlockAttachment, AttachmentID: "f1", Name: "photo.jpg", MediaType: "image/jpeg", Size: 600_000}},
+		{name: "api_attachment_block_least", value: AttachmentBlock{Type: BlockAttachment, AttachmentID: "f1"}},
 		{name: "api_rename_request", value: RenameRequest{Title: new("")}},
 		{name: "api_session_with_mode", value: inMode},
 		{name: "api_create_request_with_config", value: CreateRequest{AgentOptions: config}},

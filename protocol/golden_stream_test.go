@@ -84,6 +84,9 @@ func goldenEvents() []golden {
 			AgentInfo: raw(`{"name":"demo","version":"1"}`), AgentCapabilities: raw(`{"loadSession":true}`), History: HistoryResumed, Steering: true, Reasons: true,
 		}),
 		event(15, EventQueue, QueueData{MessageIDs: []string{"m2"}, Held: []string{"m3"}}),
+		logged("event_message_attachment", 19, 0, EventMessage, MessageData{MessageID: "m3", Content: Marshal([]AttachmentBlock{
+			{Type: BlockAttachment, AttachmentID: "f1", Name: "photo.jpg", MediaType: "image/jpeg", Size: 600_000},
+		}), UserID: "u1"}),
 		event(16, EventMessageEdited, MessageEditedData{MessageID: "m2", Content: raw(`"better"`), UserID: "u1"}),
 		event(17, EventSteered, SteeredData{MessageID: "m2", Into: "m1", Outcome: SteerQueued, Detail: "the agent was not at work"}),
 		logged("event_message_steer", 18, 0, EventMessage, MessageData{MessageID: "m2", Content: raw(`"left"`), UserID: "u1", Delivery: DeliverSteer}),

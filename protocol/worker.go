@@ -25,6 +25,8 @@ const (
 	FrameError   FrameType = "error"
 	FramePing    FrameType = "ping"
 	FrameRequest FrameType = "request"
+
+	FrameAttachment FrameType = "attachment" // only to a worker whose hello takes it
 )
 
 // Frame is the envelope of every frame of the worker link.
@@ -67,6 +69,10 @@ type Hello struct {
 
 	// Details say more of some Providers, by their names. At most MaxDetailsBytes as JSON.
 	Details map[string]ProviderDetails `json:"details,omitempty"`
+
+	// Attachments says that the worker takes attachment frames, and messages that refer to
+	// attachments. Any other worker gets the bytes in the message.
+	Attachments bool `json:"attachments,omitempty"`
 }
 
 // ProviderDetails is what a worker says of a provider, for pages that offer it. Title has at
@@ -280,6 +286,23 @@ type SteerCommand struct {
 	Into      string          `json:"into"`
 	Content   json.RawMessage `json:"content"`
 	UserID    string          `json:"userId"`
+}
+
+// WorkerAttachment is the data of an attachment frame: one part of an attachment, in base64.
+// The parts come in order, Index from 0. The attachment is whole when Size bytes have come. A
+// part with Index 0 begins it anew.
+//
+// The hub sends the attachments of a session before the first message that needs them, and
+// again with each assignment and over each link.
+type WorkerAttachment struct {
+	SessionID    string `json:"sessionId"`
+	Assignment   uint64 `json:"assignment"`
+	AttachmentID string `json:"attachmentId"`
+	Name         string `json:"name"`
+	MediaType    string `json:"mediaType"`
+	Size         int64  `json:"size"` // of the whole, in bytes
+	Index        int    `json:"index"`
+	Data         []byte `json:"data"`
 }
 
 // EventAck says that the store has the events up to N: the worker may forget them.

@@ -142,7 +142,8 @@ func (w *Worker) hello() protocol.Hello {
 		Worker: w.cfg.Name, Version: w.cfg.Version, Workspace: w.cfg.Workspace,
 		Capacity: w.cfg.Capacity, Providers: w.ProviderNames(),
 		Commands: []protocol.WorkerCommandType{protocol.WorkerSetOption}, Requests: requestMethods(),
-		Details: w.details,
+		Details:     w.details,
+		Attachments: true,
 	}
 	for _, s := range w.order {
 		if entry, alive := s.out.hello(); alive {
@@ -214,6 +215,11 @@ func (w *Worker) onFrame(raw []byte) error {
 		if err = protocol.Decode(frame.Data, &r); err == nil {
 			w.onRequest(r)
 		}
+	case protocol.FrameAttachment:
+		var a protocol.WorkerAttachment
+		if err = protocol.Decode(frame.Data, &a); err == nil {
+			w.onAttachment(a)
+		}
 	case protocol.FrameAck:
 		var ack protocol.EventAck
 		if err = protocol.Decode(frame.Data, &ack); err == nil {
@@ -251,6 +257,16 @@ func (w *Worker) onCommand(c protocol.WorkerCommand) {
 	w.sendLocked(protocol.NewFrame(protocol.FrameRelease, protocol.Release{
 		SessionID: c.SessionID, Assignment: c.Assignment, Reason: protocol.ReleaseNotRun, Retry: true,
 	}))
+}
+
+// onAttachment writes a part of an attachment to the disk. The session's message comes behind
+// it, and fails if the attachment is not whole.
+func (w *Worker) onAttachment(a protocol.WorkerAttachment) {
+	if s := w.find(a.SessionID, a.Assignment); s != nil {
+		if err := s.receive(a); err != nil {
+			s.log.Error("keep an attachment", "attachment", clip(a.AttachmentID, 64), "error", err)
+		}
+	}
 }
 
 func (w *Worker) onRevoke(r protocol.Revoke) {

@@ -30,6 +30,7 @@ type scripted struct {
 	login   string         // the method that authenticate named
 	set     map[string]any // the values of a rich agent's options; nil: it is none
 	steer   steering
+	line    string // the last prompt, as it came
 	first   string // the answer to what it asked before it was ready
 }
 
@@ -236,6 +237,7 @@ func (a *scripted) handle(line []byte) {
 		}
 		cancel := make(chan struct{})
 		a.mu.Lock()
+		a.line = string(line)
 		a.cancel = cancel
 		a.mu.Unlock()
 		go func() {
@@ -339,6 +341,8 @@ func (a *scripted) prompt(words []string, cancel <-chan struct{}) string {
 			}
 			a.say(strconv.Itoa(i) + " " + pad)
 		}
+	case "blocks":
+		a.say(a.line)
 	case "client":
 		a.say(a.client)
 	case "tell":

@@ -75,7 +75,8 @@ type session struct {
 	afterReplay  func()
 	replayUntil  time.Time
 
-	opt optionState
+	opt         optionState
+	attachments attachments // has its own lock
 }
 
 // leaving says that the session is given back as soon as its agent is gone.
@@ -144,6 +145,7 @@ func (s *session) command(c protocol.WorkerCommand) {
 
 // run is the runner. When it returns, no process of the session is left.
 func (s *session) run() {
+	defer s.dropAttachments()
 	defer close(s.done)
 	defer s.stopAll()
 	s.beginIdle()
@@ -257,6 +259,7 @@ func (s *session) release(reason string, retry bool) {
 }
 
 func (s *session) leave() {
+	s.dropAttachments() // before the hub can give the session to another worker
 	s.out.pushRelease(s.leaving.reason, s.leaving.retry)
 	s.over = true
 	s.log.Info("session released", "reason", s.leaving.reason, "retry", s.leaving.retry)

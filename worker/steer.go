@@ -52,11 +52,13 @@ type promptAnswer struct {
 func (s *session) onSteer(c protocol.SteerCommand) {
 	t := s.turn
 	refused := func(detail string) { s.publishSteered(t, c.MessageID, protocol.SteerQueued, detail) }
-	blocks, ok := promptBlocks(c.Content)
-	lacking := ""
+	content, lacking, lost := c.Content, "", ""
 	if s.agent != nil {
-		lacking = s.agent.takes.lacking(c.Content)
+		if content, lost = s.resolve(c.Content, s.agent.takes); lost == "" {
+			lacking = s.agent.takes.lacking(content)
+		}
 	}
+	blocks, ok := promptBlocks(content)
 	switch {
 	case s.agent == nil || s.agent.stopped || !t.prompted:
 		refused("the agent did not work on the turn")
@@ -67,7 +69,10 @@ func (s *session) onSteer(c protocol.SteerCommand) {
 	case t.cancelled || t.answered != nil:
 		refused("the turn was ending")
 		return
-	case !ok || mislabelled(c.Content) != "":
+	case lost != "":
+		refused(lost)
+		return
+	case !ok || mislabelled(content) != "":
 		refused("the message cannot be read")
 		return
 	case lacking != "":

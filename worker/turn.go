@@ -38,16 +38,21 @@ func newTurn(seq uint64, data protocol.MessageData) *turn {
 // prompt sends the message to the agent, which is ready (ACP, "Prompt Turn").
 func (s *session) prompt() {
 	t := s.turn
-	blocks, ok := promptBlocks(t.content)
+	content, problem := s.resolve(t.content, s.agent.takes)
+	if problem != "" {
+		s.finishError(protocol.TurnAgentFailed, problem, false)
+		return
+	}
+	blocks, ok := promptBlocks(content)
 	if !ok {
 		s.finishError(protocol.TurnAgentFailed, "the message is neither a text nor a list of content blocks", false)
 		return
 	}
-	if kind := s.agent.takes.lacking(t.content); kind != "" {
+	if kind := s.agent.takes.lacking(content); kind != "" {
 		s.finishError(protocol.TurnAgentFailed, "the agent takes no "+kind+" in a message", false)
 		return
 	}
-	if problem := mislabelled(t.content); problem != "" { // an older hub has let it through
+	if problem := mislabelled(content); problem != "" { // an older hub has let it through
 		s.finishError(protocol.TurnAgentFailed, problem, false)
 		return
 	}

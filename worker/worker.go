@@ -39,6 +39,7 @@ type Worker struct {
 	linked  atomic.Bool // there is a link, and the hub has welcomed us
 	links   atomic.Uint64
 
+	folders    *folders    // has its own lock
 	background atomic.Bool // the hub of the last link takes events of the background
 
 	mu       sync.Mutex       // before every outbox's
@@ -73,7 +74,7 @@ func New(cfg Config) (*Worker, error) {
 		cfg: cfg, details: details(cfg.Providers), log: cfg.Log.With("worker", cfg.Name),
 		wake: make(chan struct{}, 1), running: make(chan struct{}, cfg.Capacity),
 		draining: make(chan struct{}), handOver: make(chan struct{}),
-		life: life, end: end,
+		life: life, end: end, folders: newFolders(cfg.Name),
 		sessions: make(map[string]*session), left: make(chan struct{}),
 		requests: requests{atWork: make(chan struct{}, maxRequestsAtWork)},
 	}, nil

@@ -26,7 +26,8 @@ type WorkerConn interface {
 // Each role is a type of its own that embeds the link: joiner, receiver, publisher,
 // writer, leaseKeeper and lossFinder.
 //
-// Six goroutines work for a link. The reader fills the intake. It stops when the intake
+// Six goroutines work for a link, and one for each session whose attachments are on their
+// way to the worker. The reader fills the intake. It stops when the intake
 // is full, so a slow store holds the worker back. ServeWorker itself takes the worker in,
 // and then stores the frames of the intake, with helpers. The writer sends the frames
 // that are due. From the welcome on, one goroutine pings, and one renews the lease. The
@@ -46,8 +47,9 @@ type link struct {
 	wake   chan struct{}
 	pen    chan struct{} // holds a token while a goroutine writes a frame
 
-	alarms engine.Alarms // stopped before the link is left
-	asked  asked         // has its own lock
+	alarms     engine.Alarms // stopped before the link is left
+	asked      asked         // has its own lock
+	deliveries deliveries
 
 	// mu guards the fields below it, and the sessions but for their first four fields. It
 	// is held for no call that blocks. Lock order: a session's lock in the store, or
@@ -100,6 +102,7 @@ type heldSession struct {
 	silent   bool                  // the status says that no event has come for a while
 	evicted  bool                  // a close is out, to free its capacity
 	hole     bool                  // its events have had a hole, on this link or the one before it
+	files    attached              // those that its worker has
 	hello    protocol.HelloSession // the worker's numbers in its hello, until replayDone is over; or zero
 }
 
@@ -119,7 +122,7 @@ func (f *Fleet) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey)
 	l := &link{
 		fleet: f, conn: conn, key: key, end: end, left: make(chan struct{}), wake: make(chan struct{}, 1), pen: make(chan struct{}, 1),
 		sessions: make(map[string]*heldSession), dirty: make(map[string]struct{}), heard: time.Now(),
-		answers: newAnswers(), life: life{came: make(chan struct{}, 1)},
+		answers: newAnswers(), deliveries: newDeliveries(), life: life{came: make(chan struct{}, 1)},
 	}
 	join := joiner{l}
 	in := receiver{link: l, joiner: join, publisher: publisher{l}}
@@ -170,6 +173,7 @@ func (f *Fleet) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey)
 	}
 	end(err)
 	wg.Wait()
+	l.deliveries.wg.Wait()
 	l.alarms.Stop()
 	lease.quit()
 	err = context.Cause(ctx) // the first of the reasons

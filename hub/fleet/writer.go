@@ -206,12 +206,40 @@ func (w writer) flushSession(ctx context.Context, s *heldSession) error {
 			return err
 		}
 	}
+	if wait, err := w.delivering(ctx, s, snap, commands, handOf(snap.State)); wait || err != nil {
+		return err
+	}
 	for _, c := range commands {
-		if err := w.sendCommand(ctx, s, c, handOf(snap.State)); err != nil {
+		if more, err := w.sendWhole(ctx, s, snap.State, c); err != nil || !more {
 			return err
 		}
 	}
 	return nil
+}
+
+// sendWhole sends a command with what it refers to. more is false if the session must be read
+// again first.
+func (w writer) sendWhole(ctx context.Context, s *heldSession, state *session.State, c session.Command) (more bool, err error) {
+	whole := c
+	if w.isDue(s, c, handOf(state)) {
+		whole, err = w.withAttachments(ctx, s, state, c)
+	}
+	var why undeliverable
+	if errors.As(err, &why) {
+		if err = w.refuseMessage(ctx, s, c, why); err == nil {
+			w.markChanged(s)
+			return false, nil
+		}
+	}
+	switch {
+	case errors.Is(err, session.ErrFenced), errors.Is(err, session.ErrNotFound):
+		w.markChanged(s)
+		return false, nil
+	case err != nil:
+		w.retry(s)
+		return false, nil
+	}
+	return true, w.sendCommand(ctx, s, whole, handOf(state))
 }
 
 // unlessAway passes on an error that ends the link. errAway does not: the session is read
@@ -239,17 +267,31 @@ func (w writer) sendAssign(ctx context.Context, s *heldSession, state *session.S
 	})
 }
 
-// takeDue reports whether a command must be sent now, and notes it as sent. Only the link
-// that a message was handed to sends it.
+// isDueLocked reports whether a command must be sent now. Only the link that a message was
+// handed to sends it.
+func (s *heldSession) isDueLocked(c session.Command, handed hand) bool {
+	if c.Type != protocol.WorkerMessage {
+		return c.Seq > s.command
+	}
+	return c.Seq == handed.message && c.Seq > s.message && s.handed == handed
+}
+
+func (w writer) isDue(s *heldSession, c session.Command, handed hand) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return s.isDueLocked(c, handed)
+}
+
+// takeDue reports whether a command must be sent now, and notes it as sent.
 func (w writer) takeDue(s *heldSession, c session.Command, handed hand) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	due := s.isDueLocked(c, handed)
 	if c.Type != protocol.WorkerMessage {
-		due := c.Seq > s.command
 		s.command = max(s.command, c.Seq)
 		return due
 	}
-	if c.Seq != handed.message || c.Seq <= s.message || s.handed != handed {
+	if !due {
 		return false
 	}
 	s.message, s.turn, s.event, s.silent = c.Seq, messageOf(c), time.Now(), false

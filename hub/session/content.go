@@ -25,6 +25,9 @@ type contentBlock struct {
 	MimeType string  `json:"mimeType"`
 	URI      string  `json:"uri"`
 	Name     string  `json:"name"`
+
+	AttachmentID string `json:"attachmentId"`
+
 	Resource *struct {
 		URI      string  `json:"uri"`
 		Text     *string `json:"text"`
@@ -60,8 +63,19 @@ func CheckContent(raw []byte) ([]byte, error) {
 	if len(blocks) > maxContentBlocks {
 		return nil, fmt.Errorf("%w: content has more than %d blocks", ErrInvalid, maxContentBlocks)
 	}
+	attached := make(map[string]bool)
 	for i, b := range blocks {
-		if problem := b.problem(); problem != "" {
+		problem := b.problem()
+		if b.Type == protocol.BlockAttachment && problem == "" {
+			switch {
+			case attached[b.AttachmentID]:
+				problem = "the message has this attachment already"
+			case len(attached) == protocol.MaxMessageAttachments:
+				problem = fmt.Sprintf("a message has at most %d attachments", protocol.MaxMessageAttachments)
+			}
+			attached[b.AttachmentID] = true
+		}
+		if problem != "" {
 			return nil, fmt.Errorf("%w: content[%d]: %s", ErrInvalid, i, problem)
 		}
 	}
@@ -102,8 +116,12 @@ func (b contentBlock) problem() string {
 		if r.Blob != nil {
 			return mediatype.Problem(r.MimeType, *r.Blob)
 		}
+	case protocol.BlockAttachment:
+		if b.AttachmentID == "" || len(b.AttachmentID) > protocol.MaxMessageIDBytes {
+			return "a block of type attachment needs the attachmentId of an attachment of the session"
+		}
 	default:
-		return "a block is of type text, image, audio, resource_link or resource"
+		return "a block is of type text, image, audio, resource_link, resource or attachment"
 	}
 	return ""
 }

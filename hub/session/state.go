@@ -42,6 +42,8 @@ type State struct {
 	Upload    *Upload           `json:"upload,omitempty"`    // of a question that is about to be asked; shared, so never changed in place
 	Rules     []Rule            `json:"rules,omitempty"`     // the last one matched last
 
+	Attachments []Attachment `json:"attachments,omitempty"` // oldest first; shared, so never changed in place
+
 	Elicitations []PendingElicitation `json:"elicitations,omitempty"` // oldest first
 
 	// Tokens of an earlier generation are revoked, and so are those in Revoked.
@@ -167,8 +169,9 @@ type Note struct {
 	Event int
 }
 
-// Part is a piece of a question's content that lies beside its event. It is too long for
-// the state, and readers of the log do not get it. It stays until it is dropped.
+// Part is a piece of a question's content or of an attachment that lies beside the event. It
+// is too long for the state, and readers of the log do not get it. It stays until it is
+// dropped, or the session is.
 type Part struct {
 	Key  string
 	Data []byte

@@ -22,6 +22,10 @@ func (in InMessage) apply(st *step) error {
 	}
 	q := queue{st}
 	data, m, at := in.Data, OpenMessage{}, q.last()
+	var err error
+	if data.Content, err = st.refer(data.Content); err != nil {
+		return err
+	}
 	switch {
 	case data.Delivery == protocol.DeliverNow:
 		m.First, at = true, head(s)

@@ -378,10 +378,14 @@ func (in InQueue) edit(st queue) error {
 	if !ok {
 		return fmt.Errorf("message %q: its content was not read", in.Request.MessageID)
 	}
-	if string(data.Content) == string(in.Request.Content) {
+	content, err := st.refer(in.Request.Content)
+	if err != nil {
+		return err
+	}
+	if string(data.Content) == string(content) {
 		return nil
 	}
-	data.Content = in.Request.Content
+	data.Content = content
 	order := slices.Clone(s.Messages)
 	st.drop = append(st.drop, order[i].Command)
 	order[i].Command = 0

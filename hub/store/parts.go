@@ -7,9 +7,9 @@ import (
 	"sessionhub/hub/session"
 )
 
-// Parts reads the pieces in which a store keeps a long question.
+// Parts reads the pieces in which a store keeps long questions and attachments.
 type Parts interface {
-	// Part reads one piece of a question. ok is false if there is none.
+	// Part reads one piece. ok is false if there is none.
 	Part(ctx context.Context, id, key string) (data []byte, ok bool, err error)
 }
 
@@ -30,4 +30,17 @@ func ReadWhole(ctx context.Context, from Parts, id, interaction string, n int) (
 		all = append(all, part...)
 	}
 	return all, nil
+}
+
+// ErrAttachmentMissing says that the store has lost a part of an attachment.
+var ErrAttachmentMissing = fmt.Errorf("%w: a part of the attachment is missing", ErrUnavailable)
+
+// ReadAttachment reads one part of an attachment, whose parts count from 0. It fails with
+// ErrAttachmentMissing if the part is gone, as are those of a deleted session.
+func ReadAttachment(ctx context.Context, from Parts, id, attachment string, index int) ([]byte, error) {
+	part, ok, err := from.Part(ctx, id, session.AttachmentKey(attachment, index))
+	if err == nil && !ok {
+		err = fmt.Errorf("session %s, attachment %q: %w", id, session.Clip(attachment), ErrAttachmentMissing)
+	}
+	return part, err
 }

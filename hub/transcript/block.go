@@ -40,6 +40,8 @@ const (
 // source is a block as ACP defines it. A field of another type than ACP's is left out.
 type source struct {
 	Type, Text, Data, MimeType, URI, Name, Path, TerminalID, Blob lenient
+	MediaType                                                     lenient // of an attachment
+	Size                                                          json.RawMessage
 	OldText, NewText                                              *lenient
 	Hunks                                                         json.RawMessage
 	Truncated                                                     json.RawMessage
@@ -94,6 +96,12 @@ func blockOf(raw json.RawMessage) block {
 		b.Text = (*string)(&s.Text)
 	case blockImage, blockAudio:
 		b.Bytes = length(decodedLen(string(s.Data)))
+	case protocol.BlockAttachment: // its bytes are at the hub
+		b.MimeType = string(s.MediaType)
+		var size int
+		if json.Unmarshal(s.Size, &size) == nil {
+			b.Bytes = &size
+		}
 	case blockLink:
 	case blockResource:
 		var in source

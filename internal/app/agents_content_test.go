@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/base64"
 	"net/http"
 	"slices"
 	"strings"
@@ -59,7 +60,38 @@ func contentScenarios(agent realAgent) []scenario {
 			}
 		}})
 	}
+	for _, f := range uploads {
+		scenarios = append(scenarios, scenario{"attached " + f.kind, func(t *testing.T, c *conversation) {
+			a := c.upload(c.session, f.name, f.data)
+			question := "say I have got the attached " + f.kind
+			m := c.sayContent(block{"type": "text", "text": question}, block{"type": "attachment", "attachmentId": a.AttachmentID})
+			c.complete(m, protocol.StopEndTurn)
+			told := slices.ContainsFunc(c.model.Requests(), func(r fakemodel.Request) bool {
+				return strings.Contains(string(r.Body), question) && strings.Contains(string(r.Body), f.told)
+			})
+			if !told {
+				t.Errorf("no request to the model holds %.60q", f.told)
+			}
+		}})
+	}
 	return scenarios
+}
+
+// uploads are files that people add to the session, and what of each the model is to be told.
+// No agent gets a sound of its user: it gets a link to the file.
+var uploads = []struct{ kind, name, data, told string }{
+	{"image", "dot.png", string(decoded(dot)), dot},
+	{"text", "notes.txt", "the word is campanula", "the word is campanula"},
+	{"sound", "sound.wav", string(decoded(sound)), "sound.wav"},
+	{"binary", "data.bin", "\x00\x01\x02", "data.bin"},
+}
+
+func decoded(base64Text string) []byte {
+	b, err := base64.StdEncoding.DecodeString(base64Text)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 func (c *conversation) sayContent(blocks ...block) protocol.MessageResponse {

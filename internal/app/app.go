@@ -124,6 +124,8 @@ func (n *Node) newHub(providers []string, set *metrics.Set) *hub.Hub {
 			Messages: hub.Rate(n.cfg.RateMessages), Sessions: hub.Rate(n.cfg.RateSessions),
 		},
 		MaxEventBytes:            n.cfg.MaxEventBytes,
+		MaxAttachmentBytes:       n.cfg.MaxAttachmentBytes,
+		MaxAttachmentsBytes:      n.cfg.MaxAttachmentsBytes,
 		MaxConnectionsPerSession: n.cfg.MaxConnectionsPerSession,
 		MaxConnections:           n.cfg.MaxConnections,
 		DefaultProvider:          n.cfg.DefaultProvider,
@@ -150,7 +152,7 @@ func (n *Node) newServer(p parts, set *metrics.Set) (*handlers.Server, error) {
 		Node: n.name, Hub: n.hub, Signer: p.signer, Keys: n.keys.Keys, WorkerKeys: n.keys.WorkerKeys,
 		Origins: p.origins, Proxies: p.proxies,
 		Local: n.cfg.LocalMode(), Anonymous: n.cfg.Anonymous(),
-		PublicURL: n.cfg.PublicURL, MaxMessageBytes: n.cfg.MaxMessageBytes, MaxEventBytes: n.cfg.MaxEventBytes,
+		PublicURL: n.cfg.PublicURL, MaxMessageBytes: n.cfg.MaxMessageBytes, MaxEventBytes: n.cfg.MaxEventBytes, MaxAttachmentBytes: n.cfg.MaxAttachmentBytes,
 		Ready: n.ready, Dashboard: web.Dist(), Metrics: set, Log: n.log,
 	})
 }

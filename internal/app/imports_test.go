@@ -61,10 +61,12 @@ var mayImport = map[string][]string{
 	"sessionhub/hub/stream": {"sessionhub/hub/engine", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/metrics", "sessionhub/protocol"},
 	"sessionhub/hub/fleet": {
 		"sessionhub/hub/engine", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/metrics", "sessionhub/protocol",
-		"sessionhub/internal/excerpt", // cuts what a worker sends
+		"sessionhub/internal/excerpt",   // cuts what a worker sends
+		"sessionhub/internal/mediatype", // what an attachment's bytes are, for a worker that takes none
 	},
 	"sessionhub/hub": { // the door
 		"sessionhub/hub/compact", "sessionhub/hub/engine", "sessionhub/hub/fleet", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/hub/stream", "sessionhub/hub/transcript", "sessionhub/metrics", "sessionhub/protocol",
+		"sessionhub/internal/mediatype", // what the bytes of an upload are
 	},
 	"sessionhub/worker":        {"sessionhub/internal/backoff", "sessionhub/internal/excerpt", "sessionhub/internal/mediatype", "sessionhub/internal/processtree", "sessionhub/internal/text", "sessionhub/protocol"}, // never the hub: it may be far away
 	"sessionhub/worker/known":  {"sessionhub/protocol", "sessionhub/worker"},                                                                                                                                          // its providers

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -233,7 +235,7 @@ func TestSessionIsAsDocumented(t *testing.T) {
 		for _, raw := range page.Events {
 			seen[hubtest.Decode[protocol.Event](t, raw).Type]++
 		}
-		return seen[protocol.EventComplete] == 4
+		return seen[protocol.EventComplete] == 5
 	})
 	for _, want := range []protocol.EventType{
 		protocol.EventStatus, protocol.EventMessage, protocol.EventOutput, protocol.EventToolApproval, protocol.EventApprovalResolved,
@@ -253,6 +255,20 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	r.do(exchange{method: "GET", path: own + "/transcript?format=pdf", header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
 	r.do(exchange{method: "GET", path: own + "/history?after=x-y", header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
 	call("GET", "/events?after=999999", "", 400, protocol.CodeInvalidRequest)
+
+	// Files of the directory, and files of messages.
+	if err := os.WriteFile(filepath.Join(r.root, "notes.txt"), []byte("a note"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call("GET", "/files", "", 403, protocol.CodeScope)
+	for path, status := range map[string]int{"/files": 200, "/files?path=none": 404, "/files?path=..": 403, "/files/search?query=note": 200, "/files/content?path=notes.txt": 200} {
+		code := map[int]protocol.Code{404: protocol.CodeNotFound, 403: protocol.CodePathNotAllowed}[status]
+		r.do(exchange{method: "GET", path: own + path, header: service, status: status, code: code})
+	}
+	upload := exchange{method: "POST", path: own + "/attachments?name=notes.txt", header: append(token, "Content-Type", "text/plain"), body: "a note", status: 201}
+	attached := hubtest.Decode[protocol.Attachment](t, r.do(upload))
+	call("GET", "/attachments/"+attached.AttachmentID, "", 200, "")
+	call("GET", "/attachments/none", "", 404, protocol.CodeNotFound)
 
 	// Credentials.
 	narrow := hubtest.Decode[protocol.TokenResponse](t, call("POST", "/token", `{"scope":"read","ttlSeconds":60}`, 201, ""))

@@ -67,7 +67,7 @@ var advice = map[protocol.Code]string{
 	protocol.CodeMessageRunning:   "the agent has it already: /queue lists what still waits",
 	protocol.CodeQueueFull:        "wait until the agent has answered some of the messages, and send it again",
 	protocol.CodeRateLimited:      "wait a moment, and send it again",
-	protocol.CodePayloadTooLarge:  "send it in parts, or raise the hub's --max-message-bytes",
+	protocol.CodePayloadTooLarge:  "send it in parts, or raise the hub's limit: --max-message-bytes, or for files --max-attachment-bytes",
 	protocol.CodeApprovalExpired:  "ask the agent to try again",
 	protocol.CodeUnavailable:      "wait until the hub's store is back; its /readyz says when",
 	protocol.CodeInternal:         "look into the hub's log",

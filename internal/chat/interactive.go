@@ -45,11 +45,17 @@ type outcome struct {
 	form     string                    // interaction of the agent's that it answered
 	question string                    // interaction whose content was fetched
 	content  *protocol.ApprovalContent // of it
-	err      error
+
+	upload     bool                 // a file was uploaded
+	attachment *protocol.Attachment // as what; nil: it was not
+	err        error
 }
 
 // unsent is a message that is not in the log yet.
-type unsent struct{ id, text, delivery string }
+type unsent struct {
+	id, text, delivery string
+	files              []protocol.Attachment
+}
 
 // conversation is a chat with a person. Its goroutine owns everything in it; the
 // others reach it by the channels.
@@ -71,22 +77,24 @@ type conversation struct {
 	editor     *editor
 	paint      painter
 
-	waiting  []unsent
-	caughtUp bool
-	link     string // the state of the connection
-	notice   string // until the next key
-	since    time.Time
-	stopping string    // message that a first Ctrl-C stopped
-	pressed  time.Time // when Ctrl-C was pressed with nothing to stop
-	front    *asking   // the question that keys answer; nil: none
-	filling  *filling  // the question of the agent that the line answers; nil: none
-	lineFor  string    // the interaction that the line was begun for; empty: it is a message
-	entered  time.Time // when Enter was pressed for a question
-	answered string    // interaction that an answer is under way for
-	last     rune      // key that was pressed last, and when
-	lastAt   time.Time
-	over     bool
-	err      error
+	waiting   []unsent
+	attached  []protocol.Attachment // for the next message
+	attaching int                   // files that are on their way
+	caughtUp  bool
+	link      string // the state of the connection
+	notice    string // until the next key
+	since     time.Time
+	stopping  string    // message that a first Ctrl-C stopped
+	pressed   time.Time // when Ctrl-C was pressed with nothing to stop
+	front     *asking   // the question that keys answer; nil: none
+	filling   *filling  // the question of the agent that the line answers; nil: none
+	lineFor   string    // the interaction that the line was begun for; empty: it is a message
+	entered   time.Time // when Enter was pressed for a question
+	answered  string    // interaction that an answer is under way for
+	last      rune      // key that was pressed last, and when
+	lastAt    time.Time
+	over      bool
+	err       error
 }
 
 // converse runs a chat on a terminal.
@@ -156,7 +164,7 @@ func (c *conversation) start(ctx context.Context) {
 		for {
 			select {
 			case m := <-c.outbox:
-				_, err := c.stream.MessageContent(ctx, protocol.MessageRequest{Content: protocol.Marshal(m.text), MessageID: m.id, Delivery: m.delivery})
+				_, err := c.stream.MessageContent(ctx, protocol.MessageRequest{Content: m.content(), MessageID: m.id, Delivery: m.delivery})
 				c.report(ctx, outcome{message: m.id, what: "send", err: err})
 			case <-ctx.Done():
 				return
@@ -304,19 +312,22 @@ func (c *conversation) working() bool {
 }
 
 // sent takes a message from those that wait.
-func (c *conversation) sent(id string) (text string) {
+func (c *conversation) sent(id string) unsent {
 	for i, m := range c.waiting {
 		if m.id == id {
 			c.waiting = append(c.waiting[:i:i], c.waiting[i+1:]...)
-			return m.text
+			return m
 		}
 	}
-	return ""
+	return unsent{}
 }
 
 // settle takes the end of a command. What went well shows in the log.
 func (c *conversation) settle(o outcome) {
 	var refused *client.Error
+	if o.upload {
+		c.attachedNow(o)
+	}
 	if o.question != "" {
 		c.opened(o)
 	}
@@ -331,8 +342,10 @@ func (c *conversation) settle(o outcome) {
 		return // somebody else was faster; the log says who
 	}
 	if o.message != "" {
-		if unsaid := c.sent(o.message); unsaid != "" && c.editor.empty() {
-			c.editor.set([]rune(unsaid)) // to be tried again
+		unsaid := c.sent(o.message)
+		c.attached = append(unsaid.files, c.attached...)
+		if unsaid.text != "" && c.editor.empty() {
+			c.editor.set([]rune(unsaid.text)) // to be tried again
 		}
 	}
 	c.answered = ""
@@ -355,7 +368,7 @@ func (c *conversation) greet() {
 	if info.Title != "" {
 		c.transcript.note(dim, "called "+oneLine(info.Title, 200))
 	}
-	c.transcript.note(dim, "Enter sends, Ctrl-J breaks the line, Ctrl-C stops the turn, Ctrl-D leaves. /options, /usage, /commands and /rename NAME are the chat's own.")
+	c.transcript.note(dim, "Enter sends, Ctrl-J breaks the line, Ctrl-C stops the turn, Ctrl-D leaves. /options, /usage, /commands, /attach PATH and /rename NAME are the chat's own.")
 	c.transcript.note(dim, "/steer TEXT goes to the running turn, /now TEXT stops it first, /queue shows what waits, /refuse WHY says no.")
 }
 
@@ -437,6 +450,9 @@ func (c *conversation) state() string {
 		if told != "" {
 			parts = append(parts, told)
 		}
+	}
+	if n := len(c.attached); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d attached", n))
 	}
 	if c.notice != "" {
 		parts = append(parts, c.notice)

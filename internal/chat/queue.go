@@ -193,6 +193,9 @@ func (c *conversation) obey(ctx context.Context, line string) (done bool, m unse
 	case "/queue":
 		c.queueCommand(ctx, args)
 		return true, m
+	case "/attach":
+		c.attach(ctx, args)
+		return true, m
 	case "/steer", "/now":
 		if args == "" {
 			c.notice = word + " needs a text"

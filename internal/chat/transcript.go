@@ -261,15 +261,21 @@ func contentText(raw json.RawMessage) string {
 	if json.Unmarshal(raw, &text) == nil {
 		return text
 	}
-	var blocks []struct{ Type, Text, URI string }
+	var blocks []struct {
+		Type, Text, URI, Name, MediaType string
+		Size                             int64
+	}
 	if json.Unmarshal(raw, &blocks) != nil {
 		return "(content of an unknown form)"
 	}
 	var parts []string
 	for _, b := range blocks {
-		if b.Type == "text" {
+		switch b.Type {
+		case "text":
 			parts = append(parts, b.Text)
-		} else {
+		case protocol.BlockAttachment:
+			parts = append(parts, "(attachment) "+attachmentText(b.Name, b.MediaType, b.Size))
+		default:
 			parts = append(parts, strings.TrimSpace("("+b.Type+") "+b.URI))
 		}
 	}

@@ -46,6 +46,9 @@ func (c *conversation) enter(ctx context.Context) {
 	case len(c.waiting) >= maxUnsent:
 		c.notice = "too many messages wait to be sent"
 		return
+	case c.attaching > 0:
+		c.notice = "a file is on its way: press Enter again when it is attached"
+		return
 	}
 	_, err := c.editor.take()
 	if err != nil {
@@ -61,6 +64,7 @@ func (c *conversation) enter(ctx context.Context) {
 	if done {
 		return
 	}
+	m.files, c.attached = c.attached, nil
 	m.id = "m_" + rand.Text()
 	c.waiting = append(c.waiting, m)
 	c.outbox <- m // has room for all that wait

@@ -53,6 +53,8 @@ type Serve struct {
 	MaxQueuedMessages        int // of each session
 	MaxMessageBytes          int
 	MaxEventBytes            int
+	MaxAttachmentBytes       int           // of one file that a user adds to a session
+	MaxAttachmentsBytes      int64         // of all of a session together
 	LogMaxEvents             int           // of each session's event log, as they are stored; 0: no bound
 	LogMaxBytes              int64         // of each session's event log, as it is stored
 	CompactAfter             time.Duration // 0: logs are not compacted
@@ -117,6 +119,8 @@ func Default() Serve {
 		MaxQueuedMessages:        32,
 		MaxMessageBytes:          1 * mib,
 		MaxEventBytes:            1 * mib,
+		MaxAttachmentBytes:       16 * mib,
+		MaxAttachmentsBytes:      64 * mib,
 		LogMaxBytes:              64 * mib,
 		CompactAfter:             time.Minute,
 		WriteTimeout:             10 * time.Second,
@@ -193,6 +197,8 @@ func (s *Serve) settings() []setting {
 		{"max-queued-messages", groupLimit, "messages of one session that wait for their turn", number(&s.MaxQueuedMessages, 1, 100_000)},
 		{"max-message-bytes", groupLimit, "a request's body or a WebSocket message", size(&s.MaxMessageBytes, 256, 64*mib)},
 		{"max-event-bytes", groupLimit, "an event's data; longer output is split or cut", size(&s.MaxEventBytes, 1*kib, 64*mib)},
+		{"max-attachment-bytes", groupLimit, "a file that is added to a session", size(&s.MaxAttachmentBytes, 1*kib, 256*mib)},
+		{"max-attachments-bytes", groupLimit, "all files that are added to one session, together; a session has at most 256", size(&s.MaxAttachmentsBytes, 1*kib, 16*gib)},
 		{"log-max-events", groupLimit, "events kept of one session, as they are stored: a compacted one is one; 0: no limit", number(&s.LogMaxEvents, 0, 100_000_000)},
 		{"log-max-bytes", groupLimit, "bytes of events kept of one session, as they are stored", size(&s.LogMaxBytes, 1*kib, 64*gib)},
 

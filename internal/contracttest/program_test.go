@@ -60,7 +60,7 @@ func TestUsage(t *testing.T) {
 		"session-idle-ttl": "24h", "approval-timeout": "1h", "listen": "127.0.0.1:8080", "admin-listen": "127.0.0.1:9464",
 		"worker": "embedded", "worker-capacity": "8", "worker-buffer": "8MiB", "providers-file": "", "workspace-root": ".",
 		"drain-timeout": "30s", "log-format": "auto", "log-level": "info", "log-max-events": "0", "log-max-bytes": "64MiB", "compact-after": "1m",
-		"data-max-bytes": "10GiB", "data-max-sessions": "10000", "max-event-bytes": "1MiB", "write-timeout": "10s", "agent-idle": "10m", "config": "",
+		"data-max-bytes": "10GiB", "data-max-sessions": "10000", "max-event-bytes": "1MiB", "max-attachment-bytes": "16MiB", "max-attachments-bytes": "64MiB", "write-timeout": "10s", "agent-idle": "10m", "config": "",
 	} {
 		variable := "SESSIONHUB_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 		want := variable

@@ -63,10 +63,28 @@ var aliases = map[string]string{
 }
 
 // known are the types that Of always tells. Of others, such as image/svg+xml, only
-// what is certainly something else is refused.
+// what is certainly something else is refused. The first four are for ForModel.
 var known = []string{
 	"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/tiff", "image/avif", "image/heic",
 	"audio/wav", "audio/ogg", "audio/flac",
+}
+
+// Known reports whether Of tells every image and sound of this media type. The type is in lower case,
+// without parameters.
+func Known(mediaType string) bool {
+	if name, ok := aliases[mediaType]; ok {
+		mediaType = name
+	}
+	return slices.Contains(known, mediaType)
+}
+
+// maxPicture is what the models' services take of one picture, in bytes: 5 MiB in base64.
+const maxPicture = 3_700_000
+
+// ForModel reports whether every model with eyes takes a picture of this media type and
+// size, in bytes. A model can refuse any other one, and with it each later message.
+func ForModel(mediaType string, size int64) bool {
+	return slices.Contains(known[:4], mediaType) && size <= maxPicture
 }
 
 // Problem says, for people, how data in base64 (RFC 4648, section 4) differs from its

@@ -81,6 +81,22 @@ func TestProblem(t *testing.T) {
 	}
 }
 
+// What a model may refuse is not for models: it would refuse every later message too.
+func TestForModel(t *testing.T) {
+	for _, c := range []struct {
+		mediaType string
+		size      int64
+		want      bool
+	}{
+		{"image/png", 1, true}, {"image/webp", 3_700_000, true}, {"image/jpeg", 3_700_001, false}, {"image/heic", 1, false},
+		{"image/svg+xml", 1, false}, {"text/plain", 1, false}, {"", 1, false},
+	} {
+		if got := ForModel(c.mediaType, c.size); got != c.want {
+			t.Errorf("%s of %d bytes: %v", c.mediaType, c.size, got)
+		}
+	}
+}
+
 func FuzzProblem(f *testing.F) {
 	f.Add("image/png", "iVBORw0KGgo=")
 	f.Add("image/png", "iVBO!")

@@ -2,6 +2,7 @@
 // prompt "ask <seed> <seconds>" makes it ask that long, a few questions at a
 // time, of every size, with text in between; it takes some of them back. "one" makes it
 // ask one small question; "bigdiff", "longdiff" and "bigtext" one for something large.
+// "picture" makes a tool show one.
 import { createInterface } from "node:readline";
 import { randomNumbers } from "./random.mjs";
 
@@ -106,8 +107,23 @@ const single = {
   },
 };
 
+/** A tool that shows a picture. */
+function picture(sessionId) {
+  const data = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+  const content = [{ type: "content", content: { type: "image", mimeType: "image/png", data } }];
+  const update = {
+    sessionUpdate: "tool_call",
+    toolCallId: "shot",
+    title: "Look at it",
+    kind: "read",
+    status: "completed",
+  };
+  send({ method: "session/update", params: { sessionId, update: { ...update, content } } });
+}
+
 async function prompt(sessionId, text) {
   const [word, seed, seconds] = text.split(" ");
+  if (word === "picture") picture(sessionId);
   if (single[word]) {
     await single[word](sessionId);
     return "end_turn";

@@ -52,6 +52,20 @@ for (const [form, options] of [
     await context.close();
   });
 
+  test(`a picture of a tool is drawn, on ${form}`, async () => {
+    const complaints = [];
+    const context = await newContext(browser, complaints, options);
+    const page = await context.newPage();
+    await newSession(page, hub, { provider: "asking" });
+    await say(page, "picture");
+    await turnEnds(page);
+    await page.getByTestId("tool-call").locator("summary").click();
+    const shown = page.getByTestId("tool-picture");
+    assert.equal(await shown.evaluate((image) => image.decode().then(() => image.naturalWidth)), 1);
+    assert.deepEqual(complaints, []);
+    await context.close();
+  });
+
   test(`all of a change that is higher than the view can be read, on ${form}`, async () => {
     const complaints = [];
     const context = await newContext(browser, complaints, options);

@@ -10,6 +10,7 @@ export default defineConfig({
   resolve: {
     alias: {
       "@sessionhub/client/form": here("../client/src/form.ts"),
+      "@sessionhub/client/image": here("../client/src/image.ts"),
       "@sessionhub/client": here("../client/src/index.ts"),
     },
   },

@@ -146,6 +146,9 @@ func TestFaultsThatCheckFinds(t *testing.T) {
 		{"a part of a question is gone", "s1", key(kindState, order), state(func(s *session.State) {
 			s.Approvals = []session.PendingApproval{{Data: protocol.ToolApprovalData{InteractionID: "q"}, Whole: &session.Whole{Parts: 1}}}
 		}), `part 0 of question "q" is not there`},
+		{"a part of an attachment is gone", "s1", key(kindState, order), state(func(s *session.State) {
+			s.Attachments = []session.Attachment{{ID: "f", Parts: 1}}
+		}), `part 0 of attachment "f" is not there`},
 		{"bytes", "s1", key(kindHead, order), changed(func(h *head) { h.bytes++ }), "bytes, and its head says"},
 		{"a head of no length", "s1", key(kindHead, order), []byte{}, "its head does not decode"},
 		{"no head", "s1", key(kindHead, order), nil, "its head: it is not there"},

@@ -205,6 +205,15 @@ func (c *checker) whole(x *seen) {
 	if x.state.Options.Listed && missing(dataPart, session.OptionsPart) {
 		c.fault(x.name, doSession, "the list of the agent's options is not there")
 	}
+	if !x.state.Forgotten {
+		for _, a := range x.state.Attachments {
+			for i := range a.Parts {
+				if missing(dataPart, session.AttachmentKey(a.ID, i)) {
+					c.fault(x.name, doSession, "part %d of attachment %q is not there", i, a.ID)
+				}
+			}
+		}
+	}
 	for _, a := range x.state.Approvals {
 		if a.Whole == nil {
 			continue

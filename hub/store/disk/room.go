@@ -12,7 +12,7 @@ import (
 
 // Bounds say how much a store may hold. 0: no bound.
 type Bounds struct {
-	MaxBytes    int64 // of all sessions: their logs, by protocol.Entry.JSONLen, and 1 KiB for each session
+	MaxBytes    int64 // of all sessions: their logs, by protocol.Entry.JSONLen, their attachments, and 1 KiB for each session
 	MaxSessions int   // that are not deleted
 }
 
@@ -21,7 +21,13 @@ const sessionBytes = 1 << 10
 
 // size is what a session counts for MaxBytes. The files take less since they are
 // compressed, not counting deleted text that is still in them.
-func (h *head) size() int64 { return int64(h.bytes) + sessionBytes }
+func (h *head) size() int64 {
+	n := int64(h.bytes) + sessionBytes
+	if h.state != nil && !h.state.Forgotten {
+		n += h.state.AttachmentBytes()
+	}
+	return n
+}
 
 // show lets readers see a head that is on the disk. Called with x.mu held.
 func (x *record) show(h *head) {

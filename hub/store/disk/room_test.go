@@ -106,6 +106,15 @@ func TestExcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	each := h.size()
+	attached, state := *h, *h.state
+	state.Attachments = []session.Attachment{{Size: 100}, {Size: 1}}
+	attached.state = &state
+	if got := attached.size(); got != each+101 {
+		t.Errorf("with attachments it counts %d, without %d", got, each)
+	}
+	if state.Forgotten = true; attached.size() != each {
+		t.Error("attachments count that are gone")
+	}
 	for range 2 {
 		check(Bounds{}, false)
 		check(Bounds{MaxSessions: 6, MaxBytes: 6*each + 1000}, false)

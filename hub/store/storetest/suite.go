@@ -55,6 +55,7 @@ func Run(t *testing.T, open Open) {
 		{"Commands", store.Retention{}, testCommands},
 		{"Notes", store.Retention{MaxEvents: 5}, testNotes},
 		{"Parts", store.Retention{}, testParts},
+		{"Attachments", store.Retention{}, testAttachments},
 		{"Watch", store.Retention{}, testWatch},
 		{"WatchStop", store.Retention{}, testWatchStop},
 		{"List", store.Retention{}, testList},

@@ -91,6 +91,17 @@ export interface History {
   gap?: GapData;
 }
 
+/** A file that was added to a session. */
+export interface Attachment {
+  attachmentId: string;
+  name: string;
+  mediaType: string;
+  /** Bytes. */
+  size: number;
+  /** The path of its bytes at the hub. */
+  uri: string;
+}
+
 export interface Token {
   token: string;
   expiresAt: string;
@@ -159,13 +170,22 @@ export class HubApi {
   }
 
   /** The people's form of the session. Rejects where the hub broke it off in the middle. */
-  async transcript(sessionId: string, format: TranscriptFormat, options: CallOptions = {}): Promise<Blob> {
-    const answer = await this.#send("GET", `${path(sessionId, "transcript")}${search({ format })}`, options);
-    try {
-      return await answer.blob();
-    } catch (cause) {
-      throw noAnswer(options, cause);
-    }
+  transcript(sessionId: string, format: TranscriptFormat, options: CallOptions = {}): Promise<Blob> {
+    return this.#blob(`${path(sessionId, "transcript")}${search({ format })}`, options);
+  }
+
+  /** Adds a file to the session, for a message's block. It has the name of a `File`, if none is given. A repeat adds another one. */
+  addAttachment(
+    sessionId: string,
+    file: Blob & { name?: string },
+    options: CallOptions & { name?: string } = {},
+  ): Promise<Attachment> {
+    const route = `${path(sessionId, "attachments")}${search({ name: options.name ?? file.name })}`;
+    return this.#call("POST", route, options, file);
+  }
+
+  attachment(sessionId: string, attachmentId: string, options: CallOptions = {}): Promise<Blob> {
+    return this.#blob(path(sessionId, `attachments/${encodeURIComponent(attachmentId)}`), options);
   }
 
   async approvals(sessionId: string, options: CallOptions = {}): Promise<ToolApprovalData[]> {
@@ -292,6 +312,15 @@ export class HubApi {
     }
   }
 
+  async #blob(route: string, options: CallOptions): Promise<Blob> {
+    const answer = await this.#send("GET", route, options);
+    try {
+      return await answer.blob();
+    } catch (cause) {
+      throw noAnswer(options, cause);
+    }
+  }
+
   /** Resolves with what the hub did not refuse. */
   async #send(
     method: string,
@@ -302,13 +331,15 @@ export class HubApi {
   ): Promise<Response> {
     if (options.token !== undefined) headers["Authorization"] = `Bearer ${options.token}`;
     else if (this.#apiKey) headers["X-API-Key"] = this.#apiKey;
-    if (body !== undefined) headers["Content-Type"] = "application/json";
+    const file = body instanceof Blob;
+    if (file) headers["Content-Type"] = body.type || "application/octet-stream";
+    else if (body !== undefined) headers["Content-Type"] = "application/json";
     let answer: Response;
     try {
       answer = await this.#fetch(new URL(`api/${route}`, this.#base), {
         method,
         headers,
-        body: body === undefined ? null : JSON.stringify(body),
+        body: body === undefined ? null : file ? body : JSON.stringify(body),
         cache: "no-store",
         // Over HTTP/1.1 a browser has six connections to a host, and six more for requests without credentials. Streams
         // have those to themselves: however many there are, everything else finds a connection. No cookie decides

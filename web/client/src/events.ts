@@ -25,8 +25,19 @@ export interface ImageBlock {
   text?: never;
 }
 
-/** A user's message: plain text, or blocks of text and pictures. */
-export type MessageContent = string | (TextBlock | ImageBlock)[];
+/** A file that was added to the session (`HubApi.addAttachment`). A client sends the id; the hub adds the rest. */
+export interface AttachmentBlock {
+  type: "attachment";
+  attachmentId: string;
+  name?: string;
+  mediaType?: string;
+  /** Bytes. */
+  size?: number;
+  text?: never;
+}
+
+/** A user's message: plain text, or blocks of text, pictures and files. */
+export type MessageContent = string | (TextBlock | ImageBlock | AttachmentBlock)[];
 
 /**
  * A piece of what a tool shows. `content` wraps a block of text or another

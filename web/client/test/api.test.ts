@@ -73,6 +73,23 @@ test("the agents come with the one to preselect, and alone as before", async () 
   );
 });
 
+test("a file goes out as it is, under its own type and name, and comes back as it is", async () => {
+  const api = new HubApi({ baseUrl });
+  answer.body = { attachmentId: "f1", name: "a b.txt", mediaType: "text/plain", size: 4, uri: "/u" };
+  const added = await api.addAttachment("s 1", new File(["text"], "a b.txt", { type: "text/plain" }), { token: "tok" });
+  assert.equal(added.attachmentId, "f1");
+  assert.equal(seen[0]?.url, "/hub/api/sessions/s%201/attachments?name=a+b.txt");
+  assert.equal(seen[0]?.headers["content-type"], "text/plain");
+  assert.equal(seen[0]?.headers["authorization"], "Bearer tok");
+  assert.equal(seen[0]?.body, "text");
+  await api.addAttachment("s1", new Blob(["x"]), { name: "n" });
+  assert.equal(seen[1]?.url, "/hub/api/sessions/s1/attachments?name=n");
+  assert.equal(seen[1]?.headers["content-type"], "application/octet-stream");
+  const read = await api.attachment("s1", "f/1");
+  assert.equal(seen[2]?.url, "/hub/api/sessions/s1/attachments/f%2F1");
+  assert.equal(await read.text(), JSON.stringify(answer.body));
+});
+
 test("a transcript comes as it is, and one that is broken off is refused", async () => {
   const api = new HubApi({ baseUrl });
   answer.body = { entries: [] };

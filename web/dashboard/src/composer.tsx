@@ -1,5 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Delivery } from "@sessionhub/client";
+import { drafts, type Draft } from "./attachments.js";
+import { Drafts } from "./attachments-view.js";
 import { errorText, isBusy } from "./format.js";
 import type { SessionModel } from "./session-model.js";
 
@@ -8,7 +10,9 @@ export function Composer({ model }: { model: SessionModel }) {
   const [text, setText] = useState("");
   const [stopping, setStopping] = useState(false);
   const [problem, setProblem] = useState("");
+  const [files, setFiles] = useState<readonly Draft[]>([]);
   const box = useRef<HTMLTextAreaElement>(null);
+  const chooser = useRef<HTMLInputElement>(null);
   /** How far back in what was sent the box is, and what was in it before. */
   const past = useRef({ back: 0, draft: "" });
   const status = model.transcript.value.status.value;
@@ -27,10 +31,16 @@ export function Composer({ model }: { model: SessionModel }) {
 
   const working = waits && (status === "running" || status === "requires_action");
   const steers = model.transcript.value.steers.value;
+  const empty = text.trim() === "" && files.length === 0;
+  const add = (more: Iterable<File>) => {
+    if (!closed) setFiles((all) => [...all, ...drafts(more)]);
+  };
   const send = (delivery?: Delivery) => {
-    if (text.trim() === "" || closed) return;
-    model.send(text, delivery);
+    if (empty || closed) return;
+    const chosen = files.map(({ file }) => file);
+    model.send(chosen.length > 0 ? (text.trim() === "" ? [] : [{ type: "text", text }]) : text, delivery, chosen);
     setText("");
+    setFiles([]);
     past.current = { back: 0, draft: "" };
     box.current?.focus();
   };
@@ -62,12 +72,21 @@ export function Composer({ model }: { model: SessionModel }) {
         event.preventDefault();
         send();
       }}
+      onDragOver={(event) => {
+        if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+      }}
+      onDrop={(event) => {
+        if (!event.dataTransfer?.files.length) return;
+        event.preventDefault();
+        add(event.dataTransfer.files);
+      }}
     >
       {problem && (
         <p class="problem" role="alert">
           {problem}
         </p>
       )}
+      <Drafts all={files} remove={(gone) => setFiles((all) => all.filter((each) => each !== gone))} />
       <div class="composer-box">
         <label class="unseen" for="message-box">
           Message
@@ -83,6 +102,11 @@ export function Composer({ model }: { model: SessionModel }) {
             past.current.back = 0;
             setText(event.currentTarget.value);
           }}
+          onPaste={(event) => {
+            if (!event.clipboardData?.files.length) return;
+            event.preventDefault();
+            add(event.clipboardData.files);
+          }}
           onKeyDown={(event) => {
             // While an input method composes a character, the keys belong to it.
             if (event.isComposing || event.shiftKey || event.altKey) return;
@@ -97,6 +121,27 @@ export function Composer({ model }: { model: SessionModel }) {
           data-testid="message-box"
         />
         <div class="composer-actions">
+          <input
+            type="file"
+            multiple
+            hidden
+            ref={chooser}
+            onChange={(event) => {
+              add(event.currentTarget.files ?? []);
+              event.currentTarget.value = "";
+            }}
+            data-testid="attach-file"
+          />
+          <button
+            type="button"
+            class="button"
+            disabled={closed}
+            title="Attach files or a photo; paste and drop work too"
+            onClick={() => chooser.current?.click()}
+            data-testid="attach"
+          >
+            Attach
+          </button>
           {busy && !closed && (
             <button type="button" class="button" onClick={() => void stop()} disabled={stopping} data-testid="stop">
               <span class="stop-mark" aria-hidden="true" /> Stop
@@ -106,7 +151,7 @@ export function Composer({ model }: { model: SessionModel }) {
             <button
               type="button"
               class="button"
-              disabled={text.trim() === ""}
+              disabled={empty}
               title={
                 steers
                   ? "The agent takes it in while it works"
@@ -118,7 +163,7 @@ export function Composer({ model }: { model: SessionModel }) {
               {steers ? "Steer" : "Send next"}
             </button>
           )}
-          <button type="submit" class="button primary" disabled={closed || text.trim() === ""} data-testid="send">
+          <button type="submit" class="button primary" disabled={closed || empty} data-testid="send">
             Send
           </button>
         </div>

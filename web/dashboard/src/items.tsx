@@ -1,6 +1,8 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { Approval } from "./approval.js";
+import { Attachments } from "./attachments-view.js";
+import { attachmentsOf } from "./attachments.js";
 import { Elicitation } from "./elicitation.js";
 import { showEverything } from "./everything.js";
 import { asText, clockTime } from "./format.js";
@@ -39,6 +41,7 @@ function Inner({ item, model }: { item: Item; model: SessionModel }) {
         <div class="user-message" data-testid="user-message" data-message-id={item.messageId}>
           <span class="unseen">You: </span>
           {prose(item.text)}
+          <Attachments all={attachmentsOf(item.content)} model={model} />
           {(item.waits || item.edited) && (
             <span class="message-state muted" data-testid="message-state">
               {[item.waits && waitTexts[item.waits], item.edited && "edited"].filter(Boolean).join(", ")}
@@ -198,7 +201,7 @@ function Tool({ item }: { item: ToolItem }) {
               <Value value={call.input} />
             </Part>
           )}
-          {call.content && call.content.length > 0 && <ToolContents contents={call.content} />}
+          {call.content && call.content.length > 0 && <ToolContents contents={call.content} pictures />}
           {isSomething(call.output) && (
             <Part name="Output">
               <Value value={call.output} />

@@ -16,6 +16,7 @@ import {
   type StreamState,
 } from "@sessionhub/client";
 import { AnswerGuard } from "./answer-guard.js";
+import { fitted } from "./attachments.js";
 import { errorText, isOver, sessionName } from "./format.js";
 import { api, asUser, baseUrl, forgetToken, freshToken, hasKey, sharedToken, tokenFor, transport } from "./hub.js";
 import { pingOptions, watchSleep } from "./liveness.js";
@@ -32,6 +33,8 @@ export interface Outgoing {
   content: MessageContent;
   error: string | undefined;
   delivery?: Delivery | undefined;
+  /** These are added to the session first. */
+  files?: readonly File[] | undefined;
 }
 
 /**
@@ -77,6 +80,7 @@ export class SessionModel {
   #disposed = false;
   /** Messages are being sent, one after the other. */
   #sending = false;
+  #reading: Promise<unknown> = Promise.resolve();
   readonly #unwatch = watchSleep(() => this.#stream);
   /** The questions that were notified of, or seen. */
   readonly #told = new Set<string>();
@@ -106,8 +110,8 @@ export class SessionModel {
     this.#stream?.close();
   }
 
-  send(content: MessageContent, delivery?: Delivery): void {
-    const outgoing = { messageId: uuid(), text: plainText(content), content, error: undefined, delivery };
+  send(content: MessageContent, delivery?: Delivery, files: readonly File[] = []): void {
+    const outgoing = { messageId: uuid(), text: plainText(content), content, error: undefined, delivery, files };
     this.outgoing.value = [...this.outgoing.value, outgoing];
     void this.#transmit();
   }
@@ -216,9 +220,10 @@ export class SessionModel {
     for (;;) {
       const next = this.outgoing.peek().find(({ messageId, error }) => error === undefined && !sent.has(messageId));
       if (!next || this.#disposed) break;
-      const { messageId, content, delivery } = next;
+      const { messageId, delivery } = next;
       sent.add(messageId);
       try {
+        const content = await this.#upload(next);
         const answer = await retrying(() => this.#need().sendMessage(content, messageId, delivery), messageRetryMs);
         // Its event takes it off the list; a repeat's event may have come long ago.
         if (answer.duplicate && this.transcript.peek().has(messageId)) this.discard(messageId);
@@ -237,6 +242,34 @@ export class SessionModel {
       }
     }
     this.#sending = false;
+  }
+
+  /** Adds the files of a message to the session. Resolves with the whole content; a file that was added stays so when a later one fails. */
+  async #upload({ messageId }: Outgoing): Promise<MessageContent> {
+    for (;;) {
+      const { content, files = [] } = this.outgoing.peek().find((each) => each.messageId === messageId)!;
+      const [file, ...rest] = files;
+      if (!file) return content;
+      const token = await this.token();
+      const added = await api.peek().addAttachment(this.sessionId, await fitted(file), { token });
+      const blocks =
+        typeof content === "string" ? (content ? [{ type: "text" as const, text: content }] : []) : content;
+      const change = { content: [...blocks, { type: "attachment" as const, ...added }], files: rest };
+      this.outgoing.value = this.outgoing
+        .peek()
+        .map((each) => (each.messageId === messageId ? { ...each, ...change } : each));
+    }
+  }
+
+  /** The bytes of a file of the session. One is read at a time: the hub gives a user only so many at once. */
+  attachment(attachmentId: string, signal?: AbortSignal): Promise<Blob> {
+    const read = async () => {
+      signal?.throwIfAborted();
+      return api.peek().attachment(this.sessionId, attachmentId, { token: await this.token(), signal });
+    };
+    const reading = this.#reading.then(read, read);
+    this.#reading = reading;
+    return reading;
   }
 
   /** The token at hand, or a new one. */

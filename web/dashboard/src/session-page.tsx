@@ -1,8 +1,10 @@
 import { useEffect, useState } from "preact/hooks";
 import { useSignalEffect } from "@preact/signals";
 import { isTyping } from "./answer-guard.js";
+import { Attachments } from "./attachments-view.js";
+import { attachmentsOf } from "./attachments.js";
 import { Composer } from "./composer.js";
-import { statusLabels } from "./format.js";
+import { sizeText, statusLabels } from "./format.js";
 import { keepSharedToken } from "./hub.js";
 import { startLike } from "./new-session.js";
 import { QueueList } from "./queue-list.js";
@@ -10,7 +12,7 @@ import { hideToken } from "./route.js";
 import { SearchBar } from "./search-bar.js";
 import { SessionHeader } from "./session-header.js";
 import { SessionModel } from "./session-model.js";
-import { exactLine } from "./text.js";
+import { exactLine, line } from "./text.js";
 import { askedText } from "./transcript.js";
 import { TranscriptView } from "./transcript-view.js";
 
@@ -133,7 +135,15 @@ function Outbox({ model }: { model: SessionModel }) {
           data-testid="outgoing"
           data-failed={outgoing.error !== undefined}
         >
-          <div class="user-message">{outgoing.text}</div>
+          <div class="user-message">
+            {outgoing.text}
+            <Attachments all={attachmentsOf(outgoing.content)} model={model} />
+            {(outgoing.files ?? []).map((file) => (
+              <p key={file.name} class="muted">
+                {line(file.name)} {sizeText(file.size)}
+              </p>
+            ))}
+          </div>
           {outgoing.error === undefined ? (
             <span class="muted">Sending…</span>
           ) : (

@@ -1,20 +1,23 @@
 import { Fragment } from "preact";
 import { useCallback, useMemo } from "preact/hooks";
 import type { ToolContent } from "@sessionhub/client";
+import { isPicture } from "./attachments.js";
 import { diffLines, hunkLines, type DiffLine } from "./diff.js";
 import { Exact, ToolText } from "./exact.js";
 import { asText } from "./format.js";
 import { LongLines, toDrawnLines } from "./long-lines.js";
 import { exactLine } from "./text.js";
 
-/** What a tool shows: changes of files, text, and in raw form whatever else there is. */
-export function ToolContents({ contents }: { contents: readonly ToolContent[] }) {
+/** What a tool shows: changes of files, text, and in raw form whatever else there is. Pictures are drawn if nobody has to judge them. */
+export function ToolContents({ contents, pictures }: { contents: readonly ToolContent[]; pictures?: boolean }) {
   return (
     <>
       {contents.map((content, index) => (
         <Fragment key={index}>
           {content.type === "diff" && typeof content.path === "string" ? (
             <Diff path={content.path} lines={changedLines(content)} />
+          ) : pictures && pictureOf(content) ? (
+            <img class="tool-picture" src={pictureOf(content)} alt="Shown by the agent" data-testid="tool-picture" />
           ) : (
             <Block text={contentText(content) ?? asText(content)} />
           )}
@@ -23,6 +26,15 @@ export function ToolContents({ contents }: { contents: readonly ToolContent[] })
       ))}
     </>
   );
+}
+
+/** The URL of a picture that the agent has sent. */
+function pictureOf(content: ToolContent): string | undefined {
+  const inner = (content.content ?? content) as { type?: unknown; mimeType?: unknown; data?: unknown };
+  if (typeof inner !== "object" || inner?.type !== "image" || typeof inner.data !== "string") return undefined;
+  return typeof inner.mimeType === "string" && isPicture(inner.mimeType, inner.data.length)
+    ? `data:${inner.mimeType};base64,${inner.data}`
+    : undefined;
 }
 
 function contentText(content: ToolContent): string | undefined {

@@ -424,5 +424,5 @@ const closedText: Record<string, string> = {
 
 export function plainText(content: string | { text?: string }[]): string {
   if (typeof content === "string") return content;
-  return content.map((block) => block.text ?? "").join("\n");
+  return content.flatMap((block) => block.text ?? []).join("\n");
 }

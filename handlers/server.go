@@ -131,6 +131,7 @@ func (s *Server) routes() error {
 	api.Get("/asyncapi.yaml", s.asyncAPI)
 	api.Get("/providers", s.listProviders)
 	api.Get("/stats", s.stats)
+	api.Get("/agent-sessions", s.listAgentSessions)
 	api.Post("/sessions", s.createSession)
 	api.Get("/sessions", s.listSessions)
 	one := api.Group("/sessions/:id")

@@ -148,6 +148,31 @@ func (s *Server) listSessions(c *fiber.Ctx) error {
 	return send(c, fiber.StatusOK, protocol.SessionList{Sessions: views, NextCursor: next})
 }
 
+// listAgentSessions serves GET /api/agent-sessions.
+func (s *Server) listAgentSessions(c *fiber.Ctx) error {
+	who, err := s.keyOnly(c)
+	if err != nil {
+		return err
+	}
+	q := hub.AgentSessionsQuery{
+		Provider: c.Query("provider"), WorkingDirectory: c.Query("workingDirectory"),
+		Workspace: c.Query("workspace"), Cursor: c.Query("cursor"),
+	}
+	if q.Limit, err = queryLimit(c, protocol.MaxAgentSessions); err != nil {
+		return err
+	}
+	if q.User, err = queryUser(c, who); err != nil {
+		return err
+	}
+	ctx, cancel := workerTimeout()
+	defer cancel()
+	page, err := s.cfg.Hub.AgentSessions.List(ctx, q)
+	if err != nil {
+		return err
+	}
+	return send(c, fiber.StatusOK, page)
+}
+
 func knownStatus(st protocol.Status) bool {
 	for _, k := range protocol.Statuses {
 		if k == st {

@@ -44,6 +44,9 @@ type Config struct {
 	// Providers may be named by a session although no worker offers them now. They are
 	// built in, or come from the providers file.
 	Providers []string
+	// ShareAgentSessions lets users take up what agents keep on workers for everybody: see
+	// fleet.FleetConfig.
+	ShareAgentSessions bool
 	// ResolveDirectory checks a working directory when this node's own worker
 	// would run the provider; nil leaves it to the workers.
 	ResolveDirectory func(dir string) (string, error)
@@ -65,8 +68,9 @@ type Hub struct {
 	Queues
 	Settings
 	*Questions
-	Files Files
-	due   *deadlines
+	Files         Files
+	AgentSessions AgentSessions
+	due           *deadlines
 }
 
 // rooms are the parts behind the door. Commands, deadlines and evictor share them.
@@ -87,11 +91,11 @@ func New(cfg Config, st store.Store) *Hub {
 	in := rooms{
 		cfg: cfg, store: st, env: env, engine: eng,
 		streams: stream.NewStreams(env, st, stream.StreamLimits{PerNode: cfg.MaxConnections, PerSession: cfg.MaxConnectionsPerSession, PerUser: cfg.Limits.ConnectionsPerUser}, cfg.KeyHolds),
-		fleet:   fleet.NewFleet(env, eng, st, fleet.FleetConfig{MaxEventBytes: cfg.MaxEventBytes, Providers: cfg.Providers}),
+		fleet:   fleet.NewFleet(env, eng, st, fleet.FleetConfig{MaxEventBytes: cfg.MaxEventBytes, Providers: cfg.Providers, ShareAgentSessions: cfg.ShareAgentSessions}),
 		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter),
 	}
 	commands := &Commands{rooms: in}
-	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Questions: &Questions{in}, Files: Files{in}, due: &deadlines{rooms: in}}
+	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, due: &deadlines{rooms: in}}
 }
 
 // Run keeps time for the hub (deadlines, heartbeats, slow subscribers, assignments) until

@@ -23,6 +23,12 @@ type CreateRequest struct {
 	Title            string          `json:"title,omitempty"`
 	Metadata         json.RawMessage `json:"metadata,omitempty"`
 	AgentOptions     AgentOptions    `json:"agentOptions,omitzero"`
+
+	// AgentSession takes up a session that the agent has from elsewhere: see
+	// AgentSession. Workspace is that of the list; empty: that of any worker of the user
+	// that takes up sessions.
+	AgentSession string `json:"agentSession,omitempty"`
+	Workspace    string `json:"workspace,omitempty"`
 }
 
 // Connections counts a session's open streams in the whole cluster.
@@ -229,4 +235,6 @@ type Problem struct {
 	Outcome  string `json:"outcome,omitempty"`
 	OptionID string `json:"optionId,omitempty"`
 	Field    string `json:"field,omitempty"`
+
+	SessionID string `json:"sessionId,omitempty"` // of CodeTakenUp: the session that has the agent's session
 }

@@ -74,7 +74,8 @@ type session struct {
 	afterReplay  func()
 	replayUntil  time.Time
 
-	opt optionState
+	replay replay
+	opt    optionState
 }
 
 // leaving says that the session is given back as soon as its agent is gone.
@@ -146,6 +147,11 @@ func (s *session) run() {
 	defer close(s.done)
 	defer s.stopAll()
 	s.beginIdle()
+	if s.assign.Load {
+		s.replay.due = true
+		s.idleTimer.Stop()
+		s.startAgent()
+	}
 	for !s.over {
 		// A full outbox stops the agent: its lines stay in the pipe.
 		var lines <-chan rpcMessage
@@ -174,7 +180,7 @@ func (s *session) run() {
 			s.agentFault(protocol.TurnAgentProtocol, "the agent does not read its stdin")
 		case <-s.draining:
 			s.draining = nil
-			if s.turn == nil && !s.background.works {
+			if s.turn == nil && !s.background.works && !s.replay.due {
 				s.release(protocol.ReleaseDrained, true)
 			}
 		case <-s.handOver:
@@ -422,6 +428,8 @@ func (s *session) onAgentGone() {
 	switch {
 	case s.leaving != nil:
 		s.leave()
+	case s.replay.due:
+		s.loadRefused(reason.Message)
 	case s.turn == nil:
 		exited()
 	case s.turn.cancelled:

@@ -262,7 +262,7 @@ func (s *session) finish(c protocol.CompleteData) {
 	s.cancelTimer.Stop()
 	s.silentTimer.Stop()
 	s.log.Debug("turn finished", "message", t.messageID, "stopReason", c.StopReason)
-	if s.draining == nil && (s.handOver == nil || !s.background.works) {
+	if s.draining == nil && (s.handOver == nil || !s.background.works && !s.replay.due) {
 		s.release(protocol.ReleaseDrained, true)
 		return
 	}

@@ -59,6 +59,9 @@ type FleetConfig struct {
 	// Providers may be named by a session although no worker offers them now. They are
 	// built in, or come from the providers file.
 	Providers []string
+	// ShareAgentSessions lets users take up what agents keep on workers that are not for
+	// one user alone. Otherwise they would see each other's sessions.
+	ShareAgentSessions bool
 }
 
 // NewFleet returns the workers' room on a store.

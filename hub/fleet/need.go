@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
@@ -13,11 +14,40 @@ import (
 type need struct {
 	store.Waiting
 	judge bool // the session names a mode: only a worker that judges modes may have it
+	load  bool // it takes up one of its agent's: only a worker that may load that may have it
 }
 
 // runs reports whether the link's worker could run the session if it had free capacity.
 func (l *link) runs(n need) bool {
-	return l.serves(n.Waiting) && (!n.judge || l.hello.Takes(protocol.WorkerSetOption))
+	return l.serves(n.Waiting) && (!n.judge || l.hello.Takes(protocol.WorkerSetOption)) && (!n.load || l.loads(n.User))
+}
+
+// loads reports whether the link's worker may load what the user's agents keep.
+func (l *link) loads(user string) bool {
+	return slices.Contains(l.hello.Requests, protocol.MethodAgentSessions) && l.fleet.mayTakeUp(l.key.only(), user)
+}
+
+// mayTakeUp reports whether a user may see and take up what agents keep on a worker that is
+// for the sessions of only. The agents of a worker for everybody keep everybody's sessions.
+func (f *Fleet) mayTakeUp(only, user string) bool {
+	return f.cfg.ShareAgentSessions || only != "" && only == user
+}
+
+// needsLoad finds out, for a session that a worker may not load, whether another one may.
+// If none may, the session waits, and its status says so.
+func (d dispatcher) needsLoad(ctx context.Context, n need) (there bool, err error) {
+	d.mu.Lock()
+	for l := range d.links {
+		there = there || l.runs(n)
+	}
+	d.mu.Unlock()
+	if !there {
+		_, _, err = d.engine.Change(ctx, n.ID, session.InNeedsJudge{}, nil)
+		if errors.Is(err, session.ErrNotFound) {
+			err = nil
+		}
+	}
+	return there, err
 }
 
 // needs says what a waiting session needs. It reads the session only if a worker of an

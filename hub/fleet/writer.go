@@ -235,7 +235,7 @@ func (w writer) sendAssign(ctx context.Context, s *heldSession, state *session.S
 	return w.send(ctx, protocol.FrameAssign, protocol.Assign{
 		SessionID: s.id, Assignment: s.assignment, Provider: i.Provider, WorkingDirectory: i.WorkingDirectory,
 		AgentOptions: state.AgentOptions(), UserID: i.UserID, Message: state.Finished, Resume: s.assignment > 1,
-		AgentSession: state.AgentSession,
+		AgentSession: state.AgentSession, Load: state.Load == session.LoadWanted,
 	})
 }
 

@@ -64,6 +64,12 @@ type State struct {
 	// session gets it.
 	AgentSession string `json:"agentSession,omitempty"`
 
+	// Load says how far the agent's history is that the session takes up; empty: there is
+	// none, or the log has it. ReplayMessage is the history's last message, while it has no
+	// complete.
+	Load          Load   `json:"load,omitempty"`
+	ReplayMessage string `json:"replayMessage,omitempty"`
+
 	// Named is what a person has called the session since it was created. If it is set, the
 	// title of Info does not count.
 	Named      *string `json:"named,omitempty"`
@@ -92,6 +98,8 @@ type Info struct {
 	// RequestHash is the hash of a create request with an Idempotency-Key. A repeat
 	// must have the same.
 	RequestHash string `json:"requestHash,omitempty"`
+	// TakeUp is the agent's session that this one takes up; nil: the agent begins afresh.
+	TakeUp *TakeUp `json:"takeUp,omitempty"`
 }
 
 // OpenMessage is a message without a complete. Command is its seq in the
@@ -242,7 +250,7 @@ func (s *State) clone() *State {
 
 // NeedsWorker reports whether the session waits for an assignment.
 func (s *State) NeedsWorker() bool {
-	return s.Closed == "" && s.Worker == "" && wants(s)
+	return s.Closed == "" && s.Worker == "" && (wants(s) || s.Load == LoadWanted)
 }
 
 // wants reports whether a message waits that is not held.
@@ -295,11 +303,11 @@ func (s *State) Ended() error {
 	return ErrSessionEnded
 }
 
-// Busy reports whether a message runs or waits to run, a question is open, or the agent
-// works in the background. A busy session does not expire. One whose messages are all held
+// Busy reports whether a message runs or waits to run, a question is open, the agent works
+// in the background, or its history is to be loaded. A busy session does not expire. One whose messages are all held
 // does.
 func (s *State) Busy() bool {
-	return head(s) > 0 || wants(s) || s.Questions() > 0 || s.Background
+	return head(s) > 0 || wants(s) || s.Questions() > 0 || s.Background || s.Load != ""
 }
 
 // Asleep reports whether an open session is at rest: it has no worker, and no message or
@@ -361,8 +369,12 @@ func (st *step) rest() {
 		st.status(protocol.StatusRequiresAction, "", "")
 	case wants(s):
 		st.status(protocol.StatusQueued, s.Messages[0].ID, "")
-	case s.Background:
+	case s.Background, s.Load == LoadRuns:
 		st.status(protocol.StatusRunning, "", "")
+	case s.Load == LoadWanted && s.Worker != "":
+		st.status(protocol.StatusStarting, "", "")
+	case s.Load == LoadWanted:
+		st.status(protocol.StatusQueued, "", "")
 	default:
 		st.status(protocol.StatusIdle, "", "")
 	}
@@ -470,7 +482,10 @@ func ApprovalNote(id string) string { return "a:" + id }
 type created struct{}
 
 func (created) apply(st *step) error {
-	st.status(protocol.StatusIdle, "", "")
+	if from := st.s.Info.TakeUp; from != nil {
+		st.takeUp(*from)
+	}
+	st.rest()
 	return nil
 }
 

@@ -128,6 +128,7 @@ func (n *Node) newHub(providers []string, set *metrics.Set) *hub.Hub {
 		MaxConnections:           n.cfg.MaxConnections,
 		DefaultProvider:          n.cfg.DefaultProvider,
 		Providers:                providers,
+		ShareAgentSessions:       n.cfg.ShareAgentSessions || n.cfg.LocalMode(),
 		KeyHolds:                 n.keys.holds,
 		Metrics:                  set,
 		Log:                      n.log,

@@ -18,6 +18,9 @@ func replayMessage(data []byte, most int) (session.Input, error) {
 	if err := protocol.Decode(data, &d); err != nil {
 		return nil, invalid(err)
 	}
+	if !d.Replay {
+		return nil, &session.Refusal{Code: protocol.LinkForbidden, Detail: fmt.Sprintf("a worker may not send %q, but for one of a history", protocol.EventMessage)}
+	}
 	if d.MessageID == "" {
 		return nil, invalid(errors.New("messageId is missing"))
 	}

@@ -1,10 +1,6 @@
 package session
 
-import (
-	"fmt"
-
-	"sessionhub/protocol"
-)
+import "sessionhub/protocol"
 
 // A session that takes up one of its agent's sessions gets the agent's history into its
 // log, before the agent runs anything. A worker does that once, in one assignment:
@@ -35,7 +31,7 @@ type TakeUp struct {
 
 // ErrNoReplay says that the session takes no history of its worker, or not any more.
 // It is ErrInvalid.
-var ErrNoReplay = fmt.Errorf("%w: the session takes no history: it was not assigned to load one, or has it already", ErrInvalid)
+var ErrNoReplay = &Refusal{protocol.LinkForbidden, "the session takes no history: it was not assigned to load one, or has it already"}
 
 // takeUp begins a session that takes up one of the agent's.
 func (st *step) takeUp(from TakeUp) {

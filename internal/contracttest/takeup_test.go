@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/internal/testkit/scripted"
 	"sessionhub/protocol"
 )
@@ -272,7 +274,7 @@ func TestHostileHistory(t *testing.T) {
 	got := short(t, s.until(protocol.StatusIdle))
 	want := `queued(0) starting(0) running(0) message(1,true,"xxxxxxxxxxxxxxxxxxx) output(1) + complete(1,true,end_turn) ` +
 		`message(2,true,"[image left out: th) output(2) + complete(2,true,end_turn) ` +
-		`message(3,true,"   [file:///etc/pass) output(3) + tool(3,open,in_progress) tool(3,open,failed) complete(3,true,end_turn) idle(0)`
+		`message(3,true,"   [file:///etc/pas) output(3) + tool(3,open,in_progress) tool(3,open,failed) complete(3,true,end_turn) idle(0)`
 	if got != want {
 		t.Errorf("the log is\n%s, want\n%s", got, want)
 	}
@@ -295,5 +297,27 @@ func TestLongHistory(t *testing.T) {
 	}
 	if got.String() != want.String() {
 		t.Errorf("the log has %d bytes of text, want %d", got.Len(), want.Len())
+	}
+}
+
+// A worker that is killed in the middle of a replay leaves a part of the history in the log.
+// No other worker begins it again, and the next message finds the agent with all of it.
+func TestWorkerIsKilledInTheMiddleOfAHistory(t *testing.T) {
+	n := serveEnv(t, []string{"SESSIONHUB_WORKER_KEY=" + workerKey}, "--worker", "none", "--worker-lease", "4s")
+	root, providers := t.TempDir(), scripted.Providers(t)
+	first := n.worker(t, "first", root, "--providers-file", providers)
+	n.joined()
+	s := n.takeUp("slow-20")
+	judge.Within(t, time.Minute, "the middle of the history", func() bool { return s.view().LastSeq > 20 })
+	first.signal(t, syscall.SIGKILL)
+	n.worker(t, "second", root, "--providers-file", providers)
+	before := short(t, s.until(protocol.StatusIdle))
+	want := `queued(0) starting(0) running(0) message(1,true,"slow question") output(1) + complete(1,true,error) idle(0)`
+	if before != want {
+		t.Errorf("the log is\n%s, want\n%s", before, want)
+	}
+	s.turn(s.ws(""), "echo")
+	if after := short(t, s.until(protocol.StatusIdle)); !strings.HasPrefix(after, before) || strings.Count(after, "slow question") != 1 {
+		t.Errorf("the log is %s", after)
 	}
 }

@@ -143,6 +143,7 @@ func (s *Server) routes() error {
 	one.Get("/history", s.history)
 	one.Get("/transcript", s.transcript)
 	one.Post("/messages", s.postMessage)
+	one.Post("/fork", s.forkSession)
 	one.Post("/approve", s.postApprove)
 	one.Get("/approvals", s.listApprovals)
 	one.Get("/approvals/:interactionId/content", s.approvalContent)

@@ -31,6 +31,11 @@ type CreateRequest struct {
 	Workspace    string `json:"workspace,omitempty"`
 }
 
+// ForkRequest is the body of POST fork. Without a Title, the fork has that of its original.
+type ForkRequest struct {
+	Title string `json:"title,omitempty"`
+}
+
 // Connections counts a session's open streams in the whole cluster.
 type Connections struct {
 	WebSocket int `json:"websocket"`

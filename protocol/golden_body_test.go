@@ -162,6 +162,10 @@ func goldenBodies() []golden {
 		{name: "worker_assign_load", value: Assign{
 			SessionID: "s1", Assignment: 1, Provider: "demo", WorkingDirectory: "/w", UserID: "u1", AgentSession: "a1", Load: true,
 		}},
+		{name: "worker_assign_fork", value: Assign{
+			SessionID: "s1", Assignment: 1, Provider: "demo", WorkingDirectory: "/w", UserID: "u1", AgentSession: "a1", Load: true, Fork: true,
+		}},
+		{name: "api_fork_request", value: ForkRequest{Title: "t"}},
 		{name: "worker_event_replay", value: WorkerStatusData{StatusData: StatusData{Status: StatusRunning}, Replay: true}},
 		{name: "api_create_request_with_take_up", value: CreateRequest{Provider: "demo", AgentSession: "a1", Workspace: "w1"}},
 		{name: "api_problem_with_session", value: Problem{

@@ -203,6 +203,11 @@ type Assign struct {
 	// worker starts the agent at once, loads the history and publishes it. If the agent
 	// cannot load it, the worker releases the session without Retry.
 	Load bool `json:"load,omitempty"`
+
+	// Fork says that the session is a fork: the agent forks AgentSession at each start,
+	// until a turn has ended. With Load, there is no history to be published. The worker
+	// starts the agent at once and says that the history is whole.
+	Fork bool `json:"fork,omitempty"`
 }
 
 // WorkerCommandType names a command to a worker.

@@ -3,6 +3,7 @@ package worker
 import (
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -44,6 +45,39 @@ func (s *session) loadHistory(can bool, params map[string]any) {
 		}
 		s.replayUntil = time.Now().Add(loadMost)
 		s.quietTimer.Reset(replayQuiet)
+	})
+}
+
+// forkSession has the agent fork a session of its own (ACP, "Session Fork"), which becomes
+// that of this session. The log has the history already.
+func (s *session) forkSession(can bool) {
+	if !can {
+		s.loadRefused("the agent cannot fork a session")
+		return
+	}
+	from := s.forkFrom
+	s.agent.replaying = true
+	s.open("session/fork", map[string]any{"sessionId": from, "cwd": s.dir, "mcpServers": []any{}}, func(result json.RawMessage, err error) {
+		var answer struct {
+			SessionID string `json:"sessionId"`
+		}
+		if err == nil {
+			if err = json.Unmarshal(result, &answer); err == nil {
+				err = checkAgentSession(answer.SessionID)
+			}
+			if err == nil && answer.SessionID == from {
+				err = errors.New("the agent's fork is the session itself")
+			}
+		}
+		if err != nil {
+			s.loadRefused("session/fork: " + s.describe(err))
+			return
+		}
+		s.agent.replaying = false
+		if s.replay.due {
+			s.endReplay()
+		}
+		s.opened(answer.SessionID, protocol.HistoryLoaded, result)
 	})
 }
 

@@ -74,8 +74,9 @@ type session struct {
 	afterReplay  func()
 	replayUntil  time.Time
 
-	replay replay
-	opt    optionState
+	replay   replay
+	forkFrom string // the agent's session to be forked at each start, until a turn has ended
+	opt      optionState
 }
 
 // leaving says that the session is given back as soon as its agent is gone.
@@ -86,6 +87,10 @@ type leaving struct {
 }
 
 func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan struct{}) *session {
+	known, forkFrom := assign.AgentSession, ""
+	if assign.Fork {
+		known, forkFrom = "", known
+	}
 	if before == nil {
 		closed := make(chan struct{})
 		close(closed)
@@ -99,7 +104,7 @@ func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan str
 		commands: make(chan protocol.WorkerCommand, commandQueue),
 		revoked:  make(chan struct{}), done: make(chan struct{}), otherHub: make(chan struct{}, 1),
 		background:  background{work: newWork("")},
-		lastMessage: assign.Message, agentSession: assign.AgentSession,
+		lastMessage: assign.Message, agentSession: known, forkFrom: forkFrom,
 		draining: w.draining, handOver: w.handOver,
 		startTimer: stoppedTimer(), cancelTimer: stoppedTimer(), idleTimer: stoppedTimer(), quietTimer: stoppedTimer(), silentTimer: stoppedTimer(),
 		settleTimer: stoppedTimer(), deafTimer: stoppedTimer(), graceTimer: stoppedTimer(),

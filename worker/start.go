@@ -184,12 +184,15 @@ func (s *session) openSession(capabilities json.RawMessage) {
 		LoadSession         bool `json:"loadSession"`
 		SessionCapabilities struct {
 			Resume json.RawMessage `json:"resume"`
+			Fork   json.RawMessage `json:"fork"`
 		} `json:"sessionCapabilities"`
 	}
 	_ = json.Unmarshal(capabilities, &can) // a part that cannot be read is not offered
 	wants := func(way Resume) bool { return s.provider.Resume == ResumeAuto || s.provider.Resume == way }
 	params := map[string]any{"sessionId": known, "cwd": s.dir, "mcpServers": []any{}}
 	switch {
+	case s.forkFrom != "":
+		s.forkSession(!isNull(can.SessionCapabilities.Fork))
 	case s.replay.due:
 		s.loadHistory(can.LoadSession, params)
 	case known == "" && s.assign.Resume:

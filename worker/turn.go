@@ -253,6 +253,9 @@ func (s *session) finish(c protocol.CompleteData) {
 		})
 		t.tools.end(id)
 	}
+	if c.Error == nil {
+		s.forkFrom = "" // from now on the agent keeps its fork
+	}
 	s.background.before = t.tools
 	c.MessageID = t.messageID
 	s.publish(protocol.EventComplete, c)

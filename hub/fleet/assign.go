@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -272,7 +273,7 @@ func (d dispatcher) assign(ctx context.Context, waits store.Waiting, passed map[
 	if !errors.Is(err, errNeedsLoad) {
 		return then, err
 	}
-	w.load = true
+	w.load, w.fork = true, errors.Is(err, errNeedsFork)
 	if there, err := d.needsLoad(ctx, w); err != nil || !there {
 		return stays, err
 	}
@@ -282,6 +283,9 @@ func (d dispatcher) assign(ctx context.Context, waits store.Waiting, passed map[
 // errNeedsLoad says that a session takes up one of its agent's, and that the worker may not
 // load that.
 var errNeedsLoad = errors.New("the worker may not load the agent's session")
+
+// errNeedsFork is errNeedsLoad of a fork.
+var errNeedsFork = fmt.Errorf("fork: %w", errNeedsLoad)
 
 // place gives one session to a worker that can do what the session needs.
 func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (outcome, error) {
@@ -309,7 +313,11 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 		if !snap.State.NeedsWorker() || held == next {
 			return nil // a session that needs no worker is refused by the rules
 		}
-		if snap.State.Load != "" && !l.loads(w.User) {
+		switch load, fork := needsAgent(snap.State); {
+		case !load || l.loads(w.User, fork):
+		case fork:
+			return errNeedsFork
+		default:
 			return errNeedsLoad
 		}
 		if err := d.unhold(ctx, l, held); err != nil { // another node was faster, and that assignment is over
@@ -322,7 +330,10 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 		d.doubts[w.ID] = doubt{l, next} // until there is an answer; a panic is none
 		return nil
 	}
-	in := session.InAssign{Worker: l.hello.Worker, Workspace: l.hello.Workspace, Options: l.hello.Takes(protocol.WorkerSetOption), Loads: l.loads(w.User)}
+	in := session.InAssign{
+		Worker: l.hello.Worker, Workspace: l.hello.Workspace, Options: l.hello.Takes(protocol.WorkerSetOption),
+		Loads: l.loads(w.User, true), // hold has asked whether this session may
+	}
 	done, err := d.engine.Decide(ctx, w.ID, in, engine.Terms{Judge: hold})
 	switch {
 	case errors.Is(err, errNeedsLoad):

@@ -15,16 +15,23 @@ type need struct {
 	store.Waiting
 	judge bool // the session names a mode: only a worker that judges modes may have it
 	load  bool // it takes up one of its agent's: only a worker that may load that may have it
+	fork  bool // with load: that is of a session of the user's, which the worker's agents may know
 }
 
 // runs reports whether the link's worker could run the session if it had free capacity.
 func (l *link) runs(n need) bool {
-	return l.serves(n.Waiting) && (!n.judge || l.hello.Takes(protocol.WorkerSetOption)) && (!n.load || l.loads(n.User))
+	return l.serves(n.Waiting) && (!n.judge || l.hello.Takes(protocol.WorkerSetOption)) && (!n.load || l.loads(n.User, n.fork))
 }
 
-// loads reports whether the link's worker may load what the user's agents keep.
-func (l *link) loads(user string) bool {
-	return slices.Contains(l.hello.Requests, protocol.MethodAgentSessions) && l.fleet.mayTakeUp(l.key.only(), user)
+// loads reports whether the link's worker may load what the user's agents keep, or fork it
+// for a session of the user that the hub has.
+func (l *link) loads(user string, fork bool) bool {
+	return slices.Contains(l.hello.Requests, protocol.MethodAgentSessions) && (fork || l.fleet.mayTakeUp(l.key.only(), user))
+}
+
+// needsAgent reports whether a session needs a worker that loads or forks its agent's.
+func needsAgent(s *session.State) (load, fork bool) {
+	return s.Load != "" || s.ForkOf != "", s.ForkOf != ""
 }
 
 // mayTakeUp reports whether a user may see and take up what agents keep on a worker that is

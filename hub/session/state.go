@@ -2,7 +2,6 @@ package session
 
 import (
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -70,6 +69,11 @@ type State struct {
 	Load          Load   `json:"load,omitempty"`
 	ReplayMessage string `json:"replayMessage,omitempty"`
 
+	// ForkOf is the agent's session that this one's agent is to fork, until a turn has
+	// ended. Forks says that the agent that was started last can fork.
+	ForkOf string `json:"forkOf,omitempty"`
+	Forks  bool   `json:"forks,omitempty"`
+
 	// Named is what a person has called the session since it was created. If it is set, the
 	// title of Info does not count.
 	Named      *string `json:"named,omitempty"`
@@ -100,6 +104,8 @@ type Info struct {
 	RequestHash string `json:"requestHash,omitempty"`
 	// TakeUp is the agent's session that this one takes up; nil: the agent begins afresh.
 	TakeUp *TakeUp `json:"takeUp,omitempty"`
+	// Fork is what this session was forked from; nil: nothing.
+	Fork *Fork `json:"fork,omitempty"`
 }
 
 // OpenMessage is a message without a complete. Command is its seq in the
@@ -250,7 +256,7 @@ func (s *State) clone() *State {
 
 // NeedsWorker reports whether the session waits for an assignment.
 func (s *State) NeedsWorker() bool {
-	return s.Closed == "" && s.Worker == "" && (wants(s) || s.Load == LoadWanted)
+	return s.Closed == "" && s.Worker == "" && s.Load != LoadCopies && (wants(s) || s.Load == LoadWanted)
 }
 
 // wants reports whether a message waits that is not held.
@@ -307,7 +313,7 @@ func (s *State) Ended() error {
 // in the background, or its history is to be loaded. A busy session does not expire. One whose messages are all held
 // does.
 func (s *State) Busy() bool {
-	return head(s) > 0 || wants(s) || s.Questions() > 0 || s.Background || s.Load != ""
+	return head(s) > 0 || wants(s) || s.Questions() > 0 || s.Background || s.Load == LoadWanted || s.Load == LoadRuns
 }
 
 // Asleep reports whether an open session is at rest: it has no worker, and no message or
@@ -373,7 +379,7 @@ func (st *step) rest() {
 		st.status(protocol.StatusRunning, "", "")
 	case s.Load == LoadWanted && s.Worker != "":
 		st.status(protocol.StatusStarting, "", "")
-	case s.Load == LoadWanted:
+	case s.Load != "":
 		st.status(protocol.StatusQueued, "", "")
 	default:
 		st.status(protocol.StatusIdle, "", "")
@@ -468,33 +474,4 @@ func (st *step) resume() {
 		return
 	}
 	st.rest()
-}
-
-// MessageNote is the key of the note that a message was accepted. Its value is the hash
-// of the content (HashJSON), and its event is the message.
-func MessageNote(id string) string { return "m:" + id }
-
-// ApprovalNote is the key of the note of how a question ended. Its value is the outcome,
-// a space, and the chosen option, if there is one.
-func ApprovalNote(id string) string { return "a:" + id }
-
-// created is the first input of every session.
-type created struct{}
-
-func (created) apply(st *step) error {
-	if from := st.s.Info.TakeUp; from != nil {
-		st.takeUp(*from)
-	}
-	st.rest()
-	return nil
-}
-
-// NewState returns the state of a session that is about to be created, and the
-// change that logs its first event.
-func NewState(info Info, p Policy, now time.Time) (Change, error) {
-	c, err := Step(&State{Info: info}, created{}, p, now)
-	if err != nil {
-		return Change{}, fmt.Errorf("create session %s: %w", info.SessionID, err)
-	}
-	return c, nil
 }

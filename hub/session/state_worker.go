@@ -27,7 +27,7 @@ func (in InAssign) apply(st *step) error {
 	if !s.NeedsWorker() || (s.Workspace != "" && s.Workspace != in.Workspace) {
 		return ErrNoAssignment
 	}
-	if !in.Options && s.AgentOptions().Mode != "" || !in.Loads && s.Load != "" {
+	if !in.Options && s.AgentOptions().Mode != "" || !in.Loads && (s.Load != "" || s.ForkOf != "") {
 		return ErrNeedsJudge
 	}
 	s.Assignment++
@@ -235,6 +235,9 @@ func (in InComplete) apply(st *step) error {
 		return nil
 	}
 	in.Data.Replay = false
+	if in.Data.StopReason != protocol.StopError {
+		st.s.ForkOf = "" // from now on the agent keeps its fork
+	}
 	st.complete(0, in.Data)
 	st.rest() // a message that waits is queued until done: no turn runs
 	return nil
@@ -362,6 +365,9 @@ func (st *step) unassign() {
 	s := st.s
 	st.endBackground()
 	st.loseReplay()
+	if s.ForkOf != "" {
+		s.AgentSession = ""
+	}
 	st.drop = append(st.drop, s.Live...)
 	if s.Evicting != 0 {
 		st.drop = append(st.drop, s.Evicting)

@@ -318,8 +318,12 @@ function opened() {
   };
 }
 
+/** Reports whether a fork was kept. As with claude-agent-acp, that is from its first turn on. */
+const keeps = (fork) => fs.existsSync(`${process.env.SCRIPTED_LOG}.${fork}`);
+
 async function prompt(id, blocks) {
   cancelled = false;
+  if (sessionId.startsWith("forked-")) fs.writeFileSync(`${process.env.SCRIPTED_LOG}.${sessionId}`, "");
   const said = blocks.find((block) => block.type === "text")?.text ?? "echo";
   const [word, ...rest] = said.split(" ");
   try {
@@ -351,6 +355,10 @@ function handle({ id, method, params, result, error }) {
     case "initialize":
       send({ id, result: initialized });
       return;
+    case "session/fork":
+      sessionId = `forked-${crypto.randomUUID()}`;
+      send({ id, result: opened() });
+      return;
     case "session/new":
     case "session/load":
     case "session/resume":
@@ -360,6 +368,10 @@ function handle({ id, method, params, result, error }) {
       }
       if (method === "session/load") {
         load(id, params);
+        return;
+      }
+      if (params.sessionId?.startsWith("forked-") && !keeps(params.sessionId)) {
+        send({ id, error: { code: -32002, message: "Resource not found" } });
         return;
       }
       sessionId = params.sessionId ?? `scripted-${crypto.randomUUID()}`;

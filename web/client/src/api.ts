@@ -167,6 +167,11 @@ export class HubApi {
     return this.#call("GET", path(sessionId), options);
   }
 
+  /** A session that goes another way from here. Needs an agent that can fork. */
+  forkSession(sessionId: string, fork: { title?: string } = {}, options: CallOptions = {}): Promise<CreatedSession> {
+    return this.#call("POST", path(sessionId, "fork"), options, fork);
+  }
+
   async deleteSession(sessionId: string, options: CallOptions = {}): Promise<void> {
     await this.#call("DELETE", path(sessionId), options);
   }

@@ -107,7 +107,7 @@ func (e *TakenUpError) Error() string {
 
 // takeUpRate lets one of two requests at once take an agent's session up. The other one
 // may come again when the first one's session is in the list.
-var takeUpRate = store.Rate{PerSecond: 0.1, Burst: 1}
+var takeUpRate = store.Rate{PerSecond: 0.5, Burst: 1}
 
 // takeUp gives a new session the agent's session that r names. TakenUpError, ErrNoWorker.
 func (cmd *Commands) takeUp(ctx context.Context, info *session.Info, r protocol.CreateRequest) error {
@@ -130,6 +130,10 @@ func (cmd *Commands) takeUp(ctx context.Context, info *session.Info, r protocol.
 	if id := taken[r.AgentSession]; id != "" {
 		return &TakenUpError{id}
 	}
+	workspace, err := cmd.fleet.TakesUp(ctx, fleet.Asked{Workspace: r.Workspace, Provider: info.Provider, User: info.UserID})
+	if err != nil {
+		return err
+	}
 	bucket := session.HashJSON(protocol.Marshal([]string{info.UserID, info.Provider, r.AgentSession}))
 	wait, err := cmd.store.TakeToken(ctx, "takeup:"+bucket, takeUpRate)
 	if err != nil {
@@ -138,7 +142,6 @@ func (cmd *Commands) takeUp(ctx context.Context, info *session.Info, r protocol.
 	if wait > 0 {
 		return &RateError{Wait: wait}
 	}
-	workspace, err := cmd.fleet.TakesUp(ctx, fleet.Asked{Workspace: r.Workspace, Provider: info.Provider, User: info.UserID})
 	info.TakeUp = &session.TakeUp{AgentSession: r.AgentSession, Workspace: workspace}
-	return err
+	return nil
 }

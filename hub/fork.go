@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"sessionhub/hub/engine"
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
 	"sessionhub/metrics"
@@ -72,7 +73,7 @@ func (cmd *Commands) Fork(ctx context.Context, id, key string, r protocol.ForkRe
 	if err := cmd.copyLog(ctx, from, info.SessionID); err != nil {
 		undo, cancel := cmd.env.StoreCall()
 		defer cancel()
-		if _, _, e := cmd.engine.Change(undo, info.SessionID, session.InDelete{}, nil); e != nil {
+		if e := cmd.store.Delete(undo, info.SessionID); e != nil { // nobody knows it
 			cmd.cfg.Log.Error("delete a fork that was not made", "session", info.SessionID, "error", e)
 		}
 		return store.Snapshot{}, err
@@ -121,7 +122,10 @@ func (cmd *Commands) copyLog(ctx context.Context, from store.Snapshot, to string
 	if now.State.Busy() || now.State.Finished != from.State.Finished || now.State.NextCommand != from.State.NextCommand {
 		return session.ErrBusy // it went on meanwhile
 	}
-	_, _, err = cmd.engine.Change(ctx, to, session.InCopied{}, nil)
+	_, err = cmd.engine.Decide(ctx, to, session.InCopied{}, engine.Terms{MaxOpen: cmd.cfg.Limits.SessionsPerUser})
+	if errors.Is(err, store.ErrSessionLimit) {
+		cmd.cfg.Metrics.LimitRejected(metrics.LimitSessionsPerUser)
+	}
 	return err
 }
 

@@ -1,9 +1,12 @@
 package contracttest
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -320,4 +323,52 @@ func TestWorkerIsKilledInTheMiddleOfAHistory(t *testing.T) {
 	if after := short(t, s.until(protocol.StatusIdle)); !strings.HasPrefix(after, before) || strings.Count(after, "slow question") != 1 {
 		t.Errorf("the log is %s", after)
 	}
+}
+
+// The agents of a worker for everybody keep everybody's sessions: no user sees or takes up
+// another's. A user's own worker shows them to that user alone. A fork stays among the
+// user's own sessions, so any worker makes it.
+func TestAgentSessionsOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, lines ...string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	line := func(name, user, key string) string {
+		return fmt.Sprintf("%s:%s:%x", name, user, sha256.Sum256([]byte(key)))
+	}
+	env := []string{
+		"SESSIONHUB_TOKEN_SECRET=" + strings.Repeat("s", 32),
+		"SESSIONHUB_API_KEYS_FILE=" + file("keys", line("a", "alice", "key-alice"), line("b", "bob", "key-bob")),
+		"SESSIONHUB_WORKER_KEYS_FILE=" + file("worker-keys", line("w", "alice", workerKey)),
+	}
+	providers := scripted.Providers(t, "SCRIPTED_KEPT=some:2:0")
+	alice, bob := []string{"X-API-Key", "key-alice"}, []string{"X-API-Key", "key-bob"}
+	list, body := "/api/agent-sessions?provider=scripted", `{"provider":"scripted","agentSession":"kept-1"}`
+
+	n := serveEnv(t, env, "--providers-file", providers)
+	n.joined()
+	for _, who := range [][]string{alice, bob} {
+		n.refused(http.StatusServiceUnavailable, protocol.CodeNoWorker, "GET", list, "", who...)
+		n.refused(http.StatusServiceUnavailable, protocol.CodeNoWorker, "POST", "/api/sessions", body, who...)
+	}
+	s := n.create(scriptedSession, bob...)
+	s.turn(s.ws(""), "echo")
+	n.refused(http.StatusNotFound, protocol.CodeNotFound, "POST", s.path+"/fork", `{}`, alice...)
+	s.fork(`{}`, bob...).until(protocol.StatusIdle)
+
+	n.worker(t, "own", t.TempDir(), "--providers-file", providers)
+	judge.Within(t, time.Minute, "alice's worker", func() bool { return strings.Contains(n.Log.String(), `"worker":"alice/own"`) })
+	judge.Within(t, time.Minute, "alice's list", func() bool { return n.call("GET", list, "", alice...).StatusCode == http.StatusOK })
+	n.refused(http.StatusServiceUnavailable, protocol.CodeNoWorker, "GET", list, "", bob...)
+	n.refused(http.StatusServiceUnavailable, protocol.CodeNoWorker, "POST", "/api/sessions", body, bob...)
+	n.refused(http.StatusServiceUnavailable, protocol.CodeNoWorker, "POST", "/api/sessions", `{"provider":"scripted","agentSession":"kept-1","workspace":"shared"}`, bob...)
+	n.create(body, alice...).until(protocol.StatusIdle)
+
+	shared := serveEnv(t, env[:2], "--providers-file", providers, "--share-agent-sessions")
+	shared.joined()
+	ok[protocol.AgentSessions](shared, http.StatusOK, "GET", list, "", bob...)
 }

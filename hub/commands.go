@@ -126,7 +126,7 @@ func (cmd *Commands) newInfo(ctx context.Context, user string, r protocol.Create
 		return session.Info{}, err
 	}
 	dir := r.WorkingDirectory
-	if cmd.cfg.ResolveDirectory != nil {
+	if cmd.cfg.ResolveDirectory != nil && r.AgentSession == "" { // else the worker that has it judges
 		var err error
 		if dir, err = cmd.cfg.ResolveDirectory(dir); err != nil {
 			return session.Info{}, err

@@ -19,6 +19,7 @@ type replay struct {
 	blocks []any
 	id     string // the agent's own id of the message in blocks
 	size   int    // bytes of blocks
+	full   bool   // nothing more fits
 }
 
 // loadMost bounds how long a history may go on behind the answer to session/load.
@@ -146,7 +147,7 @@ func (s *session) publishReplay(status protocol.Status) {
 func (s *session) replayMessage() {
 	r := &s.replay
 	blocks := r.blocks
-	r.blocks, r.size, r.id = nil, 0, ""
+	r.blocks, r.size, r.full, r.id = nil, 0, false, ""
 	content, ok := replayContent(blocks)
 	if !ok {
 		return
@@ -192,7 +193,7 @@ func (r *replay) add(raw json.RawMessage, most int) {
 			URI string `json:"uri"`
 		} `json:"resource"`
 	}
-	if json.Unmarshal(raw, &block) != nil || r.size >= most {
+	if json.Unmarshal(raw, &block) != nil || r.full {
 		return
 	}
 	room := most - r.size - len(replayCut) - 64
@@ -213,11 +214,12 @@ func (r *replay) add(raw json.RawMessage, most int) {
 
 // addText joins a text to the text before it.
 func (r *replay) addText(said string, room int) {
-	piece := clipJSON(strings.ToValidUTF8(said, "\uFFFD"), room)
+	said = strings.ToValidUTF8(said, "\uFFFD")
+	piece := clipJSON(said, room)
 	r.size += len(protocol.Marshal(piece))
 	if len(piece) < len(said) {
 		piece += replayCut
-		r.size = max(r.size, r.size+room) // nothing follows
+		r.full = true
 	}
 	if n := len(r.blocks); n > 0 {
 		if last, ok := r.blocks[n-1].(*strings.Builder); ok {

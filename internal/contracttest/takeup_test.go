@@ -16,6 +16,7 @@ import (
 	"sessionhub/internal/testkit/hubtest"
 	"sessionhub/internal/testkit/judge"
 	"sessionhub/internal/testkit/scripted"
+	"sessionhub/internal/testkit/valkeytest"
 	"sessionhub/protocol"
 )
 
@@ -371,4 +372,30 @@ func TestAgentSessionsOfOthers(t *testing.T) {
 	shared := serveEnv(t, env[:2], "--providers-file", providers, "--share-agent-sessions")
 	shared.joined()
 	ok[protocol.AgentSessions](shared, http.StatusOK, "GET", list, "", bob...)
+}
+
+// Two nodes: the worker's link is on the other one.
+func TestTakeUpOverAnotherNode(t *testing.T) {
+	store := valkeytest.Start(t, valkeytest.Valkey(t))
+	env := []string{"SESSIONHUB_TOKEN_SECRET=" + strings.Repeat("s", 32), "SESSIONHUB_WORKER_KEY=" + workerKey}
+	providers := scripted.Providers(t, "SCRIPTED_KEPT=some:2:0")
+	one := serveEnv(t, env, "--valkey-url", store.URL(), "--worker", "none")
+	two := serveEnv(t, env, "--valkey-url", store.URL(), "--worker", "none")
+	one.worker(t, "far", t.TempDir(), "--providers-file", providers)
+	one.joined()
+	judge.Within(t, time.Minute, "the worker in the other node's list", func() bool {
+		return two.call("GET", "/api/agent-sessions?provider=scripted", "").StatusCode == http.StatusOK
+	})
+	s := two.create(`{"provider":"scripted","agentSession":"kept-2-2"}`)
+	log := short(t, s.until(protocol.StatusIdle))
+	if strings.Count(log, "message(") != 2 || !strings.HasSuffix(log, "idle(0)") {
+		t.Errorf("the log is %s", log)
+	}
+	s.turn(s.ws(""), "echo")
+	two.refused(http.StatusConflict, protocol.CodeTakenUp, "POST", "/api/sessions", `{"provider":"scripted","agentSession":"kept-2-2"}`)
+	s.until(protocol.StatusIdle)
+	f := s.fork(`{}`)
+	if got := short(t, f.until(protocol.StatusIdle)); strings.Count(got, "message(") != 3 {
+		t.Errorf("the fork's log is %s", got)
+	}
 }

@@ -159,6 +159,35 @@ func (c *Client) List(ctx context.Context, o ListOptions) (protocol.SessionList,
 	return out, err
 }
 
+// AgentSessionsOptions choose sessions of an agent. A zero field does not narrow the list.
+type AgentSessionsOptions struct {
+	Provider         string // empty: the hub's default
+	WorkingDirectory string
+	Workspace        string // of the page before
+	Cursor           string // NextCursor of the page before
+	Limit            int    // of a page; the hub clamps it
+	UserID           string // only a service key may set it
+}
+
+// AgentSessions returns a page of the sessions that an agent has from elsewhere. The hub has
+// a worker start the agent and ask it, which takes seconds.
+func (c *Client) AgentSessions(ctx context.Context, o AgentSessionsOptions) (protocol.AgentSessions, error) {
+	q := url.Values{}
+	for name, v := range map[string]string{
+		"provider": o.Provider, "workingDirectory": o.WorkingDirectory, "workspace": o.Workspace, "cursor": o.Cursor, "userId": o.UserID,
+	} {
+		if v != "" {
+			q.Set(name, v)
+		}
+	}
+	if o.Limit > 0 {
+		q.Set("limit", strconv.Itoa(o.Limit))
+	}
+	var out protocol.AgentSessions
+	err := c.do(ctx, call{op: "list the agent's sessions", method: http.MethodGet, path: "/agent-sessions", query: q}, &out)
+	return out, err
+}
+
 // Providers lists the kinds of agents that the hub knows.
 func (c *Client) Providers(ctx context.Context) ([]protocol.Provider, error) {
 	out, err := c.ProviderList(ctx)

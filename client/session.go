@@ -56,6 +56,14 @@ func (s *Session) Get(ctx context.Context) (protocol.Session, error) {
 	return out, err
 }
 
+// Fork makes a session that begins with a copy of this one's log, and with a fork of its
+// agent. The client needs an API key. With a key, a repeat returns the same session.
+func (s *Session) Fork(ctx context.Context, r protocol.ForkRequest, key string) (protocol.CreateResponse, error) {
+	var out protocol.CreateResponse
+	err := s.client.do(ctx, call{op: "fork session", method: http.MethodPost, path: s.path("/fork"), key: key, body: r}, &out)
+	return out, err
+}
+
 // Rename names the session, and returns it. An empty title takes the name away: the session
 // then has its agent's title, or else the first line of its first message.
 func (s *Session) Rename(ctx context.Context, title string) (protocol.Session, error) {

@@ -57,6 +57,8 @@ var statusOf = map[protocol.Code]int{
 	protocol.CodeQuestionExpired:  http.StatusGone,
 	protocol.CodeContentUnread:    http.StatusConflict,
 	protocol.CodeMessageRunning:   http.StatusConflict,
+	protocol.CodeBusy:             http.StatusConflict,
+	protocol.CodeTakenUp:          http.StatusConflict,
 	protocol.CodeIdempotency:      http.StatusConflict,
 	protocol.CodeSessionEnded:     http.StatusConflict,
 	protocol.CodeApprovalExpired:  http.StatusGone,
@@ -98,6 +100,8 @@ var codeOf = []struct {
 	{hub.ErrContentUnread, protocol.CodeContentUnread},
 	{hub.ErrModeNotAllowed, protocol.CodeModeNotAllowed},
 	{hub.ErrNeedsApprove, protocol.CodeScope},
+	{hub.ErrBusy, protocol.CodeBusy},
+	{hub.ErrCannotFork, protocol.CodeNotImplemented},
 	{hub.ErrIdempotency, protocol.CodeIdempotency},
 	{hub.ErrSessionLimit, protocol.CodeSessionLimit},
 	{hub.ErrConnectionLimit, protocol.CodeConnectionLimit},
@@ -124,6 +128,7 @@ type answer struct {
 	outcome  string
 	optionID string
 	field    string // of a form: see hub.InvalidAnswerError
+	session  string // of hub.TakenUpError
 	retry    int    // seconds; for answers that say "later"
 	internal bool   // the error's text is for the log only
 	auth     metrics.AuthFailure
@@ -150,6 +155,10 @@ func toAnswer(err error) answer {
 	var wrong *hub.InvalidAnswerError
 	if errors.As(err, &wrong) {
 		return answer{code: protocol.CodeInvalidAnswer, detail: wrong.Error(), field: wrong.Field}
+	}
+	var taken *hub.TakenUpError
+	if errors.As(err, &taken) {
+		return answer{code: protocol.CodeTakenUp, detail: taken.Error(), session: taken.SessionID}
 	}
 	var refused *hub.RequestError
 	if errors.As(err, &refused) {
@@ -256,6 +265,7 @@ func (s *Server) onError(c *fiber.Ctx, err error) error {
 	body := protocol.Marshal(protocol.Problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
 		Detail: a.detail, Code: a.code, Outcome: a.outcome, OptionID: a.optionID, Field: a.field,
+		SessionID: a.session,
 	})
 	c.Set(fiber.HeaderContentType, "application/problem+json")
 	return c.Send(body)

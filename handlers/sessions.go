@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"net/url"
 	"strconv"
@@ -72,12 +73,43 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	return s.created(ctx, c, who, snap, "session created")
+}
+
+// forkSession serves POST /api/sessions/:id/fork. The fork is of the same user.
+func (s *Server) forkSession(c *fiber.Ctx) error {
+	if _, err := s.keyOnly(c); err != nil {
+		return err
+	}
+	ctx, cancel := workerTimeout() // a long log takes its time
+	defer cancel()
+	who, snap, err := s.authorize(ctx, c, auth.ScopeAll)
+	if err != nil {
+		return err
+	}
+	var r protocol.ForkRequest
+	if err := s.body(c, &r); err != nil {
+		return err
+	}
+	key, err := idempotencyKey(c, who, snap.State.Info.UserID)
+	if err != nil {
+		return err
+	}
+	fork, err := s.cfg.Hub.Fork(ctx, snap.State.Info.SessionID, key, r)
+	if err != nil {
+		return err
+	}
+	return s.created(ctx, c, who, fork, "session forked")
+}
+
+// created answers with a new session.
+func (s *Server) created(ctx context.Context, c *fiber.Ctx, who caller, snap hub.Snapshot, what string) error {
 	view, err := s.cfg.Hub.View(ctx, snap)
 	if err != nil {
 		return err
 	}
 	token, claims := s.cfg.Signer.Mint(who.order(snap, auth.ScopeAll, snap.State.Generation, 0))
-	s.audit("session created", who, view.SessionID, "user", user, "provider", view.Provider)
+	s.audit(what, who, view.SessionID, "user", view.UserID, "provider", view.Provider)
 	base := s.base(c) + "/api/sessions/" + view.SessionID
 	return send(c, fiber.StatusCreated, protocol.CreateResponse{
 		SessionID: view.SessionID, Token: token, ExpiresAt: claims.ExpiresAt, Session: view,
@@ -146,6 +178,31 @@ func (s *Server) listSessions(c *fiber.Ctx) error {
 		return err
 	}
 	return send(c, fiber.StatusOK, protocol.SessionList{Sessions: views, NextCursor: next})
+}
+
+// listAgentSessions serves GET /api/agent-sessions.
+func (s *Server) listAgentSessions(c *fiber.Ctx) error {
+	who, err := s.keyOnly(c)
+	if err != nil {
+		return err
+	}
+	q := hub.AgentSessionsQuery{
+		Provider: c.Query("provider"), WorkingDirectory: c.Query("workingDirectory"),
+		Workspace: c.Query("workspace"), Cursor: c.Query("cursor"),
+	}
+	if q.Limit, err = queryLimit(c, protocol.MaxAgentSessions); err != nil {
+		return err
+	}
+	if q.User, err = queryUser(c, who); err != nil {
+		return err
+	}
+	ctx, cancel := workerTimeout()
+	defer cancel()
+	page, err := s.cfg.Hub.AgentSessions.List(ctx, q)
+	if err != nil {
+		return err
+	}
+	return send(c, fiber.StatusOK, page)
 }
 
 func knownStatus(st protocol.Status) bool {

@@ -32,7 +32,7 @@ type Commands struct {
 
 // Create makes a session for a user. A key names the caller and the request; a repeat
 // with the same key gives the same session. ErrIdempotency: the key was used for another
-// request, or its session was deleted.
+// request, or its session was deleted. TakenUpError: see takeUp.
 func (cmd *Commands) Create(ctx context.Context, user, key string, r protocol.CreateRequest) (store.Snapshot, error) {
 	if err := cmd.env.Ready(); err != nil {
 		return store.Snapshot{}, err
@@ -48,6 +48,9 @@ func (cmd *Commands) Create(ctx context.Context, user, key string, r protocol.Cr
 	}
 	info, err := cmd.newInfo(ctx, user, r)
 	if err != nil {
+		return store.Snapshot{}, err
+	}
+	if err := cmd.takeUp(ctx, &info, r); err != nil {
 		return store.Snapshot{}, err
 	}
 	if key != "" {
@@ -123,7 +126,7 @@ func (cmd *Commands) newInfo(ctx context.Context, user string, r protocol.Create
 		return session.Info{}, err
 	}
 	dir := r.WorkingDirectory
-	if cmd.cfg.ResolveDirectory != nil {
+	if cmd.cfg.ResolveDirectory != nil && r.AgentSession == "" { // else the worker that has it judges
 		var err error
 		if dir, err = cmd.cfg.ResolveDirectory(dir); err != nil {
 			return session.Info{}, err

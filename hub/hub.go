@@ -49,6 +49,9 @@ type Config struct {
 	// Preselect is the provider that pages offer first; empty: an agent that a worker
 	// offers, else DefaultProvider.
 	Preselect string
+	// ShareAgentSessions lets users take up what agents keep on workers for everybody: see
+	// fleet.FleetConfig.
+	ShareAgentSessions bool
 	// ResolveDirectory checks a working directory when this node's own worker
 	// would run the provider; nil leaves it to the workers.
 	ResolveDirectory func(dir string) (string, error)
@@ -71,8 +74,9 @@ type Hub struct {
 	Settings
 	Attachments
 	*Questions
-	Files Files
-	due   *deadlines
+	Files         Files
+	AgentSessions AgentSessions
+	due           *deadlines
 }
 
 // rooms are the parts behind the door. Commands, deadlines and evictor share them.
@@ -95,11 +99,12 @@ func New(cfg Config, st store.Store) *Hub {
 		streams: stream.NewStreams(env, st, stream.StreamLimits{PerNode: cfg.MaxConnections, PerSession: cfg.MaxConnectionsPerSession, PerUser: cfg.Limits.ConnectionsPerUser}, cfg.KeyHolds),
 		fleet: fleet.NewFleet(env, eng, st, fleet.FleetConfig{
 			MaxEventBytes: cfg.MaxEventBytes, Providers: cfg.Providers, DefaultProvider: cfg.DefaultProvider, Preselect: cfg.Preselect,
+			ShareAgentSessions: cfg.ShareAgentSessions,
 		}),
 		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter),
 	}
 	commands := &Commands{rooms: in}
-	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Questions: &Questions{in}, Files: Files{in}, due: &deadlines{rooms: in}}
+	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, due: &deadlines{rooms: in}}
 }
 
 // Run keeps time for the hub (deadlines, heartbeats, slow subscribers, assignments) until

@@ -67,6 +67,8 @@ var (
 	ErrContentUnread     = session.ErrContentUnread
 	ErrModeNotAllowed    = session.ErrModeNotAllowed
 	ErrNeedsApprove      = session.ErrNeedsApprove
+	ErrBusy              = session.ErrBusy
+	ErrCannotFork        = session.ErrCannotFork
 	ErrTicket            = session.ErrTicket
 	ErrTooManyTickets    = session.ErrTooManyTickets
 	ErrGrantExpired      = session.ErrGrantExpired

@@ -30,7 +30,7 @@ func TestProvidersAreDescribed(t *testing.T) {
 		h := hello("w2")
 		h.Providers = []string{"demo", "gemini"}
 		h.Details = map[string]protocol.ProviderDetails{"gemini": {Title: "Gemini", Login: protocol.LoginMissing}}
-		w.join(h)
+		w.join(h).want("welcome")
 		if first, _ := listed("alice"); first != "gemini" {
 			t.Errorf("with an agent %q is preselected", first)
 		}

@@ -23,6 +23,17 @@ type CreateRequest struct {
 	Title            string          `json:"title,omitempty"`
 	Metadata         json.RawMessage `json:"metadata,omitempty"`
 	AgentOptions     AgentOptions    `json:"agentOptions,omitzero"`
+
+	// AgentSession takes up a session that the agent has from elsewhere: see
+	// AgentSession. Workspace is that of the list; empty: that of any worker of the user
+	// that takes up sessions.
+	AgentSession string `json:"agentSession,omitempty"`
+	Workspace    string `json:"workspace,omitempty"`
+}
+
+// ForkRequest is the body of POST fork. Without a Title, the fork has that of its original.
+type ForkRequest struct {
+	Title string `json:"title,omitempty"`
 }
 
 // Connections counts a session's open streams in the whole cluster.
@@ -257,4 +268,6 @@ type Problem struct {
 	Outcome  string `json:"outcome,omitempty"`
 	OptionID string `json:"optionId,omitempty"`
 	Field    string `json:"field,omitempty"`
+
+	SessionID string `json:"sessionId,omitempty"` // of CodeTakenUp: the session that has the agent's session
 }

@@ -23,6 +23,8 @@ const (
 	CodeApprovalResolved Code = "approval_resolved"
 	CodeContentUnread    Code = "content_unread"  // 409: an answer that allows what was not read whole
 	CodeMessageRunning   Code = "message_running" // 409: a worker has the message, so it cannot be changed any more
+	CodeBusy             Code = "busy"            // 409: the session is at work: wait, or stop it
+	CodeTakenUp          Code = "taken_up"        // 409: a session of the user has the agent's session already
 	CodeIdempotency      Code = "idempotency_conflict"
 	CodeSessionEnded     Code = "session_ended"
 	CodeApprovalExpired  Code = "approval_expired"

@@ -48,6 +48,8 @@ func (t EventType) WorkerMaySend() bool {
 		return true
 	case EventAgentStarted, EventSteered, EventElicitation:
 		return true
+	case EventMessage: // of a loaded history only: see WorkerStatusData
+		return true
 	case EventElicitationResolved: // with OutcomeCancelled, or with OutcomeAccepted for a url
 		return true
 	}
@@ -112,11 +114,15 @@ type StatusData struct {
 // MessageData is the data of a message event, and of a message command to a worker. Content
 // is a JSON string or an array of content blocks, as the user sent it. Delivery is
 // DeliverSteer or DeliverNow in the event of a message that did not go behind the others.
+//
+// Replay says that the message is of the agent's history: it was sent somewhere else. Its
+// events follow it, and its complete. Nothing of it ran here.
 type MessageData struct {
 	MessageID string          `json:"messageId"`
 	Content   json.RawMessage `json:"content"`
 	UserID    string          `json:"userId"`
 	Delivery  string          `json:"delivery,omitempty"`
+	Replay    bool            `json:"replay,omitempty"`
 }
 
 // The kinds of output.
@@ -284,13 +290,15 @@ type TurnError struct {
 }
 
 // CompleteData ends a message. Each message has exactly one. Usage is what the agent tells
-// of the turn: see Tokens. Cost is what the turn has cost, if the agent tells costs.
+// of the turn: see Tokens. Cost is what the turn has cost, if the agent tells costs. Replay
+// says that the message was of the agent's history; how its turn ended there is not known.
 type CompleteData struct {
 	MessageID  string          `json:"messageId"`
 	StopReason string          `json:"stopReason"`
 	Error      *TurnError      `json:"error,omitempty"`
 	Usage      json.RawMessage `json:"usage,omitempty"`
 	Cost       *Cost           `json:"cost,omitempty"`
+	Replay     bool            `json:"replay,omitempty"`
 }
 
 // The reasons why a session closed.

@@ -173,6 +173,22 @@ func goldenBodies() []golden {
 		{name: "api_ticket_response", value: TicketResponse{Ticket: "t", ExpiresAt: at}},
 		{name: "ack_auth", value: AuthResponse{ExpiresAt: at, Scope: "read"}},
 		{name: "api_stats", value: Stats{Node: "n1", StartedAt: at, Delivery: []DeliveryBucket{{UpToMicros: 50, Count: 7}, {Count: 1}}}},
+		{name: "api_agent_sessions", value: AgentSessions{Workspace: "w1", NextCursor: "c", Sessions: []AgentSession{
+			{AgentSession: "a1", WorkingDirectory: "/w", Title: "t", UpdatedAt: &at, SessionID: "s1"}, {AgentSession: "a2", WorkingDirectory: "/w"},
+		}}},
+		{name: "worker_agent_sessions", value: AgentSessionsParams{Cursor: "c", Limit: 10, Exact: true}},
+		{name: "worker_assign_load", value: Assign{
+			SessionID: "s1", Assignment: 1, Provider: "demo", WorkingDirectory: "/w", UserID: "u1", AgentSession: "a1", Load: true,
+		}},
+		{name: "worker_assign_fork", value: Assign{
+			SessionID: "s1", Assignment: 1, Provider: "demo", WorkingDirectory: "/w", UserID: "u1", AgentSession: "a1", Load: true, Fork: true,
+		}},
+		{name: "api_fork_request", value: ForkRequest{Title: "t"}},
+		{name: "worker_event_replay", value: WorkerStatusData{StatusData: StatusData{Status: StatusRunning}, Replay: true}},
+		{name: "api_create_request_with_take_up", value: CreateRequest{Provider: "demo", AgentSession: "a1", Workspace: "w1"}},
+		{name: "api_problem_with_session", value: Problem{
+			Type: "about:blank", Title: "Conflict", Status: 409, Detail: "d", Code: CodeTakenUp, SessionID: "s1",
+		}},
 		{name: "api_providers", value: Providers{Providers: []Provider{{Name: "demo", Available: true, Workers: 2}}}},
 		{name: "api_providers_with_details", value: Providers{Default: "codex", Providers: []Provider{
 			{

@@ -90,6 +90,8 @@ func goldenEvents() []golden {
 		event(16, EventMessageEdited, MessageEditedData{MessageID: "m2", Content: raw(`"better"`), UserID: "u1"}),
 		event(17, EventSteered, SteeredData{MessageID: "m2", Into: "m1", Outcome: SteerQueued, Detail: "the agent was not at work"}),
 		logged("event_message_steer", 18, 0, EventMessage, MessageData{MessageID: "m2", Content: raw(`"left"`), UserID: "u1", Delivery: DeliverSteer}),
+		logged("event_message_replay", 2, 0, EventMessage, MessageData{MessageID: "h1", Content: raw(`"before"`), UserID: "u1", Replay: true}),
+		logged("event_complete_replay", 4, 0, EventComplete, CompleteData{MessageID: "h1", StopReason: StopEndTurn, Replay: true}),
 		logged("event_compacted", 57, 12, EventOutput, OutputData{MessageID: "m1", Text: "long", Kind: OutputThought}),
 	}
 	all = append(all, goldenBackground(expires)...)

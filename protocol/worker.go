@@ -133,9 +133,16 @@ type WorkerEvent struct {
 // Without a MessageID the status is about the background, which is all that an agent does
 // outside of a turn. StatusRunning begins it: what the agent says, does and asks then comes
 // without a messageId. StatusIdle ends it. See Welcome.TakesBackground.
+//
+// With Replay the two statuses are about the agent's history of a session that was assigned
+// with Assign.Load. Between them come the history's events. Each message of it begins with
+// a message event that has a messageId of the worker's; the hub makes its complete, when
+// the next one or the end comes. The hub takes one replay of a session, and no part of it
+// twice.
 type WorkerStatusData struct {
 	StatusData
 	AgentSession string `json:"agentSession,omitempty"`
+	Replay       bool   `json:"replay,omitempty"`
 }
 
 // EventApprovalContent carries the part of a question that does not fit into its
@@ -212,6 +219,16 @@ type Assign struct {
 	Message          uint64       `json:"message"`
 	Resume           bool         `json:"resume"`
 	AgentSession     string       `json:"agentSession,omitempty"`
+
+	// Load says that the log does not have the agent's history of AgentSession yet. The
+	// worker starts the agent at once, loads the history and publishes it. If the agent
+	// cannot load it, the worker releases the session without Retry.
+	Load bool `json:"load,omitempty"`
+
+	// Fork says that the session is a fork: the agent forks AgentSession at each start,
+	// until a turn has ended. With Load, there is no history to be published. The worker
+	// starts the agent at once and says that the history is whole.
+	Fork bool `json:"fork,omitempty"`
 }
 
 // WorkerCommandType names a command to a worker.

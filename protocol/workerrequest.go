@@ -45,3 +45,16 @@ const (
 	MaxRequestParams     = 64 << 10  // bytes
 	MaxRequestResult     = 768 << 10 // bytes
 )
+
+// MethodAgentSessions asks a worker which sessions an agent has from elsewhere. A worker
+// that answers it also loads them: see Assign.Load.
+const MethodAgentSessions WorkerMethod = "agent.sessions"
+
+// AgentSessionsParams choose sessions of an agent. Cursor is the NextCursor of the page
+// before. Exact chooses those of the request's working directory alone. Otherwise the page
+// has those of every directory below the worker's root.
+type AgentSessionsParams struct {
+	Cursor string `json:"cursor,omitempty"`
+	Limit  int    `json:"limit,omitempty"` // 0, or above the most: MaxAgentSessions
+	Exact  bool   `json:"exact,omitempty"`
+}

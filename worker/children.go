@@ -43,6 +43,10 @@ func (s *session) beginIdle() {
 // the background that counts from the last sign of it.
 func (s *session) onIdle() {
 	cfg := &s.w.cfg
+	if s.replay.due {
+		s.beginIdle()
+		return
+	}
 	if left := cfg.ChildrenIdle - time.Since(s.background.heard); s.background.works && left > 0 {
 		s.idleTimer.Reset(left)
 		return

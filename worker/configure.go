@@ -33,7 +33,7 @@ type configuration struct {
 func (s *session) configure() {
 	a := s.agent
 	a.guard = newGuard(s.provider, a.options)
-	c := &configuration{s: s, a: a, first: s.agentSession == "" && !s.ranBefore}
+	c := &configuration{s: s, a: a, first: (s.agentSession == "" || s.assign.Load) && !s.ranBefore}
 	var wants []want
 	model, named := s.opt.wanted[protocol.ConfigModel]
 	if !named {

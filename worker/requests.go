@@ -30,6 +30,8 @@ var requestHandlers = map[protocol.WorkerMethod]requestHandler{
 	protocol.MethodFilesList:   listFiles,
 	protocol.MethodFilesRead:   readFile,
 	protocol.MethodFilesSearch: searchFiles,
+
+	protocol.MethodAgentSessions: agentSessions,
 }
 
 // requestMethods lists the methods for the hello.
@@ -51,6 +53,7 @@ func refuse(code protocol.Code, format string, args ...any) error {
 type requests struct {
 	open    int           // whose response is not written
 	replies [][]byte      // responses to be written
+	listers chan struct{} // holds a token for each agent that runs to be asked only; has its own lock
 	atWork  chan struct{} // holds a token for each request that is worked on; has its own lock
 }
 

@@ -75,6 +75,8 @@ type session struct {
 	afterReplay  func()
 	replayUntil  time.Time
 
+	replay      replay
+	forkFrom    string // the agent's session to be forked at each start, until a turn has ended
 	opt         optionState
 	attachments attachments // has its own lock
 }
@@ -87,6 +89,10 @@ type leaving struct {
 }
 
 func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan struct{}) *session {
+	known, forkFrom := assign.AgentSession, ""
+	if assign.Fork {
+		known, forkFrom = "", known
+	}
 	if before == nil {
 		closed := make(chan struct{})
 		close(closed)
@@ -100,7 +106,7 @@ func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan str
 		commands: make(chan protocol.WorkerCommand, commandQueue),
 		revoked:  make(chan struct{}), done: make(chan struct{}), otherHub: make(chan struct{}, 1),
 		background:  background{work: newWork("")},
-		lastMessage: assign.Message, agentSession: assign.AgentSession,
+		lastMessage: assign.Message, agentSession: known, forkFrom: forkFrom,
 		draining: w.draining, handOver: w.handOver,
 		startTimer: stoppedTimer(), cancelTimer: stoppedTimer(), idleTimer: stoppedTimer(), quietTimer: stoppedTimer(), silentTimer: stoppedTimer(),
 		settleTimer: stoppedTimer(), deafTimer: stoppedTimer(), graceTimer: stoppedTimer(),
@@ -149,6 +155,11 @@ func (s *session) run() {
 	defer close(s.done)
 	defer s.stopAll()
 	s.beginIdle()
+	if s.assign.Load {
+		s.replay.due = true
+		s.idleTimer.Stop()
+		s.startAgent()
+	}
 	for !s.over {
 		// A full outbox stops the agent: its lines stay in the pipe.
 		var lines <-chan rpcMessage
@@ -177,7 +188,7 @@ func (s *session) run() {
 			s.agentFault(protocol.TurnAgentProtocol, "the agent does not read its stdin")
 		case <-s.draining:
 			s.draining = nil
-			if s.turn == nil && !s.background.works {
+			if s.turn == nil && !s.background.works && !s.replay.due {
 				s.release(protocol.ReleaseDrained, true)
 			}
 		case <-s.handOver:
@@ -432,6 +443,8 @@ func (s *session) onAgentGone() {
 	switch {
 	case s.leaving != nil:
 		s.leave()
+	case s.replay.due:
+		s.loadRefused(reason.Message)
 	case s.turn == nil:
 		exited()
 		if s.draining == nil { // what it did in the background is over too

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 
 	"sessionhub/internal/processtree"
 	"sessionhub/protocol"
@@ -52,11 +50,17 @@ func (s *session) startAgent() {
 		s.release(protocol.ReleaseWorkingDirectory+": "+err.Error(), false)
 		return
 	}
-	s.turn.started = true
-	s.publish(protocol.EventStatus, protocol.StatusData{
-		Status: protocol.StatusStarting, MessageID: s.turn.messageID,
-	})
-	if err != nil {
+	if s.turn != nil {
+		s.turn.started = true
+		s.publish(protocol.EventStatus, protocol.StatusData{
+			Status: protocol.StatusStarting, MessageID: s.turn.messageID,
+		})
+	}
+	switch {
+	case err != nil && s.replay.due:
+		s.loadRefused(err.Error())
+		return
+	case err != nil:
 		s.finishError(protocol.TurnAgentStart, err.Error(), true)
 		return
 	}
@@ -124,6 +128,10 @@ func (s *session) startTimedOut() {
 		s.startTimer.Reset(s.startTimeout)
 		return
 	}
+	if s.replay.due && (s.out.full() || s.deaf) { // the worker does not read it
+		s.startTimer.Reset(s.startTimeout)
+		return
+	}
 	doing := ""
 	if a := s.agent; a != nil && a.authenticating != "" {
 		doing = fmt.Sprintf(": it has not answered authenticate %q", a.authenticating)
@@ -176,12 +184,17 @@ func (s *session) openSession(capabilities json.RawMessage) {
 		LoadSession         bool `json:"loadSession"`
 		SessionCapabilities struct {
 			Resume json.RawMessage `json:"resume"`
+			Fork   json.RawMessage `json:"fork"`
 		} `json:"sessionCapabilities"`
 	}
 	_ = json.Unmarshal(capabilities, &can) // a part that cannot be read is not offered
 	wants := func(way Resume) bool { return s.provider.Resume == ResumeAuto || s.provider.Resume == way }
 	params := map[string]any{"sessionId": known, "cwd": s.dir, "mcpServers": []any{}}
 	switch {
+	case s.forkFrom != "":
+		s.forkSession(!isNull(can.SessionCapabilities.Fork))
+	case s.replay.due:
+		s.loadHistory(can.LoadSession, params)
 	case known == "" && s.assign.Resume:
 		s.newSession("the agent's earlier session is not known")
 	case known == "":
@@ -222,16 +235,11 @@ func (s *session) newSession(lost string) {
 		var answer struct {
 			SessionID string `json:"sessionId"`
 		}
-		if err := json.Unmarshal(result, &answer); err != nil || answer.SessionID == "" {
-			s.startFailed("session/new: the answer names no session")
-			return
+		if json.Unmarshal(result, &answer) != nil {
+			answer.SessionID = ""
 		}
-		if len(answer.SessionID) > protocol.MaxAgentSessionBytes {
-			s.startFailed("session/new: a session id of %d bytes is over %d", len(answer.SessionID), protocol.MaxAgentSessionBytes)
-			return
-		}
-		if strings.ContainsFunc(answer.SessionID, unicode.IsControl) {
-			s.startFailed("session/new: a session id with control characters")
+		if err := checkAgentSession(answer.SessionID); err != nil {
+			s.startFailed("session/new: %s", err)
 			return
 		}
 		s.opened(answer.SessionID, protocol.HistoryNew, result)
@@ -241,6 +249,10 @@ func (s *session) newSession(lost string) {
 // replayed runs when no update has come for replayQuiet.
 func (s *session) replayed() {
 	if s.agent == nil || s.afterReplay == nil {
+		return
+	}
+	if s.stillReplaying() {
+		s.quietTimer.Reset(replayQuiet)
 		return
 	}
 	next := s.afterReplay
@@ -313,7 +325,12 @@ func (s *session) agentReady(settled []string) {
 	s.log.Info("agent ready", "agent", printable(clip(string(a.started.AgentInfo), 200)),
 		"mode", a.started.Mode, "model", a.started.Model, "history", a.started.History)
 	s.nextOption()
-	if s.turn != nil {
+	switch {
+	case s.turn != nil:
 		s.prompt()
+	case s.draining == nil: // it was started for its history
+		s.release(protocol.ReleaseDrained, true)
+	default:
+		s.beginIdle()
 	}
 }

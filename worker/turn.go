@@ -259,6 +259,9 @@ func (s *session) finish(c protocol.CompleteData) {
 		})
 		t.tools.end(id)
 	}
+	if c.Error == nil {
+		s.forkFrom = "" // from now on the agent keeps its fork
+	}
 	s.background.before = t.tools
 	c.MessageID = t.messageID
 	s.publish(protocol.EventComplete, c)
@@ -268,7 +271,7 @@ func (s *session) finish(c protocol.CompleteData) {
 	s.cancelTimer.Stop()
 	s.silentTimer.Stop()
 	s.log.Debug("turn finished", "message", t.messageID, "stopReason", c.StopReason)
-	if s.draining == nil && (s.handOver == nil || !s.background.works) {
+	if s.draining == nil && (s.handOver == nil || !s.background.works && !s.replay.due) {
 		s.release(protocol.ReleaseDrained, true)
 		return
 	}

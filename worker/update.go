@@ -18,7 +18,8 @@ import (
 //	available_commands_update                  commands
 //	usage_update                               usage
 //	session_info_update                        session_info, if it has a title
-//	user_message_chunk                         nothing: it repeats what the log has
+//	user_message_chunk                         nothing: it repeats what the log has; message,
+//	                                           in a history that the log does not have
 //	current_mode_update, config_option_update  config_options, if it changes anything
 //	all others, and updates that cannot be
 //	read                                       agent_update
@@ -49,11 +50,15 @@ func (s *session) onUpdate(params json.RawMessage) {
 	if (u.Kind == modeUpdate || u.Kind == optionsUpdate) && s.onOptionUpdate(u.Kind, u.ModeID, u.Options) {
 		return
 	}
+	now := s.present()
 	if a.replaying && isHistory(u.Kind) {
 		if s.afterReplay != nil {
 			s.quietTimer.Reset(max(0, min(replayQuiet, time.Until(s.replayUntil))))
 		}
-		return
+		if !s.replay.due || p.SessionID != s.agentSession || s.onReplay(u.Kind, p.Update) {
+			return
+		}
+		now = &s.replay.work
 	}
 	if u.Kind == "user_message_chunk" {
 		return
@@ -61,7 +66,7 @@ func (s *session) onUpdate(params json.RawMessage) {
 	if s.publishTold(u.Kind, p.Update) {
 		return
 	}
-	if !s.publishNamed(u.Kind, u.Content, u.Entries, p.Update) {
+	if !s.publishNamed(now, u.Kind, u.Content, u.Entries, p.Update) {
 		s.publishUnknown(agentKind(u.Kind), p.Update)
 		return
 	}
@@ -79,10 +84,9 @@ func isHistory(kind string) bool {
 	}, kind)
 }
 
-// publishNamed publishes an update of the turn, or of the background, under its own event
-// type. It returns false if the update has none.
-func (s *session) publishNamed(kind string, content, entries, update json.RawMessage) bool {
-	now := s.present()
+// publishNamed publishes an update of the turn, of the background, or of the history, under
+// its own event type. It returns false if the update has none.
+func (s *session) publishNamed(now *work, kind string, content, entries, update json.RawMessage) bool {
 	if now == nil {
 		return false
 	}
@@ -96,7 +100,10 @@ func (s *session) publishNamed(kind string, content, entries, update json.RawMes
 		if json.Unmarshal(update, &call) != nil || call.ToolCallID == "" || len(call.ToolCallID) > maxToolID {
 			return false
 		}
-		s.publishTool(s.workOf(call.ToolCallID), call, kind == "tool_call")
+		if now != &s.replay.work {
+			now = s.workOf(call.ToolCallID)
+		}
+		s.publishTool(now, call, kind == "tool_call")
 		return true
 	case "plan":
 		return s.publishPlan(now, entries)

@@ -36,7 +36,7 @@ func runChat(ctx context.Context, args []string) int {
 		Client:  &client.Client{BaseURL: cfg.Hub, APIKey: cfg.APIKey.Reveal(), HTTPClient: &http.Client{}},
 		Session: cfg.Session, Token: cfg.Token.Reveal(),
 		Create: protocol.CreateRequest{
-			Provider: cfg.Provider, WorkingDirectory: dir, Title: cfg.Title,
+			Provider: cfg.Provider, WorkingDirectory: dir, Title: cfg.Title, AgentSession: cfg.TakeUp,
 			AgentOptions: protocol.AgentOptions{Model: cfg.Model, Mode: cfg.Mode},
 		},
 		Transport: transports[cfg.Transport], Approve: cfg.Approve, JSON: cfg.JSON, Remove: cfg.Remove,

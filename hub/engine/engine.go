@@ -157,7 +157,7 @@ func (e *Engine) Create(ctx context.Context, info session.Info, maxOpen int) err
 		return err
 	}
 	// The entry comes first: one for a session that was never stored does no harm.
-	if err := e.Arm(ctx, info.SessionID, c.State.NextDue(info.CreatedAt, e.Policy)); err != nil {
+	if err := e.Arm(ctx, info.SessionID, c.State.Due(info.CreatedAt, e.Policy, info.CreatedAt, e.Timers.WorkerLease)); err != nil {
 		return err
 	}
 	if _, err = e.store.Create(ctx, info.SessionID, store.Batch{State: c.State, Events: c.Events}, maxOpen); err != nil {
@@ -165,6 +165,9 @@ func (e *Engine) Create(ctx context.Context, info session.Info, maxOpen int) err
 	}
 	for _, ev := range c.Events {
 		e.Metrics.EventAppended(ev.Type)
+	}
+	if c.State.NeedsWorker() {
+		e.Want(ctx, c.State)
 	}
 	return nil
 }
@@ -229,6 +232,9 @@ func (e *Engine) countStep(before *session.State, b store.Batch) {
 			var c protocol.CompleteData
 			if protocol.Decode(ev.Data, &c) != nil {
 				continue
+			}
+			if c.Replay {
+				continue // it ran elsewhere
 			}
 			m.TurnEnded(provider, c.StopReason)
 			m.Tokens(provider, protocol.ReadTokens(c.Usage))

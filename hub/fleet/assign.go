@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -268,6 +269,26 @@ func (d dispatcher) assign(ctx context.Context, waits store.Waiting, passed map[
 	if err != nil || !judged {
 		return stays, err
 	}
+	then, err := d.place(ctx, w, passed)
+	if !errors.Is(err, errNeedsLoad) {
+		return then, err
+	}
+	w.load, w.fork = true, errors.Is(err, errNeedsFork)
+	if there, err := d.needsLoad(ctx, w); err != nil || !there {
+		return stays, err
+	}
+	return d.place(ctx, w, passed)
+}
+
+// errNeedsLoad says that a session takes up one of its agent's, and that the worker may not
+// load that.
+var errNeedsLoad = errors.New("the worker may not load the agent's session")
+
+// errNeedsFork is errNeedsLoad of a fork.
+var errNeedsFork = fmt.Errorf("fork: %w", errNeedsLoad)
+
+// place gives one session to a worker that can do what the session needs.
+func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (outcome, error) {
 	l, fits := d.reserve(w, passed)
 	for l != nil && !l.awake(ctx) {
 		d.unreserve(l)
@@ -278,7 +299,7 @@ func (d dispatcher) assign(ctx context.Context, waits store.Waiting, passed map[
 	}
 	if l == nil {
 		switch {
-		case fits && w.judge: // older workers may have capacity for other sessions
+		case fits && (w.judge || w.load): // older workers may have capacity for other sessions
 			return stays, d.evict(ctx, w)
 		case fits:
 			return noCapacity, d.evict(ctx, w)
@@ -292,6 +313,13 @@ func (d dispatcher) assign(ctx context.Context, waits store.Waiting, passed map[
 		if !snap.State.NeedsWorker() || held == next {
 			return nil // a session that needs no worker is refused by the rules
 		}
+		switch load, fork := needsAgent(snap.State); {
+		case !load || l.loads(w.User, fork):
+		case fork:
+			return errNeedsFork
+		default:
+			return errNeedsLoad
+		}
 		if err := d.unhold(ctx, l, held); err != nil { // another node was faster, and that assignment is over
 			return err
 		}
@@ -302,9 +330,18 @@ func (d dispatcher) assign(ctx context.Context, waits store.Waiting, passed map[
 		d.doubts[w.ID] = doubt{l, next} // until there is an answer; a panic is none
 		return nil
 	}
-	in := session.InAssign{Worker: l.hello.Worker, Workspace: l.hello.Workspace, Options: l.hello.Takes(protocol.WorkerSetOption)}
+	in := session.InAssign{
+		Worker: l.hello.Worker, Workspace: l.hello.Workspace, Options: l.hello.Takes(protocol.WorkerSetOption),
+		Loads: l.loads(w.User, true), // hold has asked whether this session may
+	}
 	done, err := d.engine.Decide(ctx, w.ID, in, engine.Terms{Judge: hold})
 	switch {
+	case errors.Is(err, errNeedsLoad):
+		if err := d.unhold(ctx, l, held); err != nil {
+			return stays, err
+		}
+		delete(d.doubts, w.ID)
+		return stays, err
 	case errors.Is(err, session.ErrNeedsJudge): // a mode was chosen just now
 		if err := d.unhold(ctx, l, held); err != nil {
 			return stays, err
@@ -317,14 +354,14 @@ func (d dispatcher) assign(ctx context.Context, waits store.Waiting, passed map[
 			return stays, err
 		}
 		delete(d.doubts, w.ID)
-		return gone, d.dequeue(ctx, waits)
+		return gone, d.dequeue(ctx, w.Waiting)
 	case err != nil:
 		return stays, err
 	}
 	d.give(ctx, l, done.Snapshot.State)
 	delete(d.doubts, w.ID)
 	d.served = lane{w.Provider, w.Workspace}
-	return gone, d.dequeue(ctx, waits)
+	return gone, d.dequeue(ctx, w.Waiting)
 }
 
 // give adds a session to the link of the worker that it was assigned to. The link writes
@@ -428,59 +465,4 @@ func (d dispatcher) unreserve(l *link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reserved--
-}
-
-// evict frees capacity where only idle agents hold it. It asks the worker of the session
-// that has been idle for longest to close it. It does so for one session of each worker
-// at a time. When the worker releases that session, the dispatcher reads the lane again.
-func (d dispatcher) evict(ctx context.Context, w need) error {
-	for _, x := range d.evictable(w) {
-		_, _, err := d.engine.Change(ctx, x.s.id, session.FromWorker{Assignment: x.s.assignment, Input: session.InEvict{}}, nil)
-		switch {
-		case err == nil:
-			x.l.mu.Lock()
-			x.s.evicted = true
-			x.l.mu.Unlock()
-			return nil
-		case errors.Is(err, session.ErrNoAssignment), errors.Is(err, session.ErrFenced), errors.Is(err, session.ErrNotFound):
-		default:
-			return err
-		}
-	}
-	return nil
-}
-
-// idler is a session of a link, with the time of its last event or message.
-type idler struct {
-	l     *link
-	s     *heldSession
-	event time.Time
-}
-
-// evictable lists the sessions of the workers that could serve w, the longest
-// idle first. A worker that is about to give one back is left out.
-func (d dispatcher) evictable(w need) []idler {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var all []idler
-	for l := range d.links {
-		if l.runs(w) {
-			all = append(all, l.idlers()...)
-		}
-	}
-	slices.SortFunc(all, func(a, b idler) int { return a.event.Compare(b.event) })
-	return all
-}
-
-func (l *link) idlers() []idler {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var own []idler
-	for _, s := range l.sessions {
-		if s.evicted {
-			return nil
-		}
-		own = append(own, idler{l, s, s.event})
-	}
-	return own
 }

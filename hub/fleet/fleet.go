@@ -62,6 +62,9 @@ type FleetConfig struct {
 	// DefaultProvider is that of a session which names none. Preselect is the one that pages
 	// offer first; empty: an agent that a worker offers, else DefaultProvider.
 	DefaultProvider, Preselect string
+	// ShareAgentSessions lets users take up what agents keep on workers that are not for
+	// one user alone. Otherwise they would see each other's sessions.
+	ShareAgentSessions bool
 }
 
 // NewFleet returns the workers' room on a store.

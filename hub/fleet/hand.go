@@ -197,11 +197,11 @@ func (w writer) lacksCommands(s *heldSession, state *session.State) bool {
 }
 
 // unsentLocked lists the sessions with a message that was handed to the link, and that
-// the link has not begun to write.
+// the link has not begun to write. It lists those too of which the worker has not heard.
 func (k leaseKeeper) unsentLocked() []*heldSession {
 	var unsent []*heldSession
 	for _, s := range k.sessions {
-		if s.handed.message > s.message {
+		if s.handed.message > s.message || !s.assigned {
 			unsent = append(unsent, s)
 		}
 	}

@@ -206,6 +206,10 @@ func (p publisher) publish(ctx context.Context, s *heldSession, ev protocol.Work
 		if !in.Works {
 			p.fleet.kickFor(p.link) // a waiting session may want the idle agent's capacity
 		}
+	case session.InReplay:
+		if !in.Begins {
+			p.fleet.kickFor(p.link)
+		}
 	}
 	return err
 }
@@ -286,6 +290,8 @@ func (p publisher) stateInput(ctx context.Context, s *heldSession, t protocol.Ev
 			return nil, invalid(err)
 		}
 		return in, nil
+	case protocol.EventMessage:
+		return replayMessage(data, most)
 	case protocol.EventSteered, protocol.EventAgentStarted:
 		return queueInput(t, data, most)
 	case protocol.EventElicitation:
@@ -331,6 +337,9 @@ func (p publisher) stateInput(ctx context.Context, s *heldSession, t protocol.Ev
 		case protocol.StatusFailed:
 			return session.InClose{Reason: protocol.ClosedFailed, Detail: detail}, nil
 		case protocol.StatusRunning, protocol.StatusIdle:
+			if said.Replay {
+				return session.InReplay{Begins: said.Status == protocol.StatusRunning}, nil
+			}
 			if said.MessageID == "" {
 				return session.InBackground{Works: said.Status == protocol.StatusRunning}, nil
 			}

@@ -51,9 +51,11 @@ func AskedOf(s *session.State) Asked {
 }
 
 // fits reports whether a worker is meant.
-func (a Asked) fits(w store.WorkerInfo, method protocol.WorkerMethod) bool {
+func (f *Fleet) fits(a Asked, w store.WorkerInfo, method protocol.WorkerMethod) bool {
 	switch {
 	case w.User != "" && w.User != a.User, !slices.Contains(w.Requests, method):
+		return false
+	case method == protocol.MethodAgentSessions && (!f.mayTakeUp(w.User, a.User) || !slices.Contains(w.Providers, a.Provider)):
 		return false
 	case a.Worker != "":
 		return w.Name == a.Worker
@@ -158,7 +160,7 @@ const (
 
 // pass gives a request to the link of its worker. A worker of this node is preferred.
 func (f *Fleet) pass(ctx context.Context, to Asked, r protocol.WorkerRequest) error {
-	if l := f.linkFor(func(l *link) bool { return to.fits(leaseKeeper{l}.info(), r.Method) }); l != nil {
+	if l := f.linkFor(func(l *link) bool { return f.fits(to, leaseKeeper{l}.info(), r.Method) }); l != nil {
 		return l.asked.send(ctx, l, r, f.requests.answer)
 	}
 	live, err := f.store.Workers(ctx)
@@ -166,12 +168,27 @@ func (f *Fleet) pass(ctx context.Context, to Asked, r protocol.WorkerRequest) er
 		return err
 	}
 	for _, w := range live {
-		if to.fits(w, r.Method) && w.Node != f.Node {
+		if f.fits(to, w, r.Method) && w.Node != f.Node {
 			letter := protocol.Marshal(letter{From: f.Node, Worker: w.Name, Request: &r})
 			return f.store.SendMail(ctx, boxOf(w.Node), letter)
 		}
 	}
 	return ErrNoWorker
+}
+
+// TakesUp gives the workspace of a live worker that may load what the user's agents keep.
+// ErrNoWorker: there is none.
+func (f *Fleet) TakesUp(ctx context.Context, to Asked) (workspace string, err error) {
+	live, err := f.store.Workers(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, w := range live {
+		if f.fits(to, w, protocol.MethodAgentSessions) {
+			return w.Workspace, nil
+		}
+	}
+	return "", ErrNoWorker
 }
 
 // linkFor finds a link whose worker is taken in.

@@ -25,7 +25,7 @@ func queueInput(t protocol.EventType, data []byte, most int) (session.Input, err
 		if len(data) > most {
 			return nil, &session.Refusal{Code: protocol.LinkTooLarge, Detail: fmt.Sprintf("%s: its data has %d bytes, over %d", t, len(data), most)}
 		}
-		return session.InAgentStarted{Event: session.NewEvent{Type: t, Data: data}, Steering: d.Steering, Reasons: d.Reasons}, nil
+		return session.InAgentStarted{Event: session.NewEvent{Type: t, Data: data}, Steering: d.Steering, Reasons: d.Reasons, Forks: forks(d)}, nil
 	}
 	var d protocol.SteeredData
 	if err := protocol.Decode(data, &d); err != nil {
@@ -39,4 +39,14 @@ func queueInput(t protocol.EventType, data []byte, most int) (session.Input, err
 	}
 	d.Detail = session.CutText(d.Detail, protocol.MaxReasonBytes)
 	return session.InSteered{Data: d}, nil
+}
+
+// forks reports whether an agent has said that it can fork a session (ACP, "Session Fork").
+func forks(d protocol.AgentStartedData) bool {
+	var can struct {
+		SessionCapabilities struct {
+			Fork map[string]any `json:"fork"`
+		} `json:"sessionCapabilities"`
+	}
+	return protocol.Decode(d.AgentCapabilities, &can) == nil && can.SessionCapabilities.Fork != nil
 }

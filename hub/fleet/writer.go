@@ -259,11 +259,14 @@ func (w writer) sendAssign(ctx context.Context, s *heldSession, state *session.S
 	w.mu.Lock()
 	s.assigned = true
 	w.mu.Unlock()
-	i := state.Info
+	i, agentSession := state.Info, state.AgentSession
+	if state.ForkOf != "" {
+		agentSession = state.ForkOf
+	}
 	return w.send(ctx, protocol.FrameAssign, protocol.Assign{
 		SessionID: s.id, Assignment: s.assignment, Provider: i.Provider, WorkingDirectory: i.WorkingDirectory,
 		AgentOptions: state.AgentOptions(), UserID: i.UserID, Message: state.Finished, Resume: s.assignment > 1,
-		AgentSession: state.AgentSession,
+		AgentSession: agentSession, Load: state.Load == session.LoadWanted, Fork: state.ForkOf != "",
 	})
 }
 

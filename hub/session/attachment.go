@@ -68,6 +68,7 @@ type InAttach struct {
 	ID, Name, MediaType string
 	Data                []byte
 	MaxBytes            int64
+	Used                bool // a message of the session refers to it already: in a fork
 }
 
 func (in InAttach) apply(st *step) error {
@@ -75,7 +76,7 @@ func (in InAttach) apply(st *step) error {
 	if err := s.CheckAttach(int64(len(in.Data)), in.MaxBytes); err != nil {
 		return err
 	}
-	a := Attachment{ID: in.ID, Name: in.Name, MediaType: in.MediaType, Size: int64(len(in.Data))}
+	a := Attachment{ID: in.ID, Name: in.Name, MediaType: in.MediaType, Size: int64(len(in.Data)), Used: in.Used}
 	for part := range slices.Chunk(in.Data, protocol.AttachmentPartBytes) {
 		st.parts = append(st.parts, Part{Key: AttachmentKey(in.ID, a.Parts), Data: part})
 		a.Parts++

@@ -20,6 +20,8 @@ var (
 	ErrContentUnread   = errors.New("the question was not read whole")
 	ErrModeNotAllowed  = errors.New("the worker's providers file does not allow this mode by name")
 	ErrNeedsApprove    = errors.New("the scope approve is needed")
+	ErrBusy            = errors.New("the session is at work: wait until it is idle, or stop it")
+	ErrCannotFork      = errors.New("the session's agent has not said that it can fork a session")
 	ErrTicket          = errors.New("no such ticket, or no more")
 	ErrTooManyTickets  = errors.New("too many tickets")
 )

@@ -368,12 +368,21 @@ func (st optionStep) forget(id string) {
 }
 
 // InNeedsJudge says that a waiting session cannot run on the workers that are there: it
-// names a mode, and they are of a version that does not judge modes.
+// names a mode, and they are of a version that does not judge modes. Or it takes up one of
+// its agent's sessions, and they do not load those.
 type InNeedsJudge struct{}
 
 func (InNeedsJudge) apply(st *step) error {
-	if st.s.NeedsWorker() {
-		st.status(protocol.StatusQueued, st.s.Messages[0].ID, "the session names a mode, and only a newer worker judges modes: update the workers")
+	if !st.s.NeedsWorker() {
+		return nil
 	}
+	id, why := "", "the session names a mode, and only a newer worker judges modes: update the workers"
+	if wants(st.s) {
+		id = st.s.Messages[0].ID
+	}
+	if st.s.Load != "" {
+		why = "the session takes up one of its agent's, and no worker is there that may load it"
+	}
+	st.status(protocol.StatusQueued, id, why)
 	return nil
 }

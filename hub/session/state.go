@@ -2,7 +2,6 @@ package session
 
 import (
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -66,6 +65,17 @@ type State struct {
 	// session gets it.
 	AgentSession string `json:"agentSession,omitempty"`
 
+	// Load says how far the agent's history is that the session takes up; empty: there is
+	// none, or the log has it. ReplayMessage is the history's last message, while it has no
+	// complete.
+	Load          Load   `json:"load,omitempty"`
+	ReplayMessage string `json:"replayMessage,omitempty"`
+
+	// ForkOf is the agent's session that this one's agent is to fork, until a turn has
+	// ended. Forks says that the agent that was started last can fork.
+	ForkOf string `json:"forkOf,omitempty"`
+	Forks  bool   `json:"forks,omitempty"`
+
 	// Named is what a person has called the session since it was created. If it is set, the
 	// title of Info does not count.
 	Named      *string `json:"named,omitempty"`
@@ -94,6 +104,10 @@ type Info struct {
 	// RequestHash is the hash of a create request with an Idempotency-Key. A repeat
 	// must have the same.
 	RequestHash string `json:"requestHash,omitempty"`
+	// TakeUp is the agent's session that this one takes up; nil: the agent begins afresh.
+	TakeUp *TakeUp `json:"takeUp,omitempty"`
+	// Fork is what this session was forked from; nil: nothing.
+	Fork *Fork `json:"fork,omitempty"`
 }
 
 // OpenMessage is a message without a complete. Command is its seq in the
@@ -245,7 +259,7 @@ func (s *State) clone() *State {
 
 // NeedsWorker reports whether the session waits for an assignment.
 func (s *State) NeedsWorker() bool {
-	return s.Closed == "" && s.Worker == "" && wants(s)
+	return s.Closed == "" && s.Worker == "" && s.Load != LoadCopies && (wants(s) || s.Load == LoadWanted)
 }
 
 // wants reports whether a message waits that is not held.
@@ -298,11 +312,11 @@ func (s *State) Ended() error {
 	return ErrSessionEnded
 }
 
-// Busy reports whether a message runs or waits to run, a question is open, or the agent
-// works in the background. A busy session does not expire. One whose messages are all held
+// Busy reports whether a message runs or waits to run, a question is open, the agent works
+// in the background, or its history is to be loaded. A busy session does not expire. One whose messages are all held
 // does.
 func (s *State) Busy() bool {
-	return head(s) > 0 || wants(s) || s.Questions() > 0 || s.Background
+	return head(s) > 0 || wants(s) || s.Questions() > 0 || s.Background || s.Load == LoadWanted || s.Load == LoadRuns
 }
 
 // Asleep reports whether an open session is at rest: it has no worker, and no message or
@@ -364,8 +378,12 @@ func (st *step) rest() {
 		st.status(protocol.StatusRequiresAction, "", "")
 	case wants(s):
 		st.status(protocol.StatusQueued, s.Messages[0].ID, "")
-	case s.Background:
+	case s.Background, s.Load == LoadRuns:
 		st.status(protocol.StatusRunning, "", "")
+	case s.Load == LoadWanted && s.Worker != "":
+		st.status(protocol.StatusStarting, "", "")
+	case s.Load != "":
+		st.status(protocol.StatusQueued, "", "")
 	default:
 		st.status(protocol.StatusIdle, "", "")
 	}
@@ -459,34 +477,4 @@ func (st *step) resume() {
 		return
 	}
 	st.rest()
-}
-
-// MessageNote is the key of the note that a message was accepted. Its value is the hash
-// of the content (HashJSON), and its event is the message.
-func MessageNote(id string) string { return "m:" + id }
-
-// ReleaseNote is the key of the note that a message was held, and was released. The note's
-// event is the last release.
-func ReleaseNote(id string) string { return "r:" + id }
-
-// ApprovalNote is the key of the note of how a question ended. Its value is the outcome,
-// a space, and the chosen option, if there is one.
-func ApprovalNote(id string) string { return "a:" + id }
-
-// created is the first input of every session.
-type created struct{}
-
-func (created) apply(st *step) error {
-	st.status(protocol.StatusIdle, "", "")
-	return nil
-}
-
-// NewState returns the state of a session that is about to be created, and the
-// change that logs its first event.
-func NewState(info Info, p Policy, now time.Time) (Change, error) {
-	c, err := Step(&State{Info: info}, created{}, p, now)
-	if err != nil {
-		return Change{}, fmt.Errorf("create session %s: %w", info.SessionID, err)
-	}
-	return c, nil
 }

@@ -47,6 +47,11 @@ type InTakeBack struct {
 func (in InTakeBack) apply(st *step) error {
 	s := st.s
 	turn, ok := s.Turn()
+	if !ok && in.Unassign && s.Load == LoadWanted && s.Closed == "" {
+		st.unassign() // there was no message
+		st.rest()
+		return nil
+	}
 	if !ok || s.Closed != "" || s.Handed != in.Handed {
 		return nil
 	}

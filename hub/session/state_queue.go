@@ -273,13 +273,14 @@ func (in InSteered) apply(st *step) error {
 type InAgentStarted struct {
 	Event             NewEvent
 	Steering, Reasons bool
+	Forks             bool // it can fork its session
 }
 
 func (in InAgentStarted) apply(st *step) error {
 	if st.s.Closed != "" {
 		return nil
 	}
-	st.s.Steering, st.s.Reasons = in.Steering, in.Reasons
+	st.s.Steering, st.s.Reasons, st.s.Forks = in.Steering, in.Reasons, in.Forks
 	return InActivity{Events: []NewEvent{in.Event}}.apply(st)
 }
 

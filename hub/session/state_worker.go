@@ -10,14 +10,16 @@ import (
 )
 
 // InAssign gives the session to a worker, and hands it the oldest message in the same
-// step. ErrNoAssignment: the session no longer waits for a worker of this workspace.
+// step, if one waits. ErrNoAssignment: the session no longer waits for a worker of this workspace.
 //
 // ErrNeedsJudge: the session names a mode, and the worker does not judge modes. An agent
-// could get a mode there that no providers file allows.
+// could get a mode there that no providers file allows. Or the session takes up one of the
+// agent's, and the worker may not load it.
 type InAssign struct {
 	Worker    string
 	Workspace string
 	Options   bool // the worker takes set_option and judges modes
+	Loads     bool // the worker loads an agent's history
 }
 
 func (in InAssign) apply(st *step) error {
@@ -25,13 +27,17 @@ func (in InAssign) apply(st *step) error {
 	if !s.NeedsWorker() || (s.Workspace != "" && s.Workspace != in.Workspace) {
 		return ErrNoAssignment
 	}
-	if !in.Options && s.AgentOptions().Mode != "" {
+	if !in.Options && s.AgentOptions().Mode != "" || !in.Loads && (s.Load != "" || s.ForkOf != "") {
 		return ErrNeedsJudge
 	}
 	s.Assignment++
 	s.Worker, s.Workspace, s.Options.Takes = in.Worker, in.Workspace, in.Options
 	if !in.Options { // it tells of no modes: nobody knows whether the agent will ask
 		s.Options.Mode, s.Options.Asking = "", nil
+	}
+	if !wants(s) { // the agent's history is all that it is for
+		st.rest()
+		return nil
 	}
 	st.hand()
 	st.status(protocol.StatusStarting, s.Messages[0].ID, "")
@@ -231,6 +237,10 @@ func (in InComplete) apply(st *step) error {
 	if !ok || m.ID != in.Data.MessageID {
 		return nil
 	}
+	in.Data.Replay = false
+	if in.Data.StopReason != protocol.StopError {
+		st.s.ForkOf = "" // from now on the agent keeps its fork
+	}
 	st.complete(0, in.Data)
 	st.rest() // a message that waits is queued until done: no turn runs
 	return nil
@@ -338,6 +348,7 @@ func (in InLost) apply(st *step) error {
 	if m, waits := st.s.Waiting(); waits && in.Doubt {
 		st.s.Running = m.Command
 	}
+	st.giveUpLoading()
 	st.lose(protocol.TurnError{Code: protocol.TurnWorkerLost, Message: "the agent was cut off in the middle of its turn; what it had done by then is done", Retryable: true})
 	return nil
 }
@@ -356,6 +367,10 @@ func (st *step) lose(why protocol.TurnError) {
 func (st *step) unassign() {
 	s := st.s
 	st.endBackground()
+	st.loseReplay()
+	if s.ForkOf != "" {
+		s.AgentSession = ""
+	}
 	st.drop = append(st.drop, s.Live...)
 	if s.Evicting != 0 {
 		st.drop = append(st.drop, s.Evicting)

@@ -43,7 +43,7 @@ func (in InUsage) apply(st *step) error {
 		u.Size = d.Size
 	}
 	if d.Cost != nil {
-		u.spend(*d.Cost)
+		u.spend(*d.Cost, s.Load == LoadRuns)
 	}
 	s.Usage = u
 	st.event(protocol.EventUsage, d)
@@ -52,8 +52,13 @@ func (in InUsage) apply(st *step) error {
 
 // spend counts what the agent's session costs so far. If its count went backwards, another
 // process of the agent has begun to count. Amounts of two currencies have no sum, so
-// another currency begins a new one.
-func (u *Usage) spend(told protocol.Cost) {
+// another currency begins a new one. What an agent tells with its history was spent
+// elsewhere: later costs count from there.
+func (u *Usage) spend(told protocol.Cost, elsewhere bool) {
+	if elsewhere {
+		u.AgentCost = told.Amount
+		return
+	}
 	added := told.Amount
 	if u.Cost != nil && u.Cost.Currency != told.Currency {
 		u.Cost, u.TurnCost, u.AgentCost = nil, 0, 0

@@ -58,6 +58,8 @@ type realAgent struct {
 	noQuestion string
 	// wrapped: its program starts another process, which does the work.
 	wrapped bool
+	// forks: it can fork a session.
+	forks bool
 	// goesOn: when a command in the background has ended, it tells its model without a
 	// prompt.
 	goesOn bool
@@ -113,6 +115,7 @@ var realAgents = []realAgent{
 		hopeless: []string{"error 400", "error 401", "error 403"},
 		refuses:  []string{"audio"},
 		goesOn:   true,
+		forks:    true,
 		tells:    []string{"commands", "context", "tokens", "cost"},
 		asks:     true,
 	},

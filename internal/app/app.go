@@ -131,6 +131,7 @@ func (n *Node) newHub(providers []string, set *metrics.Set) *hub.Hub {
 		DefaultProvider:          n.cfg.DefaultProvider,
 		Providers:                providers,
 		Preselect:                n.preselect(),
+		ShareAgentSessions:       n.cfg.ShareAgentSessions || n.cfg.LocalMode(),
 		KeyHolds:                 n.keys.holds,
 		Metrics:                  set,
 		Log:                      n.log,

@@ -13,6 +13,7 @@ import (
 
 	"sessionhub/internal/testkit/hubtest"
 	"sessionhub/internal/testkit/judge"
+	"sessionhub/internal/testkit/scripted"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -131,7 +132,8 @@ func (r *referee) do(x exchange) []byte {
 // A session's whole life, and most ways to be refused, are as the document says.
 func TestSessionIsAsDocumented(t *testing.T) {
 	const key = "the-key-of-the-service"
-	r := newReferee(startHubEnv(t, map[string]string{"SESSIONHUB_API_KEY": key}, "--max-sessions-per-user", "2"))
+	r := newReferee(startHubEnv(t, map[string]string{"SESSIONHUB_API_KEY": key}, "--max-sessions-per-user", "2",
+		"--providers-file", scripted.Providers(t), "--share-agent-sessions"))
 	service := []string{"X-API-Key", key}
 	for _, path := range []string{"/healthz", "/readyz", "/api/openapi.yaml", "/api/asyncapi.yaml"} {
 		r.do(exchange{method: "GET", path: path, status: 200})
@@ -255,6 +257,19 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	r.do(exchange{method: "GET", path: own + "/transcript?format=pdf", header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
 	r.do(exchange{method: "GET", path: own + "/history?after=x-y", header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
 	call("GET", "/events?after=999999", "", 400, protocol.CodeInvalidRequest)
+
+	// What an agent keeps itself.
+	r.do(exchange{method: "GET", path: "/api/agent-sessions?provider=scripted&userId=bob", header: service, status: 200})
+	r.do(exchange{method: "GET", path: "/api/agent-sessions", header: token, status: 403, code: protocol.CodeForbidden})
+	original := hubtest.Decode[protocol.CreateResponse](t, r.do(exchange{method: "POST", path: "/api/sessions", header: service, status: 201, body: `{"provider":"scripted","userId":"bob"}`}))
+	r.do(exchange{method: "POST", path: "/api/sessions/" + original.SessionID + "/messages", header: service, body: `{"content":"echo hello"}`, status: 202})
+	judge.Within(t, patience, "the turn ends", func() bool {
+		page := hubtest.Decode[protocol.History](t, r.do(exchange{method: "GET", path: "/api/sessions/" + original.SessionID + "/history", header: service, status: 200}))
+		last := hubtest.Decode[protocol.Event](t, page.Events[len(page.Events)-1])
+		return last.Type == protocol.EventStatus && strings.Contains(string(last.Data), `"idle"`)
+	})
+	r.do(exchange{method: "POST", path: "/api/sessions/" + original.SessionID + "/fork", header: service, body: `{}`, status: 201})
+	call("POST", "/fork", `{}`, 403, protocol.CodeForbidden)
 
 	// Files of the directory, and files of messages.
 	if err := os.WriteFile(filepath.Join(r.root, "notes.txt"), []byte("a note"), 0o600); err != nil {

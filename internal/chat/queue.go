@@ -40,7 +40,7 @@ func (q *messageQueue) leave(id string) {
 func (q *messageQueue) event(e protocol.Event) {
 	switch e.Type {
 	case protocol.EventMessage:
-		if d, ok := decode[protocol.MessageData](e.Data); ok {
+		if d, ok := decode[protocol.MessageData](e.Data); ok && !d.Replay {
 			q.waits = append(q.waits, d.MessageID)
 			q.texts[d.MessageID] = contentText(d.Content)
 			q.steering[d.MessageID] = d.Delivery == protocol.DeliverSteer

@@ -18,6 +18,7 @@ type Chat struct {
 	Model    string
 	Mode     string
 	Title    string
+	TakeUp   string // the agent's own id of a session to take up
 
 	Transport string // ChatAuto, ChatWebSocket or ChatSSE
 	Approve   string // ChatAllow, ChatReject, or empty: nobody was asked
@@ -52,6 +53,8 @@ const (
 func (c *Chat) settings() []setting {
 	session := name(&c.Session).(*simple)
 	session.holder = "ID"
+	takeUp := name(&c.TakeUp).(*simple)
+	takeUp.holder = "ID"
 	return []setting{
 		{"hub", groupHub, "the hub's address", chatHub(&c.Hub)},
 		{"key-file", groupHub, "holds the API key, if SESSIONHUB_API_KEY does not", text(&c.KeyFile, "a file")},
@@ -63,6 +66,7 @@ func (c *Chat) settings() []setting {
 		{"model", groupSession, "for the agent of a new one; empty: its own choice", name(&c.Model)},
 		{"mode", groupSession, "for the agent of a new one; empty: its own choice", name(&c.Mode)},
 		{"title", groupSession, "of a new one", name(&c.Title)},
+		{"take-up", groupSession, "a session that the agent has from elsewhere, by the agent's own id of it; a new one goes on with it", takeUp},
 		{"remove", groupSession, "delete a new one in the end", onOff(&c.Remove)},
 
 		{"approve", groupPipe, "allow or reject what the agent asks for; empty: reject, and say so", optional(choice(&c.Approve, ChatAllow, ChatReject), &c.Approve)},

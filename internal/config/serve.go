@@ -41,8 +41,11 @@ type Serve struct {
 	DiscoverAgents  Toggle // ToggleAuto: see Discovers
 	DefaultProvider string
 	AgentIdle       time.Duration
-	ChildrenIdle    time.Duration
-	TurnTimeout     time.Duration
+
+	ShareAgentSessions bool
+
+	ChildrenIdle time.Duration
+	TurnTimeout  time.Duration
 
 	MaxSessionsPerUser       int // open ones
 	MaxConnectionsPerUser    int
@@ -180,6 +183,7 @@ func (s *Serve) settings() []setting {
 		{"worker", groupWorker, "run agents in this process, or leave them to workers that connect", choice(&s.Worker, WorkerEmbedded, WorkerNone)},
 		{"worker-capacity", groupWorker, "most agents that run at once", number(&s.WorkerCapacity, 1, 100_000)},
 		{"worker-buffer", groupWorker, "output kept for each session while the hub is out of reach; then the agent is held back", size(&s.WorkerBuffer, 64*kib, 4*gib)},
+		{"share-agent-sessions", groupWorker, "let every user list and take up what the agents of a worker for everybody keep, whoever began it; a hub in local mode does so anyway", onOff(&s.ShareAgentSessions)},
 		{"workspace-root", groupWorker, "every working directory lies in here", required(&s.WorkspaceRoot, "a directory")},
 		{"providers-file", groupWorker, "YAML file with kinds of agents; demo is built in", text(&s.ProvidersFile, "a file")},
 		{"discover-agents", groupWorker, "offer the agents that this program knows and finds in PATH, with this machine's logins; auto: in local mode, where nothing says that others share the hub", toggle(&s.DiscoverAgents)},

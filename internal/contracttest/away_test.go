@@ -18,9 +18,9 @@ import (
 // process is a worker as the command runs it.
 type process struct{ cmd *exec.Cmd }
 
-func (n *node) worker(t *testing.T, name, root string) *process {
+func (n *node) worker(t *testing.T, name, root string, flags ...string) *process {
 	t.Helper()
-	cmd := exec.Command(binary, "worker", "--hub", n.URL, "--name", name, "--workspace-root", root, "--workspace", "shared")
+	cmd := exec.Command(binary, append([]string{"worker", "--hub", n.URL, "--name", name, "--workspace-root", root, "--workspace", "shared"}, flags...)...)
 	cmd.Env = append(hubtest.Environment(), "SESSIONHUB_WORKER_KEY="+workerKey)
 	cmd.Stderr = n.Log
 	if err := cmd.Start(); err != nil {

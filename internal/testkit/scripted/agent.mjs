@@ -4,6 +4,9 @@
 // To add one: a method that sends what the agent would send, and returns when its turn is over. It may throw the error
 // that answers the prompt. What a client can see of it is asserted in internal/contracttest.
 //
+// It keeps sessions from elsewhere: session/list names them as SCRIPTED_KEPT says, and what session/load replays is said by
+// the id, a method of `histories`.
+//
 // SCRIPTED_LOG names a file that gets every line that the agent reads. SCRIPTED_AUTH makes it want a login.
 
 import { spawn } from "node:child_process";
@@ -213,6 +216,91 @@ const scenarios = {
   },
 };
 
+/** What session/load replays, by the first part of the id; the others are its arguments. It may throw the error to answer. */
+const histories = {
+  /** So many turns of so many pieces each, with a tool and a plan in the first. */
+  async kept(turns, pieces) {
+    for (let t = 1; t <= (Number(turns) || 1); t++) {
+      const user = { sessionUpdate: "user_message_chunk" };
+      update({ ...user, content: { type: "text", text: `question ` } });
+      update({ ...user, content: { type: "text", text: `${t}` } });
+      if (t === 1) {
+        const call = { sessionUpdate: "tool_call", toolCallId: "k1", title: "make", kind: "execute" };
+        update({ ...call, status: "completed", rawInput: { command: "make" }, content: asText("built") });
+        const entries = [{ content: "build it", priority: "high", status: "completed" }];
+        update({ sessionUpdate: "plan", entries });
+        update({ sessionUpdate: "usage_update", used: 7, size: 100, cost: { amount: 5, currency: "USD" } });
+      }
+      for (let i = 0; i < (Number(pieces) || 1); i++) {
+        text(`answer ${t}.${i} `);
+        if (i % 100 === 99) await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
+  },
+
+  /** As gemini does, it goes on behind its answer. */
+  async late() {
+    setTimeout(() => histories.kept(2, 2), 50);
+  },
+
+  async refuses() {
+    throw { code: -32602, message: "no such session" };
+  },
+
+  async hangs() {
+    await new Promise(() => {});
+  },
+
+  async dies() {
+    await histories.kept(2, 2);
+    await sleep(200);
+    process.exit(3);
+  },
+
+  /** It replays a piece in each so many ms. */
+  async slow(ms) {
+    update({ sessionUpdate: "user_message_chunk", content: { type: "text", text: "slow question" } });
+    for (let i = 0; i < 1000; i++) {
+      text(`s${i} `);
+      await sleep(Number(ms) || 50);
+    }
+  },
+
+  /** What no hub should take as it is. */
+  async hostile() {
+    const user = (content) => update({ sessionUpdate: "user_message_chunk", content });
+    user({ type: "text", text: "x".repeat(3 << 20) });
+    text("one");
+    user({ type: "image", mimeType: "image/png", data: Buffer.from("no picture").toString("base64") });
+    text("two");
+    user({ type: "text", text: "   " });
+    user(null);
+    user({ type: "resource", resource: { uri: "file:///etc/passwd", text: "root" } });
+    text("three");
+    permission("hp", "rm -rf /");
+    const call = { sessionUpdate: "tool_call", toolCallId: "open", title: "never ends", kind: "execute" };
+    update({ ...call, status: "in_progress" });
+    send({ method: "session/update", params: { sessionId: "another", update: { sessionUpdate: "agent_message_chunk", content: { type: "text", text: "not mine" } } } });
+  },
+};
+
+/** A page of the sessions that are kept. SCRIPTED_KEPT is a mode, their count, and how many make a page, with colons. */
+async function list(params) {
+  const [mode, count, pageSize] = (process.env.SCRIPTED_KEPT ?? "none:0:0").split(":");
+  if (mode === "hang") await new Promise(() => {});
+  if (mode === "die") process.exit(4);
+  const size = Number(pageSize) || Number(count);
+  const from = Number(params.cursor ?? 0);
+  const sessions = [];
+  for (let i = from; i < Math.min(from + size, Number(count)); i++) {
+    const cwd = i % 3 === 2 ? "/etc" : process.cwd();
+    const title = i === 0 ? `\u001b]0;evil\u0007 two\nlines ${"t".repeat(5000)}` : `kept ${i}`;
+    sessions.push({ sessionId: `kept-${i}`, cwd, title, updatedAt: i === 1 ? "no time" : "2026-11-01T10:00:00Z" });
+  }
+  if (from === 0 && mode === "odd") sessions.push(null, {}, { sessionId: "", cwd: "/" }, { sessionId: "a\nb", cwd: process.cwd() });
+  return from + size < Number(count) ? { sessions, nextCursor: String(from + size) } : { sessions };
+}
+
 const login = { id: "login", name: "Log in with the terminal", type: "terminal", args: ["--login"] };
 const initialized = {
   protocolVersion: 1,
@@ -240,13 +328,29 @@ function opened() {
   };
 }
 
+/** Reports whether a fork was kept. As with claude-agent-acp, that is from its first turn on. */
+const keeps = (fork) => fs.existsSync(`${process.env.SCRIPTED_LOG}.${fork}`);
+
 async function prompt(id, blocks) {
   cancelled = false;
+  if (sessionId.startsWith("forked-")) fs.writeFileSync(`${process.env.SCRIPTED_LOG}.${sessionId}`, "");
   const said = blocks.find((block) => block.type === "text")?.text ?? "echo";
   const [word, ...rest] = said.split(" ");
   try {
     await (scenarios[word] ?? scenarios.echo)(rest.join(" "), blocks);
     send({ id, result: { stopReason: cancelled ? "cancelled" : "end_turn" } });
+  } catch (error) {
+    send({ id, error: error.code ? error : { code: -32603, message: String(error) } });
+  }
+}
+
+/** Opens a session that the agent keeps, and answers behind its replay. */
+async function load(id, params) {
+  const [name, ...rest] = params.sessionId.split("-");
+  sessionId = params.sessionId;
+  try {
+    await histories[name]?.(...rest);
+    send({ id, result: opened() });
   } catch (error) {
     send({ id, error: error.code ? error : { code: -32603, message: String(error) } });
   }
@@ -261,6 +365,10 @@ function handle({ id, method, params, result, error }) {
     case "initialize":
       send({ id, result: initialized });
       return;
+    case "session/fork":
+      sessionId = `forked-${crypto.randomUUID()}`;
+      send({ id, result: opened() });
+      return;
     case "session/new":
     case "session/load":
     case "session/resume":
@@ -268,8 +376,19 @@ function handle({ id, method, params, result, error }) {
         send({ id, error: { code: -32000, message: "Authentication required" } });
         return;
       }
+      if (method === "session/load") {
+        load(id, params);
+        return;
+      }
+      if (params.sessionId?.startsWith("forked-") && !keeps(params.sessionId)) {
+        send({ id, error: { code: -32002, message: "Resource not found" } });
+        return;
+      }
       sessionId = params.sessionId ?? `scripted-${crypto.randomUUID()}`;
       send({ id, result: opened() });
+      return;
+    case "session/list":
+      list(params).then((listed) => send({ id, result: listed }));
       return;
     case "authenticate":
       authenticated = true;

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"sessionhub/internal/testkit/need"
@@ -16,12 +17,17 @@ import (
 var agent []byte
 
 // Providers writes a providers file with the agent as the provider "scripted", and returns
-// its path. The agent writes what it reads to the file agent.log beside it.
-func Providers(tb testing.TB) string {
+// its path. The agent writes what it reads to the file agent.log beside it. env is set for
+// the agent beside that, each as NAME=value.
+func Providers(tb testing.TB, env ...string) string {
 	tb.Helper()
 	node, dir := need.Node.Path(tb), tb.TempDir()
 	program, file := filepath.Join(dir, "agent.mjs"), filepath.Join(dir, "providers.yaml")
-	providers := fmt.Sprintf("scripted:\n  command: %q\n  args: [%q]\n  env: {SCRIPTED_LOG: %q}\n", node, program, filepath.Join(dir, "agent.log"))
+	providers := fmt.Sprintf("scripted:\n  command: %q\n  args: [%q]\n  env:\n    SCRIPTED_LOG: %q\n", node, program, filepath.Join(dir, "agent.log"))
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		providers += fmt.Sprintf("    %s: %q\n", name, value)
+	}
 	for path, text := range map[string][]byte{program: agent, file: []byte(providers)} {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			tb.Fatal(err)

@@ -30,6 +30,27 @@ export interface NewSession {
   title?: string;
   metadata?: Record<string, unknown>;
   agentOptions?: { model?: string; mode?: string; config?: Record<string, OptionValue> };
+  /** Takes up this session of the agent: its history becomes the log's beginning. */
+  agentSession?: string;
+  /** That of the list with the `agentSession`. */
+  workspace?: string;
+}
+
+/** A session that an agent keeps. */
+export interface AgentSession {
+  /** The agent's own id of it. */
+  agentSession: string;
+  workingDirectory: string;
+  title?: string;
+  updatedAt?: string;
+  /** The user's session that has it already. */
+  sessionId?: string;
+}
+
+export interface AgentSessions {
+  workspace: string;
+  sessions: AgentSession[];
+  nextCursor?: string;
 }
 
 /** The options of a session's agent as they were last told, and what was chosen for its next start. */
@@ -153,8 +174,28 @@ export class HubApi {
     return this.#call("GET", `sessions${search(query)}`, options);
   }
 
+  /** Sessions that an agent has from elsewhere. A worker starts the agent to ask it. */
+  agentSessions(
+    query: {
+      provider?: string | undefined;
+      workingDirectory?: string | undefined;
+      workspace?: string | undefined;
+      cursor?: string | undefined;
+      limit?: number;
+      userId?: string;
+    } = {},
+    options: CallOptions = {},
+  ): Promise<AgentSessions> {
+    return this.#call("GET", `agent-sessions${search(query)}`, options);
+  }
+
   getSession(sessionId: string, options: CallOptions = {}): Promise<Session> {
     return this.#call("GET", path(sessionId), options);
+  }
+
+  /** A session that goes another way from here. Needs an agent that can fork. */
+  forkSession(sessionId: string, fork: { title?: string } = {}, options: CallOptions = {}): Promise<CreatedSession> {
+    return this.#call("POST", path(sessionId, "fork"), options, fork);
   }
 
   async deleteSession(sessionId: string, options: CallOptions = {}): Promise<void> {

@@ -87,6 +87,8 @@ export interface MessageData {
   userId: string;
   /** Absent for a message that waits its turn. */
   delivery?: "steer" | "now";
+  /** It is of the agent's history: it ran elsewhere. */
+  replay?: true;
 }
 
 /** An agent is ready. There are more fields, for programs. */

@@ -1,10 +1,18 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { uuid, type NewSession as Request, type Provider, type ProviderList, type Session } from "@sessionhub/client";
+import {
+  uuid,
+  type AgentSession,
+  type NewSession as Request,
+  type Provider,
+  type ProviderList,
+  type Session,
+} from "@sessionhub/client";
 import { errorText } from "./format.js";
 import { asUser, keepToken } from "./hub.js";
 import { go, sessionHref } from "./route.js";
 import { retrying } from "./retrying.js";
 import { refreshSessions } from "./session-list.js";
+import { TakeUp } from "./take-up.js";
 import { line } from "./text.js";
 
 /** What the next new session is to be like. */
@@ -22,6 +30,7 @@ export function NewSession() {
   const [provider, setProvider] = useState(like?.provider ?? "");
   const [directory, setDirectory] = useState(like?.workingDirectory ?? "");
   const [title, setTitle] = useState(like?.title ?? "");
+  const [taken, setTaken] = useState<{ session: AgentSession; workspace: string }>();
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
   // One key for one set of answers: a second click, or a try after a lost
@@ -47,6 +56,11 @@ export function NewSession() {
     if (provider) request.provider = provider;
     if (directory.trim()) request.workingDirectory = directory.trim();
     if (title.trim()) request.title = title.trim();
+    if (taken) {
+      request.workingDirectory = taken.session.workingDirectory;
+      request.agentSession = taken.session.agentSession;
+      request.workspace = taken.workspace;
+    }
     const body = JSON.stringify(request);
     if (attempt.current.body !== body) attempt.current = { body, key: uuid() };
     try {
@@ -72,7 +86,14 @@ export function NewSession() {
         <h1 id="new-session-title">New session</h1>
         <label class="field">
           <span>Agent</span>
-          <select value={provider} onChange={(event) => setProvider(event.currentTarget.value)} data-testid="provider">
+          <select
+            value={provider}
+            onChange={(event) => {
+              setProvider(event.currentTarget.value);
+              setTaken(undefined);
+            }}
+            data-testid="provider"
+          >
             {providers.map((one) => (
               <option key={one.name} value={one.name}>
                 {label(one)}
@@ -118,6 +139,13 @@ export function NewSession() {
             data-testid="title"
           />
         </label>
+        <TakeUp
+          key={provider}
+          provider={provider}
+          directory={directory}
+          chosen={taken?.session}
+          choose={(session, workspace) => setTaken(session && { session, workspace })}
+        />
         {problem && (
           <p class="problem" role="alert">
             {problem}

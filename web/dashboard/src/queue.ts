@@ -27,7 +27,8 @@ export class MessageQueue {
   apply(event: SessionEvent): void {
     switch (event.type) {
       case "message": {
-        const { messageId, content, delivery } = event.data;
+        const { messageId, content, delivery, replay } = event.data;
+        if (replay) return; // of the agent's history: it ran elsewhere
         this.#contents.set(messageId, content);
         this.#waits = [...this.#waits, messageId];
         if (delivery === "steer") this.#steering.add(messageId);

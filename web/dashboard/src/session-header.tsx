@@ -5,10 +5,10 @@ import { ConnectionState } from "./connection.js";
 import { showEverything, toggleEverything } from "./everything.js";
 import { fileName, saveFile } from "./export.js";
 import { errorText, sessionName } from "./format.js";
-import { api } from "./hub.js";
+import { api, asUser, keepToken } from "./hub.js";
 import { Dialog, Menu } from "./menu.js";
 import { unaskedMode } from "./options.js";
-import { go } from "./route.js";
+import { go, sessionHref } from "./route.js";
 import { refreshSessions, StatusPill } from "./session-list.js";
 import { CommandsDialog, RenameDialog } from "./session-dialogs.js";
 import type { SessionModel } from "./session-model.js";
@@ -48,6 +48,17 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
     } catch (error) {
       setProblem(errorText(error));
     }
+  };
+  const [forking, setForking] = useState(false);
+  const fork = async () => {
+    setForking(true);
+    await run(async () => {
+      const made = await asUser((hub) => hub.forkSession(model.sessionId));
+      keepToken(made.sessionId, made.token);
+      refreshSessions();
+      go(sessionHref(made.sessionId));
+    });
+    setForking(false);
   };
   const save = (format: TranscriptFormat, ending: string) =>
     run(async () => {
@@ -112,6 +123,11 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
               {!model.over.value && (
                 <MenuItem onClick={() => setAsked("rename")} testId="rename">
                   Rename…
+                </MenuItem>
+              )}
+              {!model.over.value && (
+                <MenuItem onClick={() => !forking && void fork()} testId="fork">
+                  {forking ? "Forking…" : "Fork"}
                 </MenuItem>
               )}
               <MenuItem onClick={() => setAsked("share")} testId="share">

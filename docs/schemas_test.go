@@ -12,7 +12,7 @@ import (
 
 // bodies are the structs on the wire to clients. Each has a schema of its name.
 var bodies = []any{
-	protocol.AgentOptions{}, protocol.CreateRequest{}, protocol.Connections{}, protocol.Session{}, protocol.CreateResponse{},
+	protocol.AgentOptions{}, protocol.MCPServer{}, protocol.NamedValue{}, protocol.CreateRequest{}, protocol.Connections{}, protocol.Session{}, protocol.CreateResponse{},
 	protocol.SessionList{}, protocol.History{}, protocol.MessageRequest{}, protocol.MessageResponse{}, protocol.ApproveRequest{},
 	protocol.ApproveResponse{}, protocol.Approvals{}, protocol.ApprovalContent{}, protocol.DiffContent{}, protocol.Hunk{}, protocol.CancelRequest{}, protocol.Empty{}, protocol.TokenRequest{},
 	protocol.TokenResponse{}, protocol.TicketResponse{}, protocol.Provider{}, protocol.ProviderCapabilities{}, protocol.Providers{}, protocol.Stats{}, protocol.DeliveryBucket{}, protocol.Problem{},

@@ -122,7 +122,13 @@ func (cmd *Commands) newInfo(ctx context.Context, user string, r protocol.Create
 	if err := checkConfig(&r.AgentOptions); err != nil {
 		return session.Info{}, err
 	}
+	if err := protocol.CheckMCPServers(r.AgentOptions.MCPServers); err != nil {
+		return session.Info{}, fmt.Errorf("%w: agentOptions.%w", session.ErrInvalid, err)
+	}
 	if err := cmd.fleet.Known(ctx, user, r.Provider); err != nil {
+		return session.Info{}, err
+	}
+	if err := cmd.fleet.AllowsMCP(ctx, user, r.Provider, r.AgentOptions.MCPServers); err != nil {
 		return session.Info{}, err
 	}
 	dir := r.WorkingDirectory

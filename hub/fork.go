@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sessionhub/hub/engine"
+	"sessionhub/hub/fleet"
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
 	"sessionhub/metrics"
@@ -54,6 +55,9 @@ func (cmd *Commands) Fork(ctx context.Context, id, key string, r protocol.ForkRe
 	}
 	info.SessionID, info.RequestHash, info.TakeUp, info.Fork = cmd.newID(), "", nil, &source
 	info.CreatedAt, info.AgentOptions = time.Now().UTC().Truncate(time.Millisecond), from.State.AgentOptions()
+	if info.AgentOptions.MCPServers, err = fleet.MCPOf(ctx, cmd.store, from.State); err != nil {
+		return store.Snapshot{}, err
+	}
 	if info.Title = r.Title; info.Title == "" {
 		info.Title = from.State.Title()
 	}

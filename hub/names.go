@@ -66,6 +66,7 @@ var (
 	ErrQuestionExpired   = session.ErrQuestionExpired
 	ErrContentUnread     = session.ErrContentUnread
 	ErrModeNotAllowed    = session.ErrModeNotAllowed
+	ErrMCPNotAllowed     = fleet.ErrMCPNotAllowed
 	ErrNeedsApprove      = session.ErrNeedsApprove
 	ErrBusy              = session.ErrBusy
 	ErrCannotFork        = session.ErrCannotFork

@@ -7,11 +7,13 @@ import (
 )
 
 // AgentOptions reach the agent when it starts. Config has values of other options by their
-// ids, at most MaxChosenOptions.
+// ids, at most MaxChosenOptions. MCPServers are within the limits of CheckMCPServers; of a
+// session that exists, clients see what NamesOfMCP leaves.
 type AgentOptions struct {
-	Model  string                 `json:"model,omitempty"`
-	Mode   string                 `json:"mode,omitempty"`
-	Config map[string]OptionValue `json:"config,omitempty"`
+	Model      string                 `json:"model,omitempty"`
+	Mode       string                 `json:"mode,omitempty"`
+	Config     map[string]OptionValue `json:"config,omitempty"`
+	MCPServers []MCPServer            `json:"mcpServers,omitempty"`
 }
 
 // CreateRequest is the body of POST /api/sessions.
@@ -229,6 +231,8 @@ type ProviderCapabilities struct {
 	Mode         string   `json:"mode,omitempty"`         // in which a session begins that names none
 	AskingModes  []string `json:"askingModes,omitempty"`  // in which the agent asks before it acts
 	AllowedModes []string `json:"allowedModes,omitempty"` // in which it does not, and which sessions may use
+
+	SessionMCP SessionMCP `json:"sessionMCP,omitempty"` // the MCP servers that a session may bring; absent: none
 }
 
 // Providers answers GET /api/providers. Default is the one to preselect: what the hub is

@@ -18,6 +18,7 @@ const (
 	CodeOriginRefused    Code = "origin_refused"
 	CodeWorkingDirectory Code = "working_directory_not_allowed"
 	CodeModeNotAllowed   Code = "mode_not_allowed" // 403: the providers file does not allow the mode by name
+	CodeMCPNotAllowed    Code = "mcp_not_allowed"  // 403: the provider lets sessions bring no such MCP server
 	CodeNotFound         Code = "not_found"
 	CodeMethodNotAllowed Code = "method_not_allowed"
 	CodeApprovalResolved Code = "approval_resolved"

@@ -56,6 +56,13 @@ func goldenFrames() []golden {
 		frame(FrameAttachment, WorkerAttachment{
 			SessionID: "s1", Assignment: 2, AttachmentID: "f1", Name: "photo.jpg", MediaType: "image/jpeg", Size: 600_000, Index: 1, Data: []byte("a part"),
 		}),
+		{name: "worker_hello_session_mcp", value: Hello{
+			Worker: "w1", Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"codex"},
+			Details: map[string]ProviderDetails{"codex": {Capabilities: &ProviderCapabilities{SessionMCP: SessionMCPHTTP}}},
+		}},
+		{name: "worker_assign_mcp", value: Assign{
+			SessionID: "s1", Assignment: 2, Provider: "demo", WorkingDirectory: "/w", AgentOptions: AgentOptions{MCPServers: goldenMCP()}, UserID: "u1", Message: 3,
+		}},
 		{name: "worker_assign_config", value: Assign{
 			SessionID: "s1", Assignment: 2, Provider: "demo", WorkingDirectory: "/w", AgentOptions: config, UserID: "u1", Message: 3, Resume: true, AgentSession: "a1",
 		}},
@@ -114,6 +121,8 @@ func goldenBodies() []golden {
 	asks := true
 	inMode := session
 	inMode.Mode, inMode.Asking, inMode.AgentOptions = "plan", &asks, config
+	withMCP := session
+	withMCP.AgentOptions = AgentOptions{MCPServers: NamesOfMCP(goldenMCP())}
 	list := goldenOptions()
 	return []golden{
 		{name: "api_file_list", value: files},
@@ -128,7 +137,10 @@ func goldenBodies() []golden {
 		{name: "api_rename_request", value: RenameRequest{Title: new("")}},
 		{name: "api_session_with_mode", value: inMode},
 		{name: "api_create_request_with_config", value: CreateRequest{AgentOptions: config}},
+		{name: "api_create_request_with_mcp", value: CreateRequest{AgentOptions: AgentOptions{MCPServers: goldenMCP()}}},
+		{name: "api_session_with_mcp", value: withMCP},
 		{name: "api_agent_options", value: AgentOptions{Model: "m", Mode: "plan", Config: config.Config}},
+		{name: "api_agent_options_mcp", value: AgentOptions{MCPServers: goldenMCP()}},
 		{name: "api_session_options", value: SessionOptions{
 			ConfigOptions: list.ConfigOptions, Mode: list.Mode, Asking: list.Asking, Truncated: true, Chosen: map[string]OptionValue{"fast": BoolValue(false)},
 		}},
@@ -200,5 +212,12 @@ func goldenBodies() []golden {
 		{name: "api_problem", value: Problem{
 			Type: "about:blank", Title: "Conflict", Status: 409, Detail: "late", Code: CodeApprovalResolved, Outcome: OutcomeSelected, OptionID: "o1",
 		}},
+	}
+}
+
+func goldenMCP() []MCPServer {
+	return []MCPServer{
+		{Name: "docs", Type: MCPHTTP, URL: "https://mcp.example.org/", Headers: []NamedValue{{Name: "Authorization", Value: "Bearer x"}}},
+		{Name: "files", Type: MCPStdio, Command: "/usr/bin/mcp-files", Args: []string{"--stdio"}, Env: []NamedValue{{Name: "TOKEN", Value: "x"}}},
 	}
 }

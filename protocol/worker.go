@@ -195,6 +195,7 @@ const (
 	ReleaseNotRun           = "not run here"  // the worker does not know the session: no turn has begun
 	ReleaseWorkingDirectory = string(CodeWorkingDirectory)
 	ReleaseUnknownProvider  = string(CodeUnknownProvider)
+	ReleaseMCPNotAllowed    = string(CodeMCPNotAllowed)
 )
 
 // Welcome answers hello. Events are all event types that the hub takes from a worker. A hub

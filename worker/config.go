@@ -28,6 +28,10 @@ type Config struct {
 	Capacity  int                 // most agents at once; default 8
 	Providers map[string]Provider // by name; at least one
 
+	// SessionMCP says which MCP servers a session may bring to a provider that does not say
+	// so itself. Default: none. With any, a session may have its agent run every command.
+	SessionMCP protocol.SessionMCP
+
 	AgentIdle       time.Duration // an agent without a message for so long is stopped; default 10m
 	ChildrenIdle    time.Duration // the same while processes that it has started still run; default 8h
 	StartTimeout    time.Duration // from the process to a usable session; default 60s
@@ -154,6 +158,9 @@ func (c Config) validate() error {
 	}
 	if c.MaxEventBytes < minEventBytes {
 		bad("max event bytes: %d is less than %d", c.MaxEventBytes, minEventBytes)
+	}
+	if !c.SessionMCP.IsKnown() {
+		bad("session MCP: %q is none of %s, %s, %s", c.SessionMCP, protocol.SessionMCPNone, protocol.SessionMCPHTTP, protocol.SessionMCPAny)
 	}
 	if len(c.Providers) == 0 {
 		bad("providers: none")

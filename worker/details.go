@@ -31,16 +31,23 @@ func (p Provider) validateLooks(name string) []error {
 	return errs
 }
 
-// details is what the hub is told of the provider.
-func (p Provider) details() protocol.ProviderDetails {
+// details is what the hub is told of the provider. mcp is what its sessions may bring.
+func (p Provider) details(mcp protocol.SessionMCP) protocol.ProviderDetails {
 	d := protocol.ProviderDetails{Title: p.Title, Description: p.Description, Icon: p.Icon, Login: p.Login}
 	can := protocol.ProviderCapabilities{Mode: p.Mode, AskingModes: p.AskingModes, AllowedModes: p.AllowedModes}
 	if len(can.AskingModes) == 0 && p.Mode != "" {
 		can.AskingModes = []string{p.Mode}
 	}
 	// A list that the hub would refuse is left out. The worker obeys the whole list.
+	if mcp == protocol.SessionMCPNone {
+		mcp = ""
+	}
 	fits := len(can.AskingModes) <= protocol.MaxProviderModes && len(can.AllowedModes) <= protocol.MaxProviderModes && (p.Mode == "" || usableID(p.Mode))
-	if fits && len(can.AskingModes)+len(can.AllowedModes) > 0 {
+	if !fits {
+		can = protocol.ProviderCapabilities{}
+	}
+	can.SessionMCP = mcp
+	if len(can.AskingModes)+len(can.AllowedModes) > 0 || mcp != "" {
 		d.Capabilities = &can
 	}
 	return d
@@ -48,10 +55,10 @@ func (p Provider) details() protocol.ProviderDetails {
 
 // details are what the hub is told of all providers. If that is more than the hub takes, the
 // icons are left out, then the descriptions, then the capabilities, then all of it.
-func details(providers map[string]Provider) map[string]protocol.ProviderDetails {
-	all := make(map[string]protocol.ProviderDetails, len(providers))
-	for name, p := range providers {
-		if d := p.details(); d != (protocol.ProviderDetails{}) {
+func (c Config) details() map[string]protocol.ProviderDetails {
+	all := make(map[string]protocol.ProviderDetails, len(c.Providers))
+	for name, p := range c.Providers {
+		if d := p.details(c.sessionMCP(p)); d != (protocol.ProviderDetails{}) {
 			all[name] = d
 		}
 	}

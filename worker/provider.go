@@ -51,6 +51,10 @@ type Provider struct {
 	UsageTotals bool
 	// StartTimeout replaces Config.StartTimeout unless it is 0.
 	StartTimeout time.Duration
+	// MCPServers go to every agent of the provider. SessionMCP says which ones a session may
+	// bring beside them; empty: Config.SessionMCP.
+	MCPServers []protocol.MCPServer
+	SessionMCP protocol.SessionMCP
 	// Title, Description and Icon are shown to people, within the limits of
 	// protocol.ProviderDetails. Login is what was seen of the agent's login.
 	Title       string
@@ -124,6 +128,7 @@ func (p Provider) validate(name string) []error {
 	}
 	errs = append(errs, p.validateModes(name)...)
 	errs = append(errs, p.validateLooks(name)...)
+	errs = append(errs, p.validateMCP(name)...)
 	switch p.Resume {
 	case ResumeAuto, ResumeLoad, ResumeSession, ResumeNone:
 	default:
@@ -293,6 +298,10 @@ func (r *providerReader) provider(name string, n *yaml.Node) Provider {
 			default:
 				r.bad(value, "%s: %q is neither turn nor session", what, counts)
 			}
+		case "mcpServers":
+			p.MCPServers = r.mcpServers(value, what)
+		case "sessionMCP":
+			p.SessionMCP = protocol.SessionMCP(r.text(value, what))
 		case "title":
 			p.Title = r.text(value, what)
 		case "description":
@@ -307,7 +316,7 @@ func (r *providerReader) provider(name string, n *yaml.Node) Provider {
 			}
 			p.StartTimeout = d
 		default:
-			r.bad(value, "%s: unknown; known are command, args, env, inheritEnv, authMethod, mode, askingModes, allowedModes, model, resume, volatileInput, usage, startTimeout, title, description, icon", what)
+			r.bad(value, "%s: unknown; known are command, args, env, inheritEnv, authMethod, mode, askingModes, allowedModes, model, resume, volatileInput, usage, startTimeout, mcpServers, sessionMCP, title, description, icon", what)
 		}
 	})
 	return p

@@ -58,7 +58,7 @@ func (s *session) forkSession(can bool) {
 	}
 	from := s.forkFrom
 	s.agent.replaying = true
-	s.open("session/fork", map[string]any{"sessionId": from, "cwd": s.dir, "mcpServers": []any{}}, func(result json.RawMessage, err error) {
+	s.open("session/fork", map[string]any{"sessionId": from, "cwd": s.dir, "mcpServers": s.mcpParams()}, func(result json.RawMessage, err error) {
 		var answer struct {
 			SessionID string `json:"sessionId"`
 		}

@@ -32,6 +32,7 @@ type scripted struct {
 	steer   steering
 	line    string // the last prompt, as it came
 	first   string // the answer to what it asked before it was ready
+	servers string // the MCP servers that it was given, behind the method
 }
 
 func scriptedAgent(args []string) int {
@@ -108,7 +109,9 @@ func (a *scripted) handle(line []byte) {
 			Value     any    `json:"value"`
 			SessionID string `json:"sessionId"`
 			MethodID  string `json:"methodId"`
-			Meta      struct {
+
+			MCPServers json.RawMessage `json:"mcpServers"`
+			Meta       struct {
 				Steering struct {
 					IdleBehavior string `json:"idleBehavior"`
 				} `json:"steering"`
@@ -153,12 +156,22 @@ func (a *scripted) handle(line []byte) {
 			ok(`{"protocolVersion":1,"agentCapabilities":{},"_meta":{"steering":{"supported":true},"sessionhub/reason":{"supported":true}}}`)
 		case a.is("sees"):
 			ok(`{"protocolVersion":1,"agentCapabilities":{"promptCapabilities":{"image":true}}}`)
+		case a.is("mcp"):
+			ok(`{"protocolVersion":1,"agentCapabilities":{"loadSession":true,"mcpCapabilities":{"http":true}}}`)
+		case a.is("mcp-resumes"):
+			ok(`{"protocolVersion":1,"agentCapabilities":{"sessionCapabilities":{"resume":{}}}}`)
 		case a.is("loads"):
 			ok(`{"protocolVersion":1,"agentCapabilities":{"loadSession":true},"agentInfo":{"name":"scripted","version":"1"}}`)
 		default:
 			ok(`{"protocolVersion":1,"agentCapabilities":{},"agentInfo":{"name":"scripted","version":"1"}}`)
 		}
+	case "session/resume":
+		a.meetServers(m.Method, m.ID, m.Params.MCPServers)
+		ok(a.newSession())
 	case "session/new":
+		if a.meetServers(m.Method, m.ID, m.Params.MCPServers) {
+			return
+		}
 		if a.is("needs-login") {
 			a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32000,"message":"Authentication required"}}`, m.ID)
 			return
@@ -177,6 +190,7 @@ func (a *scripted) handle(line []byte) {
 			ok(`{}`)
 		}
 	case "session/load":
+		a.meetServers(m.Method, m.ID, m.Params.MCPServers)
 		if a.is("loads-yolo") { // as it was when it ended
 			a.set = map[string]any{"mode": "yolo", "model": "small", "effort": "low", "fast": false, "grants": "some"}
 		}
@@ -444,6 +458,8 @@ func (a *scripted) prompt(words []string, cancel <-chan struct{}) string {
 	case "cwd":
 		dir, _ := os.Getwd()
 		a.say(dir)
+	case "mcp":
+		a.say(a.servers)
 	case "login":
 		a.say(a.login)
 	case "logged-out":

@@ -419,12 +419,12 @@ func (s *session) onAgentGone() {
 	switch {
 	case reason != nil:
 		if words := a.stderr.String(); words != "" && a.startErr == nil {
-			reason.Message += ": " + words
+			reason.Message += ": " + s.withoutSecrets(words)
 		}
 	case !a.ready:
-		reason = &protocol.TurnError{Code: protocol.TurnAgentStart, Message: a.lastWords(), Retryable: true}
+		reason = &protocol.TurnError{Code: protocol.TurnAgentStart, Message: s.withoutSecrets(a.lastWords()), Retryable: true}
 	default:
-		reason = &protocol.TurnError{Code: protocol.TurnAgentCrashed, Message: a.lastWords(), Retryable: true}
+		reason = &protocol.TurnError{Code: protocol.TurnAgentCrashed, Message: s.withoutSecrets(a.lastWords()), Retryable: true}
 	}
 	if logged {
 		s.backgroundGone()

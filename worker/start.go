@@ -50,6 +50,10 @@ func (s *session) startAgent() {
 		s.release(protocol.ReleaseWorkingDirectory+": "+err.Error(), false)
 		return
 	}
+	if why := s.mcpRefused(); why != "" {
+		s.release(protocol.ReleaseMCPNotAllowed+": "+why, false)
+		return
+	}
 	if s.turn != nil {
 		s.turn.started = true
 		s.publish(protocol.EventStatus, protocol.StatusData{
@@ -118,7 +122,7 @@ func (s *session) startFailed(format string, args ...any) {
 func (s *session) startRefused(what string, err error) {
 	answered, ok := errors.AsType[*rpcError](err)
 	s.agentFailed(protocol.TurnError{
-		Code: protocol.TurnAgentStart, Message: what + ": " + s.describe(err), Retryable: !ok || answered.retryable(),
+		Code: protocol.TurnAgentStart, Message: what + ": " + s.withoutSecrets(s.describe(err)), Retryable: !ok || answered.retryable(),
 	})
 }
 
@@ -173,6 +177,10 @@ func (s *session) initialized(result json.RawMessage, err error) {
 	a.started.AgentInfo, a.started.AgentCapabilities = cleanRaw(answer.AgentInfo, 16<<10), cleanRaw(answer.AgentCapabilities, 16<<10)
 	a.started.ProtocolVersion = acpVersion
 	a.started.Steering, a.started.Reasons = readExtensions(result)
+	if why := s.mcpUnfit(answer.AgentCapabilities); why != "" {
+		s.sessionRefused("%s", why)
+		return
+	}
 	s.openSession(answer.AgentCapabilities)
 }
 
@@ -189,7 +197,7 @@ func (s *session) openSession(capabilities json.RawMessage) {
 	}
 	_ = json.Unmarshal(capabilities, &can) // a part that cannot be read is not offered
 	wants := func(way Resume) bool { return s.provider.Resume == ResumeAuto || s.provider.Resume == way }
-	params := map[string]any{"sessionId": known, "cwd": s.dir, "mcpServers": []any{}}
+	params := map[string]any{"sessionId": known, "cwd": s.dir, "mcpServers": s.mcpParams()}
 	switch {
 	case s.forkFrom != "":
 		s.forkSession(!isNull(can.SessionCapabilities.Fork))
@@ -226,8 +234,8 @@ func (s *session) openSession(capabilities json.RawMessage) {
 
 // newSession opens a new session in the agent. lost says why an earlier one was not found.
 func (s *session) newSession(lost string) {
-	s.historyLost = lost
-	s.open("session/new", map[string]any{"cwd": s.dir, "mcpServers": []any{}}, func(result json.RawMessage, err error) {
+	s.historyLost = s.withoutSecrets(lost)
+	s.open("session/new", map[string]any{"cwd": s.dir, "mcpServers": s.mcpParams()}, func(result json.RawMessage, err error) {
 		if err != nil {
 			s.startRefused("session/new", err)
 			return

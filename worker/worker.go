@@ -71,7 +71,7 @@ func New(cfg Config) (*Worker, error) {
 	cfg.Providers = maps.Clone(cfg.Providers)
 	life, end := context.WithCancel(context.Background())
 	return &Worker{
-		cfg: cfg, details: details(cfg.Providers), log: cfg.Log.With("worker", cfg.Name),
+		cfg: cfg, details: cfg.details(), log: cfg.Log.With("worker", cfg.Name),
 		wake: make(chan struct{}, 1), running: make(chan struct{}, cfg.Capacity),
 		draining: make(chan struct{}), handOver: make(chan struct{}),
 		life: life, end: end, folders: newFolders(cfg.Name),

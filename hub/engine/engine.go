@@ -160,7 +160,7 @@ func (e *Engine) Create(ctx context.Context, info session.Info, maxOpen int) err
 	if err := e.Arm(ctx, info.SessionID, c.State.Due(info.CreatedAt, e.Policy, info.CreatedAt, e.Timers.WorkerLease)); err != nil {
 		return err
 	}
-	if _, err = e.store.Create(ctx, info.SessionID, store.Batch{State: c.State, Events: c.Events}, maxOpen); err != nil {
+	if _, err = e.store.Create(ctx, info.SessionID, store.Batch{State: c.State, Events: c.Events, Parts: c.Parts}, maxOpen); err != nil {
 		return err
 	}
 	for _, ev := range c.Events {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -263,29 +262,28 @@ func (d dispatcher) takeDueLanes() map[lane]capacityByUser {
 	return out
 }
 
-// assign tries to give one session to a worker.
+// assign tries to give one session to a worker. Some of what a session needs is known only
+// when a worker is found that does not have it: see unfit.
 func (d dispatcher) assign(ctx context.Context, waits store.Waiting, passed map[*link]bool) (outcome, error) {
 	w, judged, err := d.needs(ctx, waits)
 	if err != nil || !judged {
 		return stays, err
 	}
-	then, err := d.place(ctx, w, passed)
-	if !errors.Is(err, errNeedsLoad) {
-		return then, err
+	for {
+		then, err := d.place(ctx, w, passed)
+		var lacks *unfit
+		switch {
+		case !errors.As(err, &lacks):
+			return then, err
+		case w.knows(lacks):
+			return stays, nil
+		}
+		w.add(lacks)
+		if there, err := d.someoneFits(ctx, w); err != nil || !there {
+			return stays, err
+		}
 	}
-	w.load, w.fork = true, errors.Is(err, errNeedsFork)
-	if there, err := d.needsLoad(ctx, w); err != nil || !there {
-		return stays, err
-	}
-	return d.place(ctx, w, passed)
 }
-
-// errNeedsLoad says that a session takes up one of its agent's, and that the worker may not
-// load that.
-var errNeedsLoad = errors.New("the worker may not load the agent's session")
-
-// errNeedsFork is errNeedsLoad of a fork.
-var errNeedsFork = fmt.Errorf("fork: %w", errNeedsLoad)
 
 // place gives one session to a worker that can do what the session needs.
 func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (outcome, error) {
@@ -299,7 +297,7 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 	}
 	if l == nil {
 		switch {
-		case fits && (w.judge || w.load): // older workers may have capacity for other sessions
+		case fits && (w.judge || w.load || len(w.brings) > 0): // other workers may have capacity for other sessions
 			return stays, d.evict(ctx, w)
 		case fits:
 			return noCapacity, d.evict(ctx, w)
@@ -307,18 +305,19 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 		return stays, nil
 	}
 	defer d.unreserve(l)
+	in := session.InAssign{
+		Worker: l.hello.Worker, Workspace: l.hello.Workspace, Options: l.hello.Takes(protocol.WorkerSetOption),
+		Loads: l.loads(w.User, true), // hold has asked whether this session may
+		MCP:   sessionMCP(l.hello.Details, w.Provider),
+	}
 	var held store.Holding
 	hold := func(ctx context.Context, snap store.Snapshot, _ store.Noted) error {
 		next := store.Holding{Session: w.ID, Assignment: snap.State.Assignment + 1}
 		if !snap.State.NeedsWorker() || held == next {
 			return nil // a session that needs no worker is refused by the rules
 		}
-		switch load, fork := needsAgent(snap.State); {
-		case !load || l.loads(w.User, fork):
-		case fork:
-			return errNeedsFork
-		default:
-			return errNeedsLoad
+		if lacks := l.lacks(snap.State, in); lacks != nil {
+			return lacks
 		}
 		if err := d.unhold(ctx, l, held); err != nil { // another node was faster, and that assignment is over
 			return err
@@ -330,19 +329,15 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 		d.doubts[w.ID] = doubt{l, next} // until there is an answer; a panic is none
 		return nil
 	}
-	in := session.InAssign{
-		Worker: l.hello.Worker, Workspace: l.hello.Workspace, Options: l.hello.Takes(protocol.WorkerSetOption),
-		Loads: l.loads(w.User, true), // hold has asked whether this session may
-	}
 	done, err := d.engine.Decide(ctx, w.ID, in, engine.Terms{Judge: hold})
 	switch {
-	case errors.Is(err, errNeedsLoad):
-		if err := d.unhold(ctx, l, held); err != nil {
-			return stays, err
+	case errors.As(err, new(*unfit)):
+		if gone := d.unhold(ctx, l, held); gone != nil {
+			return stays, gone
 		}
 		delete(d.doubts, w.ID)
 		return stays, err
-	case errors.Is(err, session.ErrNeedsJudge): // a mode was chosen just now
+	case errors.Is(err, session.ErrNeedsJudge), errors.Is(err, session.ErrNeedsMCP): // a mode was chosen just now
 		if err := d.unhold(ctx, l, held); err != nil {
 			return stays, err
 		}

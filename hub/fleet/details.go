@@ -51,6 +51,9 @@ func checkCapabilities(at string, c *protocol.ProviderCapabilities) error {
 	if err := session.CheckOptional(at+"mode", c.Mode, protocol.MaxNameBytes); err != nil {
 		return err
 	}
+	if !c.SessionMCP.IsKnown() {
+		return fmt.Errorf("%ssessionMCP is none of %s, %s, %s", at, protocol.SessionMCPNone, protocol.SessionMCPHTTP, protocol.SessionMCPAny)
+	}
 	for _, list := range []struct {
 		field string
 		modes []string

@@ -16,11 +16,51 @@ type need struct {
 	judge bool // the session names a mode: only a worker that judges modes may have it
 	load  bool // it takes up one of its agent's: only a worker that may load that may have it
 	fork  bool // with load: that is of a session of the user's, which the worker's agents may know
+
+	brings []protocol.MCPServer // without secrets: only a worker that lets the session bring them may have it
+}
+
+// unfit says what a session needs that the chosen worker does not have. Nothing was changed.
+type unfit need
+
+func (u *unfit) Error() string { return "the worker has not all that the session needs" }
+
+// knows reports whether what a worker lacks was known before: then it was chosen wrongly.
+func (n *need) knows(u *unfit) bool {
+	return (n.load || !u.load) && (len(n.brings) > 0 || len(u.brings) == 0)
+}
+
+func (n *need) add(u *unfit) {
+	n.load, n.fork = n.load || u.load, n.fork || u.fork
+	if len(u.brings) > 0 {
+		n.brings = u.brings
+	}
+}
+
+// lacks says what a session needs that the link's worker does not have; nil: nothing.
+func (l *link) lacks(s *session.State, in session.InAssign) *unfit {
+	var u unfit
+	if load, fork := needsAgent(s); load && !l.loads(s.Info.UserID, fork) {
+		u.load, u.fork = true, fork
+	}
+	if servers := s.Info.AgentOptions.MCPServers; len(servers) > 0 {
+		if _, refused := in.MCP.Refuses(servers); refused {
+			u.brings = servers
+		}
+	}
+	if !u.load && len(u.brings) == 0 {
+		return nil
+	}
+	return &u
 }
 
 // runs reports whether the link's worker could run the session if it had free capacity.
 func (l *link) runs(n need) bool {
-	return l.serves(n.Waiting) && (!n.judge || l.hello.Takes(protocol.WorkerSetOption)) && (!n.load || l.loads(n.User, n.fork))
+	if !l.serves(n.Waiting) || n.judge && !l.hello.Takes(protocol.WorkerSetOption) || n.load && !l.loads(n.User, n.fork) {
+		return false
+	}
+	_, refused := sessionMCP(l.hello.Details, n.Provider).Refuses(n.brings)
+	return !refused
 }
 
 // loads reports whether the link's worker may load what the user's agents keep, or fork it
@@ -40,21 +80,36 @@ func (f *Fleet) mayTakeUp(only, user string) bool {
 	return f.cfg.ShareAgentSessions || only != "" && only == user
 }
 
-// needsLoad finds out, for a session that a worker may not load, whether another one may.
-// If none may, the session waits, and its status says so.
-func (d dispatcher) needsLoad(ctx context.Context, n need) (there bool, err error) {
+// someoneFits finds out whether a worker of this node has all that a session needs. If there
+// is none, the session waits, and its status says so. A worker of another node may let it
+// bring its MCP servers.
+func (d dispatcher) someoneFits(ctx context.Context, n need) (there bool, err error) {
 	d.mu.Lock()
 	for l := range d.links {
 		there = there || l.runs(n)
 	}
 	d.mu.Unlock()
-	if !there {
-		_, _, err = d.engine.Change(ctx, n.ID, session.InNeedsJudge{}, nil)
-		if errors.Is(err, session.ErrNotFound) {
-			err = nil
-		}
+	if there {
+		return true, nil
 	}
-	return there, err
+	var in session.Input = session.InNeedsJudge{}
+	if len(n.brings) > 0 {
+		live, err := d.store.Workers(ctx)
+		if err != nil {
+			return false, err
+		}
+		for _, w := range live {
+			if _, refused := sessionMCP(w.Details, n.Provider).Refuses(n.brings); !refused && w.Node != d.Node && slices.Contains(w.Providers, n.Provider) {
+				return false, nil
+			}
+		}
+		in = session.InNeedsMCP{}
+	}
+	_, _, err = d.engine.Change(ctx, n.ID, in, nil)
+	if errors.Is(err, session.ErrNotFound) {
+		err = nil
+	}
+	return false, err
 }
 
 // needs says what a waiting session needs. It reads the session only if a worker of an

@@ -193,6 +193,10 @@ func (w writer) flushSession(ctx context.Context, s *heldSession) error {
 			commands, err = w.fleet.store.Commands(ctx, s.id, after)
 		}
 	}
+	var servers []protocol.MCPServer
+	if err == nil && !assigned {
+		servers, err = MCPOf(ctx, w.fleet.store, snap.State)
+	}
 	switch {
 	case errors.Is(err, session.ErrNotDue), errors.Is(err, session.ErrFenced), errors.Is(err, session.ErrNotFound):
 		w.markChanged(s)
@@ -202,7 +206,7 @@ func (w writer) flushSession(ctx context.Context, s *heldSession) error {
 		return nil
 	}
 	if !assigned {
-		if err := w.sendAssign(ctx, s, snap.State); err != nil {
+		if err := w.sendAssign(ctx, s, snap.State, servers); err != nil {
 			return err
 		}
 	}
@@ -255,17 +259,19 @@ func (w writer) unlessAway(s *heldSession, err error) error {
 // retry has the writer read the session again after StoreRetry.
 func (w writer) retry(s *heldSession) { w.alarms.After(engine.StoreRetry, func() { w.markChanged(s) }) }
 
-func (w writer) sendAssign(ctx context.Context, s *heldSession, state *session.State) error {
+// sendAssign writes the assignment. servers are the session's MCP servers, with their secrets.
+func (w writer) sendAssign(ctx context.Context, s *heldSession, state *session.State, servers []protocol.MCPServer) error {
 	w.mu.Lock()
 	s.assigned = true
 	w.mu.Unlock()
-	i, agentSession := state.Info, state.AgentSession
+	i, options, agentSession := state.Info, state.AgentOptions(), state.AgentSession
 	if state.ForkOf != "" {
 		agentSession = state.ForkOf
 	}
+	options.MCPServers = servers
 	return w.send(ctx, protocol.FrameAssign, protocol.Assign{
 		SessionID: s.id, Assignment: s.assignment, Provider: i.Provider, WorkingDirectory: i.WorkingDirectory,
-		AgentOptions: state.AgentOptions(), UserID: i.UserID, Message: state.Finished, Resume: s.assignment > 1,
+		AgentOptions: options, UserID: i.UserID, Message: state.Finished, Resume: s.assignment > 1,
 		AgentSession: agentSession, Load: state.Load == session.LoadWanted, Fork: state.ForkOf != "",
 	})
 }

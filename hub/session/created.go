@@ -21,6 +21,7 @@ func ApprovalNote(id string) string { return "a:" + id }
 type created struct{}
 
 func (created) apply(st *step) error {
+	mcpStep{st}.setAside()
 	if from := st.s.Info.TakeUp; from != nil {
 		st.takeUp(*from)
 	}

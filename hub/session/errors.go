@@ -43,6 +43,9 @@ var (
 	// ErrNeedsJudge: the session names a mode, and the worker does not judge modes.
 	ErrNeedsJudge = errors.New("the worker does not judge modes")
 
+	// ErrNeedsMCP: the session brings MCP servers that the worker does not let it bring.
+	ErrNeedsMCP = errors.New("the worker allows no such MCP servers")
+
 	// ErrLost: FromWorker names a message that the state does not know. If the store
 	// confirms that, a failover of the store has lost the message.
 	ErrLost = errors.New("the store has lost the message that the worker runs")

@@ -265,6 +265,7 @@ func (st *step) close(reason, detail string) {
 	st.event(protocol.EventClosed, protocol.ClosedData{Reason: reason})
 	s.Running, s.Live, s.Rules = 0, nil, nil
 	optionStep{st}.dropSent(s.NextCommand)
+	mcpStep{st}.drop()
 	s.Closed, s.ClosedAt = reason, st.now
 	if s.Worker != "" {
 		st.command(protocol.WorkerClose, protocol.ClosedData{Reason: reason})

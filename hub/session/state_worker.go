@@ -15,11 +15,14 @@ import (
 // ErrNeedsJudge: the session names a mode, and the worker does not judge modes. An agent
 // could get a mode there that no providers file allows. Or the session takes up one of the
 // agent's, and the worker may not load it.
+//
+// ErrNeedsMCP: the session brings MCP servers that the worker does not let it bring.
 type InAssign struct {
 	Worker    string
 	Workspace string
 	Options   bool // the worker takes set_option and judges modes
 	Loads     bool // the worker loads an agent's history
+	MCP       protocol.SessionMCP
 }
 
 func (in InAssign) apply(st *step) error {
@@ -29,6 +32,9 @@ func (in InAssign) apply(st *step) error {
 	}
 	if !in.Options && s.AgentOptions().Mode != "" || !in.Loads && (s.Load != "" || s.ForkOf != "") {
 		return ErrNeedsJudge
+	}
+	if _, refused := in.MCP.Refuses(s.Info.AgentOptions.MCPServers); refused {
+		return ErrNeedsMCP
 	}
 	s.Assignment++
 	s.Worker, s.Workspace, s.Options.Takes = in.Worker, in.Workspace, in.Options

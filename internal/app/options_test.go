@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -77,4 +78,43 @@ func TestEarlierWorkerGetsNoSessionWithAMode(t *testing.T) {
 	if got := hubtest.Decode[protocol.Assign](t, newer.want(protocol.FrameAssign).Data); got.SessionID != s.SessionID || got.AgentOptions.Mode != "auto" {
 		t.Errorf("the other worker got %+v", got)
 	}
+}
+
+// A worker of an earlier version would leave MCP servers out without a word, and another may
+// not allow them. A session that brings some is refused, or waits for a worker that allows
+// them. That one gets their secrets.
+func TestSessionWithMCPServersWaitsForItsWorker(t *testing.T) {
+	h := startHubEnv(t, map[string]string{"SESSIONHUB_WORKER_KEY": testWorkerKey}, "--worker", "none")
+	servers := []protocol.MCPServer{{Name: "docs", Type: "http", URL: "https://mcp.example.org", Headers: []protocol.NamedValue{{Name: "X-Key", Value: "s3cr3t"}}}}
+	request := protocol.CreateRequest{AgentOptions: protocol.AgentOptions{MCPServers: servers}}
+	s := h.create(request) // nobody is there to say no
+	if got := s.Session.AgentOptions.MCPServers; len(got) != 1 || got[0].URL != "" || got[0].Headers[0] != (protocol.NamedValue{Name: "X-Key"}) {
+		t.Errorf("the session shows %+v", got)
+	}
+	earlier := h.dialLink(testWorkerKey)
+	earlier.hello()
+	other := h.create(protocol.CreateRequest{})
+	sub := openSSE(t, h, s)
+	h.send(s, "hello")
+	until(t, sub, func(f hubtest.Frame) bool {
+		return f.Type == protocol.EventStatus && strings.Contains(string(f.Data), "sessionMCP of its provider must allow them")
+	})
+	h.want(http.StatusForbidden, protocol.CodeMCPNotAllowed, "POST", "/api/sessions", request)
+	h.send(other, "hello")
+	if got := hubtest.Decode[protocol.Assign](t, earlier.want(protocol.FrameAssign).Data); got.SessionID != other.SessionID {
+		t.Errorf("the worker of an earlier version got %+v", got)
+	}
+	newer := h.dialLink(testWorkerKey)
+	newer.send(protocol.FrameHello, protocol.Hello{
+		Worker: "w2", Version: "2", Workspace: "ws", Capacity: 1, Providers: []string{"demo"},
+		Details: map[string]protocol.ProviderDetails{"demo": {Capabilities: &protocol.ProviderCapabilities{SessionMCP: protocol.SessionMCPHTTP}}},
+	})
+	newer.want(protocol.FrameWelcome)
+	got := hubtest.Decode[protocol.Assign](t, newer.want(protocol.FrameAssign).Data)
+	if got.SessionID != s.SessionID || !reflect.DeepEqual(got.AgentOptions.MCPServers, servers) {
+		t.Errorf("the other worker got %+v", got)
+	}
+	h.create(request)
+	request.AgentOptions.MCPServers = append(servers, protocol.MCPServer{Name: "files", Command: "x"})
+	h.want(http.StatusForbidden, protocol.CodeMCPNotAllowed, "POST", "/api/sessions", request)
 }

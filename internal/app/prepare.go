@@ -14,6 +14,7 @@ import (
 	"sessionhub/hub/store/valkey"
 	"sessionhub/internal/auth"
 	"sessionhub/internal/config"
+	"sessionhub/protocol"
 	"sessionhub/worker"
 	"sessionhub/worker/known"
 )
@@ -126,7 +127,18 @@ func workerConfig(cfg config.Serve, name string, providers map[string]worker.Pro
 		Providers: providers, AgentIdle: cfg.AgentIdle, ChildrenIdle: cfg.ChildrenIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
 		// Below this the hub cuts: a worker needs room for what is never cut.
 		MaxEventBytes: max(cfg.MaxEventBytes, 64<<10),
+		SessionMCP:    sessionMCP(cfg),
 	}
+}
+
+// sessionMCP says which MCP servers sessions may bring where the providers file does not. A
+// server of the type stdio is a command: whoever talks to a hub of one person on its own
+// machine may run commands there anyway.
+func sessionMCP(cfg config.Serve) protocol.SessionMCP {
+	if cfg.Personal() {
+		return protocol.SessionMCPAny
+	}
+	return protocol.SessionMCPNone
 }
 
 func newSigner(cfg config.Serve) (*auth.Signer, error) {

@@ -310,6 +310,11 @@ func (s *Serve) Discovers() bool {
 	if s.Worker == WorkerNone || s.DiscoverAgents != ToggleAuto {
 		return s.Worker != WorkerNone && s.DiscoverAgents == ToggleOn
 	}
+	return s.Personal()
+}
+
+// Personal reports whether the hub is in local mode, and nothing says that others share it.
+func (s *Serve) Personal() bool {
 	return s.LocalMode() && !s.AllowAnonymous && s.PublicURL == "" && len(s.TrustedProxies) == 0 && s.ValkeyURL == ""
 }
 

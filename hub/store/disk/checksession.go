@@ -214,6 +214,9 @@ func (c *checker) whole(x *seen) {
 			}
 		}
 	}
+	if x.state.Closed == "" && len(x.state.Info.AgentOptions.MCPServers) > 0 && missing(dataPart, session.MCPPart) {
+		c.fault(x.name, doSession, "the MCP servers of the session are not there")
+	}
 	for _, a := range x.state.Approvals {
 		if a.Whole == nil {
 			continue

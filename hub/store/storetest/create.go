@@ -39,6 +39,13 @@ func testCreate(f *fixture) {
 	if again := f.load("s1"); again.State.Info.UserID != "u1" || again.Version != s.Version || again.Last != 1 {
 		f.Errorf("a refused create changed the session: %+v", again)
 	}
+
+	// A session can be created with parts (see session.MCPPart).
+	batch := firstBatch(f.T, "s2", "u1")
+	batch.Parts = []session.Part{{Key: "k", Data: []byte("a part")}}
+	if _, err := f.store.Create(f.ctx, "s2", batch, 0); err != nil || string(f.part("s2", "k")) != "a part" {
+		f.Errorf("created with %q, %v", f.part("s2", "k"), err)
+	}
 }
 
 func testCreateRace(f *fixture) {

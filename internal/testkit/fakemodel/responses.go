@@ -11,13 +11,16 @@ import (
 type responsesRequest struct {
 	Model string          `json:"model"`
 	Input []responsesItem `json:"input"`
-	Tools []struct {
-		Type       string `json:"type"`
-		Name       string `json:"name"`
-		Parameters struct {
-			Properties map[string]json.RawMessage `json:"properties"`
-		} `json:"parameters"`
-	} `json:"tools"`
+	Tools []responsesTool `json:"tools"`
+}
+
+type responsesTool struct {
+	Type       string `json:"type"`
+	Name       string `json:"name"`
+	Parameters struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+	} `json:"parameters"`
+	Tools []responsesTool `json:"tools"` // of a namespace, as an MCP server is
 }
 
 type responsesItem struct {
@@ -45,14 +48,21 @@ func decodeResponses(body []byte) (Turn, error) {
 			turn.ToolOutputs = append(turn.ToolOutputs, ToolOutput{CallID: item.CallID, Text: output})
 		}
 	}
-	for _, tool := range request.Tools {
-		if tool.Type == "function" || tool.Type == "custom" {
+	addTools(&turn, "", request.Tools)
+	return turn, nil
+}
+
+func addTools(turn *Turn, namespace string, tools []responsesTool) {
+	for _, tool := range tools {
+		switch {
+		case tool.Type == "function" || tool.Type == "custom":
 			turn.Tools = append(turn.Tools, Tool{
-				Name: tool.Name, Properties: properties(tool.Parameters.Properties), Freeform: tool.Type == "custom",
+				Name: tool.Name, Namespace: namespace, Properties: properties(tool.Parameters.Properties), Freeform: tool.Type == "custom",
 			})
+		case tool.Type == "namespace" && namespace == "":
+			addTools(turn, tool.Name, tool.Tools)
 		}
 	}
-	return turn, nil
 }
 
 // responsesWire streams a reply as OpenAI's Responses API does: a response made
@@ -104,6 +114,9 @@ func (w *responsesWire) text(delta string) {
 func (w *responsesWire) tool(callID string, call ToolCall) {
 	w.closeMessage()
 	item := map[string]any{"id": w.out.id("fc"), "call_id": callID, "name": call.Name}
+	if call.Namespace != "" {
+		item["namespace"] = call.Namespace
+	}
 	if call.Input != "" {
 		item["type"], item["input"] = "custom_tool_call", call.Input
 	} else {

@@ -51,6 +51,7 @@ type Reply struct {
 // ToolCall is a model's wish to run a tool.
 type ToolCall struct {
 	Name      string
+	Namespace string // of the tool
 	Arguments map[string]any
 	// Input is what a tool with [Tool.Freeform] gets instead of Arguments.
 	Input string
@@ -75,6 +76,7 @@ const slowDeltas = 60
 //	               calls the agent's tool for editing files
 //	enterplan      has the agent go into its plan mode
 //	question       asks the user two questions, the second of which takes several answers
+//	mcp TEXT       calls the tool "echo" of an MCP server with TEXT
 //	plan           tells the agent's plan tool two steps, the first one done
 //	slow [N]       N (default 60) pieces, one each second
 //	error STATUS   an HTTP error, such as 429 or 500
@@ -114,6 +116,8 @@ func Directives(turn Turn) Reply {
 		return call(&ToolCall{Name: tool.Name, Arguments: map[string]any{}}, err)
 	case "question":
 		return call(questionCall(turn.Tools))
+	case "mcp":
+		return call(mcpCall(turn.Tools, rest))
 	case "plan":
 		return call(planCall(turn.Tools))
 	case "slow":

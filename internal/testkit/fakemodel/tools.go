@@ -9,6 +9,8 @@ import (
 // Tool is a tool that an agent offers to its model.
 type Tool struct {
 	Name string
+	// Namespace is that of OpenAI's format; empty: none.
+	Namespace string
 	// Properties are the arguments: name to JSON schema.
 	Properties map[string]Property
 	// Freeform: the tool takes a text instead of arguments.
@@ -107,6 +109,17 @@ func planCall(tools []Tool) (*ToolCall, error) {
 		}}
 	}
 	return &ToolCall{Name: tool.Name, Arguments: arguments}, nil
+}
+
+// mcpCall calls the tool "echo" of an MCP server. Agents put the server's name in front.
+func mcpCall(tools []Tool, text string) (*ToolCall, error) {
+	for _, tool := range tools {
+		if strings.HasSuffix(tool.Name, "echo") {
+			return &ToolCall{Name: tool.Name, Namespace: tool.Namespace, Arguments: map[string]any{"text": text}}, nil
+		}
+	}
+	_, err := pick(tools, "echo")
+	return nil, err
 }
 
 // questionCall asks the user which database it shall be, and which parts.

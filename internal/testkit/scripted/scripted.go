@@ -16,6 +16,20 @@ import (
 //go:embed agent.mjs
 var agent []byte
 
+//go:embed mcp.mjs
+var mcpServer []byte
+
+// MCPServer writes an MCP server over stdio with the tool echo, and returns the command that
+// runs it. The tool says what it was told, and whether there is a variable MCP_TOKEN.
+func MCPServer(tb testing.TB) (command string, args []string) {
+	tb.Helper()
+	node, program := need.Node.Path(tb), filepath.Join(tb.TempDir(), "mcp.mjs")
+	if err := os.WriteFile(program, mcpServer, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return node, []string{program}
+}
+
 // Providers writes a providers file with the agent as the provider "scripted", and returns
 // its path. The agent writes what it reads to the file agent.log beside it. env is set for
 // the agent beside that, each as NAME=value.

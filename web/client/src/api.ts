@@ -5,6 +5,7 @@ import type {
   ConfigOptionsData,
   Delivery,
   GapData,
+  MCPServer,
   MessageContent,
   OptionValue,
   QueuedMessage,
@@ -29,7 +30,7 @@ export interface NewSession {
   spaceId?: string;
   title?: string;
   metadata?: Record<string, unknown>;
-  agentOptions?: { model?: string; mode?: string; config?: Record<string, OptionValue> };
+  agentOptions?: { model?: string; mode?: string; config?: Record<string, OptionValue>; mcpServers?: MCPServer[] };
   /** Takes up this session of the agent: its history becomes the log's beginning. */
   agentSession?: string;
   /** That of the list with the `agentSession`. */

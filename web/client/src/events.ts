@@ -327,6 +327,20 @@ export interface ConfigOption {
 }
 
 /** All options of the session's agent. It replaces the last list. */
+/**
+ * An MCP server that a session brings. One of stdio, which is the default, has command, args
+ * and env; others have url and headers. A session that exists shows names alone.
+ */
+export interface MCPServer {
+  name: string;
+  type?: "http" | "sse" | "stdio";
+  url?: string;
+  headers?: { name: string; value?: string }[];
+  command?: string;
+  args?: string[];
+  env?: { name: string; value?: string }[];
+}
+
 export interface ConfigOptionsData {
   configOptions: ConfigOption[];
   /** The agent's present mode, and whether it asks in it before it acts. */
@@ -441,7 +455,7 @@ export interface Session {
   workingDirectory: string;
   title: string;
   metadata?: Record<string, unknown>;
-  agentOptions?: { model?: string; mode?: string; config?: Record<string, OptionValue> };
+  agentOptions?: { model?: string; mode?: string; config?: Record<string, OptionValue>; mcpServers?: MCPServer[] };
   status: SessionStatus;
   createdAt: string;
   lastActivityAt: string;

@@ -120,6 +120,14 @@ func (s *Session) ApprovalContent(ctx context.Context, interactionID string) (pr
 	return out, err
 }
 
+// Elicitation reads a pending question of the agent, also the whole of a private one. It
+// needs the scope approve. Keep nothing of a private one.
+func (s *Session) Elicitation(ctx context.Context, interactionID string) (protocol.ElicitationData, error) {
+	var out protocol.ElicitationData
+	err := s.do(ctx, "read question", http.MethodGet, "/elicitations/"+url.PathEscape(interactionID), nil, nil, &out)
+	return out, err
+}
+
 // Cancel stops the turn of a message, or takes the message back if it is queued. An empty
 // messageID means whatever runs. It is no error if nothing runs.
 func (s *Session) Cancel(ctx context.Context, messageID string) error {

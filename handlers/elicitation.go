@@ -24,3 +24,20 @@ func (s *Server) listElicitations(c *fiber.Ctx) error {
 	}
 	return send(c, fiber.StatusOK, out)
 }
+
+// getElicitation gives a pending question, also the whole of a private one. That has an
+// address or a code to log in with, so nobody keeps it, and who may only read gets none.
+func (s *Server) getElicitation(c *fiber.Ctx) error {
+	ctx, cancel := timeout()
+	defer cancel()
+	_, snap, err := s.authorize(ctx, c, auth.ScopeApprove)
+	if err != nil {
+		return err
+	}
+	out, err := s.cfg.Hub.Elicitation(ctx, snap.State.Info.SessionID, c.Params("interactionId"))
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	return send(c, fiber.StatusOK, out)
+}

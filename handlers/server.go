@@ -161,6 +161,7 @@ func (s *Server) routes() error {
 	one.Get("/approvals/:interactionId/content", s.approvalContent)
 	one.Post("/answer", s.postAnswer)
 	one.Get("/elicitations", s.listElicitations)
+	one.Get("/elicitations/:interactionId", s.getElicitation)
 	one.Post("/cancel", s.postCancel)
 	one.Get("/options", s.listOptions)
 	one.Patch("/options", s.patchOptions)

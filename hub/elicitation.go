@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -34,7 +35,12 @@ func (q *Questions) Answer(ctx context.Context, id, user string, r protocol.Answ
 			r.Content = nil
 		}
 	}
-	_, err := q.engine.Decide(ctx, id, session.InAnswer{Request: r, By: user}, engine.Terms{})
+	in := &session.InAnswer{Request: r, By: user}
+	judge := func(ctx context.Context, snap store.Snapshot, _ store.Noted) (err error) {
+		in.Whole, err = q.private(ctx, snap.State, r.InteractionID)
+		return err
+	}
+	_, err := q.engine.Decide(ctx, id, in, engine.Terms{Judge: judge})
 	if errors.Is(err, session.ErrNotPending) {
 		err = q.whyAnswered(ctx, id, r.InteractionID)
 	}
@@ -69,4 +75,42 @@ func (q *Questions) Elicitations(ctx context.Context, id string) (protocol.Elici
 		out.Elicitations = append(out.Elicitations, pending.Data)
 	}
 	return out, nil
+}
+
+// Elicitation gives a pending question of the agent, also the whole of a private one.
+// ErrNotFound: there is none, or it has ended.
+func (q *Questions) Elicitation(ctx context.Context, id, interaction string) (protocol.ElicitationData, error) {
+	snap, err := store.Visible(q.store.Load(ctx, id))
+	if err != nil {
+		return protocol.ElicitationData{}, err
+	}
+	i := snap.State.Elicitation(interaction)
+	if i < 0 {
+		return protocol.ElicitationData{}, fmt.Errorf("question %q: %w", session.Clip(interaction), session.ErrNotFound)
+	}
+	whole, err := q.private(ctx, snap.State, interaction)
+	if err != nil || whole == nil {
+		return snap.State.Elicitations[i].Data, err
+	}
+	return *whole, nil
+}
+
+// private reads a private question that is open; nil: there is no such one.
+func (q *Questions) private(ctx context.Context, s *session.State, interaction string) (*protocol.ElicitationData, error) {
+	i := s.Elicitation(interaction)
+	if i < 0 || !s.Elicitations[i].Data.Private {
+		return nil, nil
+	}
+	raw, ok, err := q.store.Part(ctx, s.Info.SessionID, session.PartKey(interaction, 0))
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("session %s, question %q: %w", s.Info.SessionID, session.Clip(interaction), store.ErrPartMissing)
+	}
+	var whole protocol.ElicitationData
+	if err := json.Unmarshal(raw, &whole); err != nil {
+		return nil, fmt.Errorf("session %s, question %q: it cannot be read", s.Info.SessionID, session.Clip(interaction)) // without its text
+	}
+	return &whole, nil
 }

@@ -22,6 +22,24 @@ const (
 	ElicitURL  = "url"  // the agent asks the user to open a page: URL
 )
 
+// EventPrivateElicitation is how a worker asks a question whose message, form and url must
+// not be logged: an address or a code to log in with. Its data is that of an EventElicitation.
+// The log has an EventElicitation that is Private in its place. A worker sends it only to a
+// hub that names it in Welcome.Events.
+const EventPrivateElicitation = EventType("elicitation_private")
+
+// PrivateMessage is the message of a private question in the log.
+const PrivateMessage = "The agent asks for a login. What it asks is shown to those who may answer."
+
+// Public is what the log has of a private question: nothing that the agent has said. Clients
+// that do not know private questions show an empty form, whose answer is not taken.
+func (e ElicitationData) Public() ElicitationData {
+	return ElicitationData{
+		MessageID: e.MessageID, InteractionID: e.InteractionID, ToolCallID: e.ToolCallID, Mode: ElicitForm, Message: PrivateMessage,
+		RequestedSchema: json.RawMessage(`{"type":"object","properties":{}}`), Private: true, ExpiresAt: e.ExpiresAt,
+	}
+}
+
 // Limits of an elicitation, in bytes.
 const (
 	MaxElicitationMessage = 32 << 10
@@ -31,6 +49,9 @@ const (
 // ElicitationData asks the users a question. Exactly one of RequestedSchema and URL is
 // there; Mode says which. MessageID is that of the turn that asks; it is empty outside of a
 // turn. The hub sets ExpiresAt.
+//
+// Private says that the question is not logged: see Public. Who may answer reads the whole by
+// GET elicitations/:interactionId, until it is answered. Its answer is not logged either.
 type ElicitationData struct {
 	MessageID       string          `json:"messageId,omitempty"`
 	InteractionID   string          `json:"interactionId"`
@@ -39,6 +60,7 @@ type ElicitationData struct {
 	Message         string          `json:"message"`
 	RequestedSchema json.RawMessage `json:"requestedSchema,omitempty"`
 	URL             string          `json:"url,omitempty"`
+	Private         bool            `json:"private,omitempty"`
 	ExpiresAt       *time.Time      `json:"expiresAt,omitempty"`
 }
 

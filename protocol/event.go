@@ -46,7 +46,7 @@ func (t EventType) WorkerMaySend() bool {
 		return true
 	case EventApprovalResolved: // with OutcomeCancelled only: the agent withdraws its question
 		return true
-	case EventAgentStarted, EventSteered, EventElicitation:
+	case EventAgentStarted, EventSteered, EventElicitation, EventPrivateElicitation:
 		return true
 	case EventMessage: // of a loaded history only: see WorkerStatusData
 		return true

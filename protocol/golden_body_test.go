@@ -140,7 +140,7 @@ func goldenBodies() []golden {
 		{name: "api_create_request_with_mcp", value: CreateRequest{AgentOptions: AgentOptions{MCPServers: goldenMCP()}}},
 		{name: "api_session_with_mcp", value: withMCP},
 		{name: "api_agent_options", value: AgentOptions{Model: "m", Mode: "plan", Config: config.Config}},
-		{name: "api_agent_options_mcp", value: AgentOptions{MCPServers: goldenMCP()}},
+		{name: "api_agent_options_with_mcp", value: AgentOptions{MCPServers: goldenMCP()}},
 		{name: "api_session_options", value: SessionOptions{
 			ConfigOptions: list.ConfigOptions, Mode: list.Mode, Asking: list.Asking, Truncated: true, Chosen: map[string]OptionValue{"fast": BoolValue(false)},
 		}},

@@ -16,6 +16,12 @@ func goldenElicitations() []golden {
 		MessageID: "m1", InteractionID: "i3", ToolCallID: "t1", Mode: ElicitForm, Message: "Where shall it go?", RequestedSchema: raw(formSchema), ExpiresAt: &at,
 	}
 	page := ElicitationData{MessageID: "m1", InteractionID: "i4", Mode: ElicitURL, Message: "Log in", URL: "https://login.example.org/?a=1&b=2", ExpiresAt: &at}
+	private := page
+	private.Private = true
+	asking := WorkerEvent{
+		SessionID: "s1", Assignment: 2, N: 6, Type: EventPrivateElicitation,
+		Data: Marshal(ElicitationData{MessageID: "m1", InteractionID: "i4", Mode: ElicitURL, Message: "Log in", URL: page.URL}),
+	}
 	content := raw(`{"where":"us","parts":["web"],"copies":2}`)
 	command := WorkerCommand{
 		SessionID: "s1", Assignment: 2, Seq: 3, Type: WorkerElicitation,
@@ -33,6 +39,9 @@ func goldenElicitations() []golden {
 		{name: "worker_welcome_elicitation", value: Welcome{Node: "n1", HeartbeatSeconds: 5, Events: []EventType{EventOutput, EventElicitation}}},
 		logged("event_elicitation", 13, 0, EventElicitation, asked),
 		logged("event_elicitation_url", 14, 0, EventElicitation, page),
+		logged("event_elicitation_private", 16, 0, EventElicitation, private.Public()),
+		{name: "worker_event_elicitation_private", wire: NewFrame(FrameEvent, asking), value: Frame{Type: FrameEvent, Data: Marshal(asking)}},
+		{name: "api_elicitation_data_with_private_least", value: private},
 		logged("event_elicitation_resolved", 15, 0, EventElicitationResolved, ElicitationResolvedData{
 			InteractionID: "i3", Outcome: OutcomeAccepted, Content: content, By: "u1", Detail: "why",
 		}),

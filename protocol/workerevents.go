@@ -18,7 +18,7 @@ func WorkerEvents() []EventType {
 			all = append(all, t)
 		}
 	}
-	return all
+	return append(all, EventPrivateElicitation)
 }
 
 // TakesBackground reports whether the hub that sent w takes what an agent does in the

@@ -74,6 +74,7 @@ type agent struct {
 	authMethods    []authMethod
 	authenticated  bool   // authenticate was called
 	authenticating string // the method that it has not answered yet; empty: none
+	login          bool   // people log in: they are asked how, or the agent has not answered what they chose
 
 	helpers processtree.Below // its processes when it was ready: it needs them itself
 	below   processtree.Below // its processes when the turn began

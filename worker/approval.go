@@ -28,7 +28,9 @@ type ask struct {
 
 	elicits       string // the mode of an elicitation; empty: a permission request
 	elicitationID string // the agent's own name of a url
-	completed     bool   // the agent says that the page of the url was completed
+
+	own       func(protocol.ElicitationCommand) // of a question of the worker's: see askPeople
+	completed bool                              // the agent says that the page of the url was completed
 
 	withdrawn time.Time // when the agent withdrew the question; zero: it has not
 
@@ -176,7 +178,7 @@ func (s *session) onCancelRequest(params json.RawMessage) {
 	}
 	for _, w := range s.works() {
 		for interaction, asked := range w.asks {
-			if !bytes.Equal(asked.id, cancel.RequestID) || !asked.withdrawn.IsZero() {
+			if asked.own != nil || !bytes.Equal(asked.id, cancel.RequestID) || !asked.withdrawn.IsZero() {
 				continue
 			}
 			s.withdraw(asked)
@@ -209,7 +211,7 @@ func (s *session) publishWithdrawal(interaction string, asked *ask) {
 // withdrawn the question, it expects an error.
 func (s *session) answerCancelled(asked *ask) {
 	switch {
-	case s.agent == nil || s.agent.stopped:
+	case s.agent == nil || s.agent.stopped || asked.own != nil:
 	case asked.completed:
 		s.answer(elicited(asked.id, protocol.ActionAccept, nil))
 	case asked.elicits != "" && asked.withdrawn.IsZero():

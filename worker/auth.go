@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 // The types of an authentication method (ACP, "Authentication"). A method without a type
 // counts as authAgent.
 const (
+	authAgent    = "agent"    // the agent does it itself, and may ask people meanwhile
 	authEnvVar   = "env_var"  // the agent reads variables of its environment
 	authTerminal = "terminal" // people log in by the agent's program, in a terminal
 )
@@ -21,6 +23,7 @@ const (
 	maxAuthMethods  = 16
 	maxAuthMethodID = 256
 	maxAuthVars     = 8
+	maxAuthArgs     = 64
 )
 
 // authMethod is a way to log in with an agent.
@@ -29,6 +32,11 @@ type authMethod struct {
 	Name string   `json:"name"`
 	Type string   `json:"type"`
 	Args []string `json:"args"` // of a terminal
+
+	Description string `json:"description"`
+
+	Env json.RawMessage `json:"env"` // of a terminal: see env
+
 	Vars []struct {
 		Name     string `json:"name"`
 		Optional bool   `json:"optional"`
@@ -51,6 +59,26 @@ func readAuthMethods(raw json.RawMessage) []authMethod {
 		}
 	}
 	return methods
+}
+
+// env are the variables of a terminal: a list of {name, value}, or an object in drafts of ACP.
+// The hub's own are left out.
+func (m authMethod) env() map[string]string {
+	var list []struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	}
+	env := make(map[string]string)
+	if json.Unmarshal(m.Env, &list) != nil {
+		_ = json.Unmarshal(m.Env, &env) // what cannot be read is not set
+	}
+	for _, v := range list {
+		env[v.Name] = v.Value
+	}
+	maps.DeleteFunc(env, func(name, value string) bool {
+		return !envName.MatchString(name) || isHubVariable(name) || hasNUL(value)
+	})
+	return env
 }
 
 // authRequired reports whether the agent refuses because it needs a login first.
@@ -76,7 +104,8 @@ func (s *session) open(method string, params any, answer func(result json.RawMes
 }
 
 // authenticate calls the method that the provider names, or else the one that needs no
-// person: see fittingAuth. refused is the agent's refusal that makes it necessary.
+// person: see fittingAuth. If there is none, people are asked. refused is the agent's refusal
+// that makes it necessary.
 func (s *session) authenticate(method string, refused error, next func()) {
 	a := s.agent
 	id := s.provider.AuthMethod
@@ -84,14 +113,21 @@ func (s *session) authenticate(method string, refused error, next func()) {
 		id = fittingAuth(a.authMethods, a.spec.Env)
 	}
 	offered := func(m authMethod) bool { return m.ID == id }
-	if !slices.ContainsFunc(a.authMethods, offered) {
+	switch {
+	case slices.ContainsFunc(a.authMethods, offered):
+		s.callAuthenticate(id, next)
+	case id != "" || !s.askLogin(method, refused, next):
 		s.startRefused(method, refused)
-		return
 	}
+}
+
+// callAuthenticate has the agent log in by one of its methods.
+func (s *session) callAuthenticate(id string, next func()) {
+	a := s.agent
 	s.log.Info("agent is authenticated", "method", printable(id))
 	a.authenticated, a.authenticating = true, id
 	s.call("authenticate", map[string]string{"methodId": id}, func(_ json.RawMessage, err error) {
-		a.authenticating = ""
+		a.authenticating, a.login = "", false
 		if err != nil {
 			s.startRefused(fmt.Sprintf("authenticate %q", id), err)
 			return

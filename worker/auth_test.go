@@ -8,6 +8,15 @@ import (
 	"sessionhub/protocol"
 )
 
+// needsLogin is the answer of an agent that wants to know first who asks.
+const needsLogin = `{"jsonrpc":"2.0","id":%s,"error":{"code":-32000,"message":"Authentication required"}}`
+
+// scriptedLogins are ways of each type, and one that cannot be read.
+const scriptedLogins = `[{"id":"browser","name":"Use your subscription"},{"id":7},` +
+	`{"id":"cli","name":"Log in","type":"terminal","args":["--login"],"env":[{"name":"LOGIN_KIND","value":"terminal"},{"name":"SESSIONHUB_X","value":"y"}]},` +
+	`{"id":"both","name":"Two","type":"env_var","vars":[{"name":"SCRIPTED_KEY"},{"name":"SCRIPTED_REGION"}]},` +
+	`{"id":"key","name":"One","type":"env_var","vars":[{"name":"SCRIPTED_KEY"},{"name":"SCRIPTED_PROXY","optional":true}]}]`
+
 // An agent with a key in its environment refused every session until somebody
 // called authenticate, and nobody did (codex-acp).
 func TestAuthenticate(t *testing.T) {
@@ -44,7 +53,7 @@ func TestAuthenticate(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			provider := strings.ReplaceAll(test.traits, "+", "_")
-			h := start(t, func(c *Config) {
+			h := prepare(t, func(c *Config) {
 				c.Environ = []string{"SCRIPTED_KEY=" + key}
 				p := c.Providers[provider]
 				for name, value := range test.provider.Env {
@@ -53,6 +62,8 @@ func TestAuthenticate(t *testing.T) {
 				p.InheritEnv, p.AuthMethod, p.StartTimeout, p.Model = test.provider.InheritEnv, test.provider.AuthMethod, test.provider.StartTimeout, test.provider.Model
 				c.Providers[provider] = p
 			}, test.traits)
+			h.early = true // nobody can be asked: see login_test.go
+			h.run()
 			s := h.assign(provider)
 			for _, id := range []string{"m1", "m2"} { // the session stays usable
 				s.message(id, test.prompt)

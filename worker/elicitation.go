@@ -77,7 +77,11 @@ func (s *session) onElicitation(id, params json.RawMessage) {
 		s.turn.spoken = true
 	}
 	w.asks[data.InteractionID] = &ask{id: id, size: size, elicits: data.Mode, elicitationID: request.ElicitationID}
-	s.publish(protocol.EventElicitation, data)
+	kind := protocol.EventElicitation
+	if s.agent.authenticating != "" && s.w.hubTakes(protocol.EventPrivateElicitation) {
+		kind = protocol.EventPrivateElicitation // an address or a code to log in with
+	}
+	s.publish(kind, data)
 }
 
 // eliciting is the work that a question belongs to. An agent that starts asks for the
@@ -122,6 +126,8 @@ func (s *session) onElicitationAnswer(w *work, c protocol.ElicitationCommand) {
 	delete(w.asks, c.InteractionID)
 	s.beginWork(w) // the agent may say nothing for a while
 	switch {
+	case asked.own != nil:
+		asked.own(c)
 	case c.Reason != "":
 		s.log.Warn("hub asks nobody", "interaction", c.InteractionID, "reason", clip(c.Reason, 512))
 		s.answer(encodeError(asked.id, rpcInvalidParams, clip(c.Reason, 512)))

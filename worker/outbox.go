@@ -79,6 +79,9 @@ func (o *outbox) pushEvent(t protocol.EventType, data any) {
 // agent_update that holds it. It is called with mu held.
 func (o *outbox) eventItem(ev protocol.WorkerEvent) outItem {
 	if !o.hub.Takes(ev.Type) {
+		if ev.Type == protocol.EventPrivateElicitation {
+			ev.Data = []byte("{}") // the link went to an older hub, which would log it
+		}
 		ev.Data = protocol.Marshal(protocol.AgentUpdateData{Kind: string(ev.Type), Raw: ev.Data})
 		ev.Type = protocol.EventAgentUpdate
 	}

@@ -38,6 +38,12 @@ type scripted struct {
 func scriptedAgent(args []string) int {
 	a := &scripted{traits: args, answers: make(map[string]chan json.RawMessage), mode: "auto", model: "small"}
 	a.steer = steering{a, make(chan string, 16)}
+	if a.is("--login") {
+		return scriptedTerminal()
+	}
+	if kind, err := os.ReadFile("logged-in"); err == nil && a.is("in-a-terminal") {
+		a.login = "a file of the kind " + string(kind)
+	}
 	if a.is("exit-at-once") {
 		fmt.Fprintln(os.Stderr, "no licence found")
 		return 7
@@ -183,6 +189,8 @@ func (a *scripted) handle(line []byte) {
 		ok(a.newSession())
 	case "authenticate":
 		switch {
+		case a.is("shows-code"):
+			go a.showCode(m.ID, m.Params.MethodID)
 		case a.is("refuses-login"):
 			a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32603,"message":"Internal error","data":"status 401: no such key"}}`, m.ID)
 		case !a.is("silent-login"):
@@ -326,15 +334,6 @@ func (a *scripted) burst(number string) {
 		a.print(`{"jsonrpc":"2.0","id":%s,"method":"terminal/create","params":{}}`, id)
 	}
 }
-
-// needsLogin is the answer of an agent that wants to know first who asks.
-const needsLogin = `{"jsonrpc":"2.0","id":%s,"error":{"code":-32000,"message":"Authentication required"}}`
-
-// scriptedLogins are ways of each type, and one that cannot be read.
-const scriptedLogins = `[{"id":"browser","name":"Use your subscription"},{"id":7},` +
-	`{"id":"cli","name":"Log in","type":"terminal","args":["--login"]},` +
-	`{"id":"both","name":"Two","type":"env_var","vars":[{"name":"SCRIPTED_KEY"},{"name":"SCRIPTED_REGION"}]},` +
-	`{"id":"key","name":"One","type":"env_var","vars":[{"name":"SCRIPTED_KEY"},{"name":"SCRIPTED_PROXY","optional":true}]}]`
 
 const scriptedOptions = `[{"optionId":"yes","name":"Yes","kind":"allow_once"},{"optionId":"no","name":"No","kind":"reject_once"}]`
 

@@ -39,9 +39,10 @@ type session struct {
 
 	// Owned by run.
 	agents      sync.WaitGroup
-	agent       *agent // nil while none runs
-	dir         string // resolved working directory of agent
-	turn        *turn  // the message under way, or nil
+	agent       *agent    // nil while none runs
+	terminal    *terminal // in which people log in; nil: none
+	dir         string    // resolved working directory of agent
+	turn        *turn     // the message under way, or nil
 	background  background
 	lastMessage uint64 // seq of the newest message that was taken
 	lastID      string // its messageId; empty if it was taken in another assignment
@@ -225,6 +226,8 @@ func (s *session) run() {
 			s.onSteerGrace()
 		case <-s.tellTimer.C:
 			s.tellSoon()
+		case said := <-s.terminalSays():
+			s.onTerminal(said)
 		case ended := <-s.strays:
 			s.afterStrays(ended)
 		case <-s.idleTimer.C:
@@ -237,6 +240,7 @@ func (s *session) stopAll() {
 	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer, s.silentTimer, s.settleTimer, s.deafTimer, s.graceTimer, s.restTimer, s.stopTimer, s.steerTimer, s.tellTimer, s.opt.setTimer, s.opt.restoreTimer} {
 		t.Stop()
 	}
+	s.endTerminal()
 	s.stopAgent()
 	s.agents.Wait()
 }
@@ -407,6 +411,7 @@ func (s *session) agentFailed(why protocol.TurnError) {
 // that it said has been handled.
 func (s *session) onAgentGone() {
 	a := s.agent
+	s.endTerminal()
 	logged := s.leaving == nil || s.leaving.reason != protocol.ReleaseClosed // nothing is logged behind a close
 	if logged {
 		s.tellNow()

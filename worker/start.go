@@ -103,6 +103,9 @@ func (s *session) capabilities() map[string]any {
 	if s.w.hubTakes(protocol.EventElicitation) {
 		can["elicitation"] = map[string]any{protocol.ElicitForm: struct{}{}, protocol.ElicitURL: struct{}{}}
 	}
+	if s.w.hubTakes(protocol.EventPrivateElicitation) {
+		can["auth"] = map[string]bool{"terminal": true}
+	}
 	if s.w.hubTakes(protocol.EventConfigOptions) {
 		session["configOptions"] = map[string]any{"boolean": struct{}{}}
 	}

@@ -173,6 +173,9 @@ func (s *session) onCancel() {
 	}
 	t.cancelled = true
 	if !t.prompted {
+		if s.agent != nil && s.agent.login {
+			s.stopAgent() // nobody goes on with its start
+		}
 		s.finish(protocol.CompleteData{StopReason: protocol.StopCancelled})
 		return
 	}

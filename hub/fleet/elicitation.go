@@ -10,7 +10,7 @@ import (
 // elicitation makes the input of a question of an agent. Data is at most most bytes long.
 // A question that breaks another limit is refused by the rules, so that its agent gets an
 // answer.
-func elicitation(data []byte, most int) (session.Input, error) {
+func elicitation(t protocol.EventType, data []byte, most int) (session.Input, error) {
 	var q protocol.ElicitationData
 	if err := protocol.DecodePart(data, &q); err != nil {
 		return nil, err
@@ -18,12 +18,13 @@ func elicitation(data []byte, most int) (session.Input, error) {
 	if err := session.CheckName("interactionId", q.InteractionID, protocol.MaxNameBytes); err != nil {
 		return nil, err
 	}
+	q.Private = t == protocol.EventPrivateElicitation
 	in := session.InElicitation{Data: q}
 	err := session.FirstOf(checkTurnID("messageId", q.MessageID), session.CheckLength("toolCallId", q.ToolCallID, protocol.MaxToolIDBytes), q.Check())
 	size := len(protocol.Marshal(q)) + approvalMargin
 	switch {
 	case err != nil:
-		in.Unfit = &session.Refusal{Code: protocol.LinkInvalid, Detail: fmt.Sprintf("%s: %v", protocol.EventElicitation, err)}
+		in.Unfit = &session.Refusal{Code: protocol.LinkInvalid, Detail: fmt.Sprintf("%s: %v", t, err)}
 	case size > most:
 		in.Unfit = &session.Refusal{Code: protocol.LinkTooLarge, Detail: fmt.Sprintf("%d bytes of elicitation data are over --max-event-bytes %d", size, most)}
 	}

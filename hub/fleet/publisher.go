@@ -294,8 +294,8 @@ func (p publisher) stateInput(ctx context.Context, s *heldSession, t protocol.Ev
 		return replayMessage(data, most)
 	case protocol.EventSteered, protocol.EventAgentStarted:
 		return queueInput(t, data, most)
-	case protocol.EventElicitation:
-		in, err := elicitation(data, most)
+	case protocol.EventElicitation, protocol.EventPrivateElicitation:
+		in, err := elicitation(t, data, most)
 		if err != nil {
 			return nil, invalid(err)
 		}

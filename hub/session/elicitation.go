@@ -12,9 +12,13 @@ import (
 // PendingElicitation is a question of the agent that has no answer (ACP, "Elicitation").
 // Asked is when it was logged. Data has the whole form: a question has at most
 // protocol.MaxFormBytes of it, and the bounds of open questions hold for all together.
+//
+// Of a private question Data is what the log has. The whole lies in a part, under the key
+// PartKey(InteractionID, 0), until it ends. Mode is its mode, which Data does not have.
 type PendingElicitation struct {
 	Data  protocol.ElicitationData `json:"data"`
 	Asked time.Time                `json:"asked"`
+	Mode  string                   `json:"mode,omitempty"`
 }
 
 // Questions is how many questions are open: for approval, and the agent's own.
@@ -50,6 +54,9 @@ func (in InElicitation) apply(st *step) error {
 	}
 	q.MessageID = m.ID
 	unfit := in.Unfit
+	if unfit == nil && in.Data.Private && s.privateQuestions() >= maxPrivateQuestions {
+		unfit = &Refusal{protocol.LinkTooLarge, fmt.Sprintf("%d private questions are open, which is the most", maxPrivateQuestions)}
+	}
 	if unfit == nil && !m.Cancelled {
 		unfit = s.tooMuchToAsk(len(protocol.Marshal(q)))
 	}
@@ -62,8 +69,13 @@ func (in InElicitation) apply(st *step) error {
 	}
 	expires := st.now.Add(st.policy.ApprovalTimeout).UTC().Truncate(time.Millisecond)
 	q.ExpiresAt = &expires
-	st.event(protocol.EventElicitation, q)
-	s.Elicitations = append(s.Elicitations, PendingElicitation{Data: q, Asked: st.now})
+	asked := PendingElicitation{Data: q, Asked: st.now}
+	if q.Private {
+		st.parts = append(st.parts, Part{Key: PartKey(q.InteractionID, 0), Data: protocol.Marshal(q)})
+		asked.Data, asked.Mode = q.Public(), q.Mode
+	}
+	st.event(protocol.EventElicitation, asked.Data)
+	s.Elicitations = append(s.Elicitations, asked)
 	if !m.Cancelled {
 		st.requireAction()
 		return nil
@@ -81,7 +93,12 @@ type elicitations struct{ *step }
 
 // resolve ends the i-th open question. It tells the worker nothing.
 func (st elicitations) resolve(i int, data protocol.ElicitationResolvedData) {
-	data.InteractionID = st.s.Elicitations[i].Data.InteractionID
+	q := st.s.Elicitations[i].Data
+	data.InteractionID = q.InteractionID
+	if q.Private {
+		data.Content = nil // it may be a code or a key
+		st.dropped = append(st.dropped, PartKey(q.InteractionID, 0))
+	}
 	st.s.Elicitations = slices.Delete(st.s.Elicitations, i, i+1)
 	st.event(protocol.EventElicitationResolved, data)
 	st.note(ElicitationNote(data.InteractionID), data.Outcome)
@@ -102,9 +119,11 @@ func (st elicitations) end(i int, action string, data protocol.ElicitationResolv
 type InAnswer struct {
 	Request protocol.AnswerRequest
 	By      string
+	// Whole is the question if it is private, as of the state that is decided on.
+	Whole *protocol.ElicitationData
 }
 
-func (in InAnswer) apply(st *step) error {
+func (in *InAnswer) apply(st *step) error {
 	s, r := st.s, in.Request
 	if s.Closed != "" {
 		return s.Ended()
@@ -114,8 +133,15 @@ func (in InAnswer) apply(st *step) error {
 		return ErrNotPending
 	}
 	data := protocol.ElicitationResolvedData{Outcome: protocol.OutcomeOf(r.Action), By: in.By}
-	if r.Action == protocol.ActionAccept && s.Elicitations[i].Data.Mode == protocol.ElicitForm {
-		form, err := protocol.ParseForm(s.Elicitations[i].Data.RequestedSchema)
+	q := s.Elicitations[i].Data
+	if q.Private {
+		if in.Whole == nil {
+			return ErrNotPending // it was asked just now
+		}
+		q = *in.Whole
+	}
+	if r.Action == protocol.ActionAccept && q.Mode == protocol.ElicitForm {
+		form, err := protocol.ParseForm(q.RequestedSchema)
 		if err == nil {
 			err = form.Check(r.Content)
 		}
@@ -138,6 +164,27 @@ type InvalidAnswerError struct{ protocol.FormError }
 
 func (e *InvalidAnswerError) Error() string { return e.FormError.Error() }
 
+// mode is that of the question that was asked.
+func (p PendingElicitation) mode() string {
+	if p.Data.Private {
+		return p.Mode
+	}
+	return p.Data.Mode
+}
+
+// maxPrivateQuestions bounds the private questions of a session that are open at once. Their
+// parts do not count as state.
+const maxPrivateQuestions = 8
+
+func (s *State) privateQuestions() (n int) {
+	for _, p := range s.Elicitations {
+		if p.Data.Private {
+			n++
+		}
+	}
+	return n
+}
+
 // InEndElicitation is the agent's end of its own question: it took the question back, or
 // the page of a url was completed. The worker is told the outcome, as for every question. A
 // question that was answered before keeps its outcome.
@@ -153,7 +200,7 @@ func (in InEndElicitation) apply(st *step) error {
 		return nil
 	case !in.Completed:
 		elicitations{st}.end(i, protocol.ActionCancel, protocol.ElicitationResolvedData{Outcome: protocol.OutcomeCancelled})
-	case st.s.Elicitations[i].Data.Mode != protocol.ElicitURL:
+	case st.s.Elicitations[i].mode() != protocol.ElicitURL:
 		return &Refusal{protocol.LinkForbidden, fmt.Sprintf("only people answer a form: a worker may withdraw it, as %q", protocol.OutcomeCancelled)}
 	default:
 		elicitations{st}.end(i, protocol.ActionAccept, protocol.ElicitationResolvedData{Outcome: protocol.OutcomeAccepted, By: protocol.ByAgent})

@@ -1,8 +1,10 @@
 package session
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,8 +32,8 @@ func elicitFor(messageID, id string) InElicitation {
 	return in
 }
 
-func respond(id, action, content string) InAnswer {
-	in := InAnswer{Request: protocol.AnswerRequest{InteractionID: id, Action: action}, By: "u1"}
+func respond(id, action, content string) *InAnswer {
+	in := &InAnswer{Request: protocol.AnswerRequest{InteractionID: id, Action: action}, By: "u1"}
 	if content != "" {
 		in.Request.Content = []byte(content)
 	}
@@ -50,7 +52,7 @@ func TestElicitation(t *testing.T) {
 		t.Error("the session is not due when its question expires")
 	}
 	// What the form does not take leaves the question open.
-	for _, in := range []InAnswer{
+	for _, in := range []*InAnswer{
 		respond("q1", "accept", `{"db":"ora"}`), respond("q1", "accept", ""), respond("q1", "accept", `{"db":"pg","x":1}`), respond("q1", "decline", `{"db":"pg"}`),
 	} {
 		var wrong *InvalidAnswerError
@@ -63,7 +65,7 @@ func TestElicitation(t *testing.T) {
 	if r.notes[ElicitationNote("q1")] != "accepted" {
 		t.Errorf("notes %v", r.notes)
 	}
-	for _, in := range []InAnswer{respond("q1", "decline", ""), respond("nope", "accept", "")} {
+	for _, in := range []*InAnswer{respond("q1", "decline", ""), respond("nope", "accept", "")} {
 		if r.do(in); !errors.Is(r.err, ErrNotPending) {
 			t.Errorf("answered %s: %v", in.Request.InteractionID, r.err)
 		}
@@ -214,4 +216,64 @@ func (m *model) elicitation(t *rapid.T, input string, worker func(Input) Input) 
 	}
 	content := rapid.SampledFrom([]string{"", `{"db":"pg"}`, `{"db":"wrong"}`}).Draw(t, "content")
 	return respond(id, rapid.SampledFrom([]string{"accept", "accept", "decline", "cancel"}).Draw(t, "action"), content)
+}
+
+// Of a private question the log and the state have only that it is asked. The whole is beside
+// them until it ends, and its answer goes to the worker alone.
+func TestPrivateElicitation(t *testing.T) {
+	r := running(t)
+	ask := func(id string) *InAnswer {
+		t.Helper()
+		in := elicit(id)
+		in.Data.Private, in.Data.Message = true, "s3cr3t"
+		c, err := Step(r.s, in, r.policy, r.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, _ := json.Marshal(c.State)
+		if strings.Contains(string(state), "s3cr3t") || strings.Contains(string(c.Events[0].Data), "s3cr3t") || !strings.Contains(string(c.Events[0].Data), `"private":true`) {
+			t.Errorf("the log has %s, the state is %s", c.Events[0].Data, state)
+		}
+		if len(c.Parts) != 1 || c.Parts[0].Key != PartKey(id, 0) || !strings.Contains(string(c.Parts[0].Data), "s3cr3t") {
+			t.Errorf("the parts are %+v", c.Parts)
+		}
+		r.s = c.State
+		var whole protocol.ElicitationData
+		if err := json.Unmarshal(c.Parts[0].Data, &whole); err != nil {
+			t.Fatal(err)
+		}
+		return &InAnswer{Whole: &whole, By: "u1", Request: protocol.AnswerRequest{InteractionID: id, Action: protocol.ActionAccept, Content: []byte(`{"db":"pg"}`)}}
+	}
+	in := ask("q1")
+	in.Request.Content = []byte(`{"db":"ora"}`)
+	var wrong *InvalidAnswerError
+	if _, err := Step(r.s, in, r.policy, r.now); !errors.As(err, &wrong) {
+		t.Errorf("a wrong answer: %v", err)
+	}
+	in.Request.Content = []byte(`{"db":"pg"}`)
+	c, err := Step(r.s, in, r.policy, r.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(c.Events[0].Data), "pg") || len(c.Dropped) != 1 || c.Dropped[0] != PartKey("q1", 0) || !strings.Contains(string(c.Commands[0].Data), `{"db":"pg"}`) {
+		t.Errorf("answered: %s, dropped %v, told %s", c.Events[0].Data, c.Dropped, c.Commands[0].Data)
+	}
+	r.s = c.State
+	// It ends with its turn, and in time, as others do.
+	ask("q2")
+	if c, err = Step(r.s, InComplete{Data: protocol.CompleteData{MessageID: "m1", StopReason: protocol.StopEndTurn}}, r.policy, r.now); err != nil || !slices.Contains(c.Dropped, PartKey("q2", 0)) {
+		t.Errorf("at the turn's end are dropped %v, %v", c.Dropped, err)
+	}
+	for i := range maxPrivateQuestions - 1 {
+		ask(fmt.Sprint("more", i))
+	}
+	over := elicit("over")
+	over.Data.Private = true
+	if c, err := Step(r.s, over, r.policy, r.now); err != nil || c.Result.Refused == nil || len(c.Parts) > 0 {
+		t.Errorf("one too many: %+v, %v", c.Result, err)
+	}
+	r.now = r.now.Add(2 * time.Hour)
+	if c, err := Step(r.s, InExpireApprovals{}, r.policy, r.now); err != nil || len(c.Dropped) != maxPrivateQuestions {
+		t.Errorf("expired: %v, %v", c.Dropped, err)
+	}
 }

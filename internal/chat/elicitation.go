@@ -67,7 +67,7 @@ func (t *transcript) onElicited(d protocol.ElicitationResolvedData) {
 
 // presentForm shows another question of the agent once it has waited longest, and the next
 // step of the one that is answered.
-func (c *conversation) presentForm() {
+func (c *conversation) presentForm(ctx context.Context) {
 	waiting := c.transcript.elicitations
 	if c.filling != nil && (len(waiting) == 0 || waiting[0].InteractionID != c.filling.q.InteractionID) {
 		if c.lineFor != "" {
@@ -78,6 +78,10 @@ func (c *conversation) presentForm() {
 		c.filling = nil
 	}
 	if len(waiting) == 0 || !c.caughtUp {
+		return
+	}
+	if waiting[0].Private && !c.private.shown(waiting[0].InteractionID) {
+		c.askPrivate(ctx, waiting[0].InteractionID)
 		return
 	}
 	if c.filling == nil {
@@ -188,4 +192,39 @@ func (p *piped) elicitation(ctx context.Context, cancel context.CancelCauseFunc,
 		}
 		return err
 	})
+}
+
+// private is the private question of the agent that was read last: the log has only that it
+// was asked.
+type private struct {
+	interaction string
+	read        bool // or it cannot be read, and is shown as the log has it
+}
+
+func (p private) shown(interaction string) bool { return p.interaction == interaction && p.read }
+
+// askPrivate reads a private question once.
+func (c *conversation) askPrivate(ctx context.Context, interaction string) {
+	if c.private.interaction == interaction {
+		return // on its way
+	}
+	c.private = private{interaction: interaction}
+	c.wg.Go(func() {
+		whole, err := c.session.session.Elicitation(ctx, interaction)
+		whole.InteractionID = interaction
+		c.report(ctx, outcome{what: "read what the agent asks", private: &whole, err: err})
+	})
+}
+
+// readPrivate takes a private question in.
+func (c *conversation) readPrivate(o outcome) {
+	if c.private.interaction != o.private.InteractionID {
+		return
+	}
+	c.private.read = true
+	for i, q := range c.transcript.elicitations {
+		if q.InteractionID == o.private.InteractionID && o.err == nil {
+			c.transcript.elicitations[i] = *o.private
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -113,5 +114,31 @@ func TestQuestionIsShownExactly(t *testing.T) {
 	tr.exactLines(f.stepLines())
 	if got := ours.ReplaceAllString(strings.Join(tr.take(), "|"), ""); strings.Contains(got, "\x1b") || !strings.Contains(got, "␛[2J") || !strings.Contains(got, "gоU+043EU+202E") {
 		t.Errorf("it shows %q", got)
+	}
+}
+
+// A private question is read before it is shown. If it cannot be read, it is shown as the log
+// has it, and people are told.
+func TestPrivateQuestionIsReadFirst(t *testing.T) {
+	whole := protocol.ElicitationData{InteractionID: "q", Mode: protocol.ElicitForm, Message: "The code is ABCD", RequestedSchema: []byte(orderForm), Private: true}
+	for _, test := range []struct {
+		err  error
+		want string
+	}{{nil, "The code is ABCD"}, {errors.New("no"), protocol.PrivateMessage}} {
+		c := &conversation{transcript: newTranscript(painter{}, 80), caughtUp: true, private: private{interaction: "q"}}
+		c.transcript.elicitations = []protocol.ElicitationData{whole.Public()}
+		c.presentForm(t.Context())
+		if c.filling != nil {
+			t.Error("it is shown before it was read")
+		}
+		answer := protocol.ElicitationData{InteractionID: "q"}
+		if test.err == nil {
+			answer = whole
+		}
+		c.readPrivate(outcome{private: &answer, err: test.err})
+		c.presentForm(t.Context())
+		if c.filling == nil || c.filling.q.Message != test.want {
+			t.Errorf("shown is %+v, want %q", c.filling, test.want)
+		}
 	}
 }

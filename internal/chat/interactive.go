@@ -45,6 +45,7 @@ type outcome struct {
 	form     string                    // interaction of the agent's that it answered
 	question string                    // interaction whose content was fetched
 	content  *protocol.ApprovalContent // of it
+	private  *protocol.ElicitationData // a private question of the agent's that was read
 
 	upload     bool                 // a file was uploaded
 	attachment *protocol.Attachment // as what; nil: it was not
@@ -60,6 +61,7 @@ type unsent struct {
 // conversation is a chat with a person. Its goroutine owns everything in it; the
 // others reach it by the channels.
 type conversation struct {
+	private private
 	o       Options
 	session opened
 	others  string // what is said of other agents; immutable
@@ -208,7 +210,7 @@ func (c *conversation) loop(ctx context.Context) {
 	defer arm.Stop()
 	for !c.over {
 		c.present()
-		c.presentForm()
+		c.presentForm(ctx)
 		c.draw()
 		c.shown(arm)
 		select {
@@ -330,6 +332,9 @@ func (c *conversation) settle(o outcome) {
 	}
 	if o.question != "" {
 		c.opened(o)
+	}
+	if o.private != nil {
+		c.readPrivate(o)
 	}
 	if o.err == nil && o.said != "" {
 		c.transcript.note(dim, o.said)

@@ -42,6 +42,10 @@ type Spec struct {
 	Env []string
 	// Dir is the agent's working directory; empty is this process's.
 	Dir string
+	// Terminal gives the agent a pseudo terminal instead of pipes. Stdin and Stdout of the
+	// Process are its other end, and Stderr has nothing. A read fails with EIO when all have
+	// closed it. Linux only; elsewhere the agent gets pipes.
+	Terminal bool
 	// Grace is the time between SIGTERM and SIGKILL; 0 is DefaultGrace.
 	Grace time.Duration
 	// Supervisor is the command that ends in SuperviseMain; nil is this program
@@ -191,6 +195,20 @@ func (p *Process) closePipes() {
 type pipes struct {
 	near [3]*os.File // this process's
 	far  [3]*os.File // the agent's
+}
+
+// The size of a terminal. Long addresses stay on one line.
+const (
+	terminalRows    = 50
+	terminalColumns = 1000
+)
+
+// openFor opens what the agent of a spec gets.
+func openFor(spec Spec) (pipes, error) {
+	if spec.Terminal {
+		return openTerminal()
+	}
+	return openPipes()
 }
 
 func openPipes() (pipes, error) {

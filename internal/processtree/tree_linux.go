@@ -32,7 +32,7 @@ type tree struct {
 }
 
 func start(ctx context.Context, spec Spec) (*Process, error) {
-	files, err := openPipes()
+	files, err := openFor(spec)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ func start(ctx context.Context, spec Spec) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	files, err := openPipes()
+	files, err := openFor(spec)
 	if err != nil {
 		return nil, err
 	}

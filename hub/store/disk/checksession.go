@@ -217,6 +217,11 @@ func (c *checker) whole(x *seen) {
 	if x.state.Closed == "" && len(x.state.Info.AgentOptions.MCPServers) > 0 && missing(dataPart, session.MCPPart) {
 		c.fault(x.name, doSession, "the MCP servers of the session are not there")
 	}
+	for _, q := range x.state.Elicitations {
+		if q.Data.Private && missing(dataPart, session.PartKey(q.Data.InteractionID, 0)) {
+			c.fault(x.name, doSession, "the private question %q is not there", q.Data.InteractionID)
+		}
+	}
 	for _, a := range x.state.Approvals {
 		if a.Whole == nil {
 			continue

@@ -16,7 +16,8 @@ import readline from "node:readline";
 let sessionId = "";
 let lastRequest = 999;
 let cancelled = false;
-let authenticated = false;
+const loginFile = `${process.env.SCRIPTED_LOG}.login`; // of a login in a terminal
+let authenticated = fs.existsSync(loginFile);
 const answers = new Map(); // by the id of our request
 
 const send = (message) => process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
@@ -302,6 +303,7 @@ async function list(params) {
 }
 
 const login = { id: "login", name: "Log in with the terminal", type: "terminal", args: ["--login"] };
+const browser = { id: "browser", name: "Use your subscription", description: "In a browser, by a code." };
 const initialized = {
   protocolVersion: 1,
   agentCapabilities: {
@@ -356,6 +358,33 @@ async function load(id, params) {
   }
 }
 
+// A login in a browser shows a page and a code, and then wants the page's own code.
+async function authenticate(id, methodId) {
+  if (methodId === "browser") {
+    const page = { mode: "url", elicitationId: "login", message: "Type the code ABCD-1234", url: "https://login.example.org/s3cr3t-page" };
+    const schema = { type: "object", properties: { code: { type: "string" } }, required: ["code"] };
+    const shown = await ask("elicitation/create", { requestId: id, ...page });
+    const code = await ask("elicitation/create", { requestId: id, mode: "form", message: "The page's s3cr3t code?", requestedSchema: schema });
+    if (shown.action !== "accept" || code.content?.code !== "s3cr3t-answer") {
+      send({ id, error: { code: -32000, message: "Login was not completed" } });
+      return;
+    }
+  }
+  authenticated = true;
+  send({ id, result: {} });
+}
+
+// Its login in a terminal: a page, and the code that the page shows.
+function logIn() {
+  console.log(`Is it a terminal? ${process.stdin.isTTY === true}`);
+  console.log("Go to https://login.example.org/s3cr3t-page, and paste the code that it shows.");
+  readline.createInterface({ input: process.stdin }).once("line", (line) => {
+    const good = line.trim() === "s3cr3t-answer";
+    if (good) fs.writeFileSync(loginFile, "");
+    process.exit(good ? 0 : 1);
+  });
+}
+
 function handle({ id, method, params, result, error }) {
   switch (method) {
     case undefined:
@@ -363,6 +392,7 @@ function handle({ id, method, params, result, error }) {
       answers.delete(id);
       return;
     case "initialize":
+      if (process.env.SCRIPTED_AUTH) initialized.authMethods = [login, browser];
       send({ id, result: initialized });
       return;
     case "session/fork":
@@ -391,8 +421,7 @@ function handle({ id, method, params, result, error }) {
       list(params).then((listed) => send({ id, result: listed }));
       return;
     case "authenticate":
-      authenticated = true;
-      send({ id, result: {} });
+      authenticate(id, params.methodId);
       return;
     case "session/cancel":
       cancelled = true;
@@ -404,7 +433,10 @@ function handle({ id, method, params, result, error }) {
   if (id !== undefined) send({ id, result: {} });
 }
 
-readline.createInterface({ input: process.stdin }).on("line", (line) => {
+const serve = () => readline.createInterface({ input: process.stdin }).on("line", (line) => {
   log(`< ${line.slice(0, 600)}`);
   handle(JSON.parse(line));
 });
+
+if (process.argv.includes("--login")) logIn();
+else serve();

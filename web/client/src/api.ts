@@ -266,6 +266,15 @@ export class HubApi {
     return body.elicitations;
   }
 
+  /**
+   * A pending question of the agent, also the whole of a private one. It needs the scope
+   * approve. Keep nothing of a private one.
+   */
+  async elicitation(sessionId: string, interactionId: string, options: CallOptions = {}): Promise<ElicitationData> {
+    const route = path(sessionId, `elicitations/${encodeURIComponent(interactionId)}`);
+    return this.#call<ElicitationData>("GET", route, options);
+  }
+
   async cancel(
     sessionId: string,
     turn: { messageId?: string; hold?: boolean } = {},

@@ -18,6 +18,11 @@ export interface ElicitationData {
   requestedSchema?: FormSchema;
   /** http or https. Show it whole, and open it only when the user says so. */
   url?: string;
+  /**
+   * Only that it was asked is here. Read the whole by `elicitation`; it is in no log. It ends
+   * as other questions do, and its answer is not shown.
+   */
+  private?: boolean;
   expiresAt: string;
 }
 

@@ -1,5 +1,5 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { HubError, type AnswerAction, type FormField } from "@sessionhub/client";
+import { HubError, type AnswerAction, type ElicitationData, type FormField } from "@sessionhub/client";
 import { readForm } from "@sessionhub/client/form";
 import type { Refusal } from "./answer-guard.js";
 import { focusNext, noteMs, refusalTexts } from "./approval.js";
@@ -16,21 +16,48 @@ import { watch, type ElicitationItem, type Entry } from "./transcript.js";
  */
 export function Elicitation({ item, model }: { item: ElicitationItem; model: SessionModel }) {
   const { resolved } = watch(item);
-  const fields = useMemo(() => readForm(item.request.requestedSchema), [item.request]);
+  const { request, problem } = useWhole(item, model);
+  const fields = useMemo(() => readForm(request.requestedSchema), [request]);
   const wasOpen = useRef(false);
   const othersWait = model.transcript.value.pending.value.length > 0;
   if (!resolved) wasOpen.current = true;
   else if (!othersWait) wasOpen.current = false;
   return wasOpen.current ? (
-    <Card item={item} fields={fields} model={model} />
+    <Card key={request === item.request ? "log" : "whole"} {...{ item, request, problem, fields, model }} />
   ) : (
     <Answered item={item} fields={fields} />
   );
 }
 
+/** What is asked: of a private question the whole, which is read once it is shown, and in no log. */
+function useWhole(item: ElicitationItem, model: SessionModel): { request: ElicitationData; problem: string } {
+  const { request, resolved } = watch(item);
+  const [whole, setWhole] = useState<ElicitationData>();
+  const [problem, setProblem] = useState("");
+  const wanted = request.private === true && !resolved && !model.readOnly;
+  useEffect(() => {
+    if (!wanted) return;
+    let over = false;
+    model.elicitation(request.interactionId).then(
+      (read) => !over && setWhole(read),
+      (error) => !over && setProblem(errorText(error)),
+    );
+    return () => {
+      over = true;
+    };
+  }, [wanted, request.interactionId]);
+  return { request: whole ?? request, problem };
+}
+
 interface ViewProps {
   item: ElicitationItem;
   fields: FormField[];
+}
+
+interface CardProps extends ViewProps {
+  request: ElicitationData;
+  problem: string;
+  model: SessionModel;
 }
 
 /** What was asked and answered, to be read. */
@@ -79,8 +106,8 @@ function Answered({ item, fields }: ViewProps) {
   );
 }
 
-function Card({ item, fields, model }: ViewProps & { model: SessionModel }) {
-  const { request, resolved, draft } = watch(item);
+function Card({ item, request, problem, fields, model }: CardProps) {
+  const { resolved, draft } = watch(item);
   const { answering } = model;
   const [entries, setEntries] = useState(() => entriesOf(fields, draft));
   const [problems, setProblems] = useState<Record<string, string>>({});
@@ -90,7 +117,8 @@ function Card({ item, fields, model }: ViewProps & { model: SessionModel }) {
   const head = useRef<HTMLDivElement>(null);
   const answers = useRef<HTMLDivElement>(null);
   const asked = !resolved && !model.over.value;
-  const open = asked && !model.readOnly && sent === undefined;
+  const unread = request.private === true && request === item.request; // nobody answers what was not read
+  const open = asked && !model.readOnly && sent === undefined && !unread;
   const page = request.mode === "url";
 
   const enter = (field: FormField, entry: Entry) => {
@@ -181,8 +209,12 @@ function Card({ item, fields, model }: ViewProps & { model: SessionModel }) {
       <div class="approval-head" ref={head} tabIndex={0} role="group" aria-label="What is asked">
         <header>
           <span class="approval-flag">{label}</span>
-          <span class={`approval-note ${note ? "problem" : "muted"}`} role="status" title={note || undefined}>
-            {note || (resolved ? byText(item) : `until ${clockTime(request.expiresAt)}`)}
+          <span
+            class={`approval-note ${note || (asked && problem) ? "problem" : "muted"}`}
+            role="status"
+            title={note || undefined}
+          >
+            {note || (asked && problem) || (resolved ? byText(item) : `until ${clockTime(request.expiresAt)}`)}
           </span>
         </header>
         <p class="elicitation-message">
@@ -218,7 +250,7 @@ function Card({ item, fields, model }: ViewProps & { model: SessionModel }) {
             onEntry={(entry) => enter(field, entry)}
           />
         ))}
-        {!page && fields.length === 0 && <p class="muted">There is nothing to fill in.</p>}
+        {!page && fields.length === 0 && !unread && <p class="muted">There is nothing to fill in.</p>}
       </div>
       <div class="approval-answers" ref={answers}>
         <div class="actions" role="group" aria-label="Answers">

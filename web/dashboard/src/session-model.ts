@@ -5,6 +5,7 @@ import {
   uuid,
   type AnswerAction,
   type ApprovalContent,
+  type ElicitationData,
   type Delivery,
   type FormContent,
   type GapData,
@@ -161,6 +162,11 @@ export class SessionModel {
   /** The whole of what a question would allow. */
   async approvalContent(interactionId: string): Promise<ApprovalContent> {
     return api.peek().approvalContent(this.sessionId, interactionId, { token: await this.token() });
+  }
+
+  /** The whole of a private question of the agent's. */
+  async elicitation(interactionId: string): Promise<ElicitationData> {
+    return api.peek().elicitation(this.sessionId, interactionId, { token: await this.token() });
   }
 
   /** Stops the turn that runs, and holds what waits. */

@@ -74,6 +74,7 @@ type agent struct {
 	authMethods    []authMethod
 	authenticated  bool   // authenticate was called
 	authenticating string // the method that it has not answered yet; empty: none
+	people         bool   // people were asked to log in: what it printed may have an address or a code
 	login          bool   // people log in: they are asked how, or the agent has not answered what they chose
 
 	helpers processtree.Below // its processes when it was ready: it needs them itself
@@ -155,7 +156,7 @@ func (a *agent) lastWords() string {
 	if a.startErr != nil {
 		text = a.startErr.Error()
 	}
-	if words := a.stderr.String(); words != "" {
+	if words := a.stderr.String(); words != "" && !a.people {
 		text += ": " + words
 	}
 	return text

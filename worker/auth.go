@@ -128,6 +128,9 @@ func (s *session) callAuthenticate(id string, next func()) {
 	a.authenticated, a.authenticating = true, id
 	s.call("authenticate", map[string]string{"methodId": id}, func(_ json.RawMessage, err error) {
 		a.authenticating, a.login = "", false
+		if a.ready {
+			s.startTimer.Stop()
+		}
 		if err != nil {
 			s.startRefused(fmt.Sprintf("authenticate %q", id), err)
 			return

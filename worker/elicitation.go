@@ -87,7 +87,7 @@ func (s *session) onElicitation(id, params json.RawMessage) {
 // eliciting is the work that a question belongs to. An agent that starts asks for the
 // message that it was started for.
 func (s *session) eliciting(toolCallID string) *work {
-	if s.turn != nil && !s.agent.ready {
+	if s.turn != nil && (!s.agent.ready || s.agent.login) {
 		return &s.turn.work
 	}
 	return s.workOf(toolCallID)

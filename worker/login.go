@@ -45,6 +45,7 @@ func (s *session) askLogin(method string, refused error, next func()) bool {
 	if len(choices) == 0 {
 		return false
 	}
+	a.people = true
 	a.login = s.askPeople(s.loginForm(choices), func(c protocol.ElicitationCommand) {
 		var chosen struct {
 			Method string `json:"method"`
@@ -70,6 +71,22 @@ func (s *session) askLogin(method string, refused error, next func()) bool {
 // isTerminal reports whether people log in by the agent's program in a terminal.
 func (m authMethod) isTerminal() bool {
 	return m.Type == authTerminal && len(m.Args) <= maxAuthArgs && len(m.env()) <= maxAuthVars
+}
+
+// loginForPrompt has people log in if the agent refuses a prompt for the lack of a login
+// (claude does so). Then it gets the prompt again. It has done nothing for it yet.
+func (s *session) loginForPrompt(refused error) bool {
+	a, t := s.agent, s.turn
+	if !authRequired(refused) || s.provider.AuthMethod != "" || a.authenticated || t.spoken {
+		return false
+	}
+	t.prompted = false // another agent may get it
+	s.silentTimer.Stop()
+	if !s.askLogin("session/prompt", refused, s.prompt) {
+		t.prompted = true
+		return false
+	}
+	return true
 }
 
 // isAgents reports whether the agent itself does what the method needs.

@@ -18,7 +18,9 @@ import (
 func (a *scripted) showCode(id json.RawMessage, method string) {
 	answer := a.request("elicitation/create", `{"requestId":`+string(id)+`,"mode":"url","elicitationId":"e1","message":"Type ABCD","url":"https://login.example.org/"}`)
 	if !strings.Contains(string(answer), "accept") {
-		a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32603,"message":"Login was not completed"}}`, id)
+		fmt.Fprintln(os.Stderr, "open https://login.example.org/s3cr3t")
+		a.print("open https://login.example.org/s3cr3t")
+		a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32603,"message":"Login was not completed at https://login.example.org/s3cr3t"}}`, id)
 		return
 	}
 	a.login = method
@@ -102,8 +104,13 @@ func TestPeopleDoNotLogIn(t *testing.T) {
 	s.reply(q, protocol.ActionAccept, `{"method":"browser"}`)
 	page := until(s, protocol.EventPrivateElicitation, "the page of m5", func(q protocol.ElicitationData) bool { return q.MessageID == "m5" && q.URL != "" })
 	s.reply(page, protocol.ActionDecline, "")
-	if c := s.complete("m5"); c.Error == nil || !strings.Contains(c.Error.Message, `authenticate "browser": Login was not completed`) {
+	if c := s.complete("m5"); c.Error == nil || c.Error.Message != `authenticate "browser": Login was not completed at [address]` {
 		t.Errorf("m5: %+v", c.Error)
+	}
+	for _, e := range s.events() {
+		if strings.Contains(string(e.Data), "s3cr3t") {
+			t.Errorf("a secret is in %s", e.Data)
+		}
 	}
 }
 
@@ -222,4 +229,36 @@ func FuzzScreen(f *testing.F) {
 			t.Errorf("%q is %q", data, text)
 		}
 	})
+}
+
+// An agent may refuse only the prompt (claude does). It gets the prompt again when people have
+// logged in, by any way. It keeps its login then.
+func TestPeopleLogInForAPrompt(t *testing.T) {
+	h := start(t, nil, "logs-in+late+shows-code", "logs-in+late+in-a-terminal")
+	for i, test := range []struct{ provider, method, answer, want string }{
+		{"logs-in_late_shows-code", "browser", "", "browser"}, {"logs-in_late_in-a-terminal", "cli", `{"input":"good"}`, "a file of the kind terminal"},
+	} {
+		s := h.assign(test.provider, func(a *protocol.Assign) { a.SessionID = fmt.Sprint("s", i) })
+		s.message("m1", "login")
+		q := s.asksPrivately("The agent needs a login")
+		s.reply(q, protocol.ActionDecline, "")
+		if c := s.complete("m1"); c.Error == nil || !strings.Contains(c.Error.Message, "session/prompt: nobody has chosen how to log in") {
+			t.Errorf("%s: m1: %+v", test.provider, c.Error)
+		}
+		s.message("m2", "login")
+		q = until(s, protocol.EventPrivateElicitation, "the choice", func(q protocol.ElicitationData) bool { return q.MessageID == "m2" })
+		s.reply(q, protocol.ActionAccept, `{"method":"`+test.method+`"}`)
+		page := until(s, protocol.EventPrivateElicitation, "the page", func(p protocol.ElicitationData) bool {
+			return p.MessageID == "m2" && p.InteractionID != q.InteractionID
+		})
+		s.reply(page, protocol.ActionAccept, test.answer)
+		if c := s.complete("m2"); c.Error != nil || s.text("m2") != test.want {
+			t.Errorf("%s: m2: %+v, %q", test.provider, c.Error, s.text("m2"))
+		}
+		s.message("m3", "login")
+		s.complete("m3")
+		if got := s.text("m3"); got != test.want {
+			t.Errorf("%s: m3: %q", test.provider, got)
+		}
+	}
 }

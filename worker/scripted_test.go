@@ -182,7 +182,7 @@ func (a *scripted) handle(line []byte) {
 			a.print(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32000,"message":"Authentication required"}}`, m.ID)
 			return
 		}
-		if a.is("logs-in") && a.login == "" {
+		if a.is("logs-in") && a.login == "" && !a.is("late") {
 			a.print(needsLogin, m.ID)
 			return
 		}
@@ -460,6 +460,9 @@ func (a *scripted) prompt(words []string, cancel <-chan struct{}) string {
 	case "mcp":
 		a.say(a.servers)
 	case "login":
+		if a.is("late") && a.login == "" {
+			return "logged-out"
+		}
 		a.say(a.login)
 	case "logged-out":
 		return words[0]

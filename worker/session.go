@@ -359,7 +359,7 @@ func (s *session) onGarbage(text string) {
 	a := s.agent
 	a.garbage++
 	s.log.Debug("agent printed a line that is no message", "count", a.garbage)
-	if a.garbage <= garbageShown {
+	if a.garbage <= garbageShown && !a.people {
 		s.publish(protocol.EventAgentUpdate, protocol.AgentUpdateData{
 			Kind: updateGarbage, Raw: protocol.Marshal(textRaw{text}),
 		})
@@ -423,7 +423,7 @@ func (s *session) onAgentGone() {
 	reason := a.failure
 	switch {
 	case reason != nil:
-		if words := a.stderr.String(); words != "" && a.startErr == nil {
+		if words := a.stderr.String(); words != "" && a.startErr == nil && !a.people {
 			reason.Message += ": " + s.withoutSecrets(words)
 		}
 	case !a.ready:

@@ -124,8 +124,12 @@ func (s *session) startFailed(format string, args ...any) {
 // retried if a prompt with the same error could be.
 func (s *session) startRefused(what string, err error) {
 	answered, ok := errors.AsType[*rpcError](err)
+	why := s.withoutSecrets(s.describe(err))
+	if s.agent != nil && s.agent.people {
+		why = addressPattern.ReplaceAllString(why, "[address]")
+	}
 	s.agentFailed(protocol.TurnError{
-		Code: protocol.TurnAgentStart, Message: what + ": " + s.withoutSecrets(s.describe(err)), Retryable: !ok || answered.retryable(),
+		Code: protocol.TurnAgentStart, Message: what + ": " + why, Retryable: !ok || answered.retryable(),
 	})
 }
 

@@ -147,6 +147,9 @@ func (s *session) prompted(result json.RawMessage, err error) {
 	}
 	if err != nil {
 		s.agent.settled = time.Now().Add(errorSettle)
+		if s.loginForPrompt(err) {
+			return
+		}
 		answered, ok := errors.AsType[*rpcError](err)
 		s.finishError(protocol.TurnAgentFailed, s.describe(err), !ok || answered.retryable())
 		return

@@ -54,7 +54,7 @@ func (in InElicitation) apply(st *step) error {
 	}
 	q.MessageID = m.ID
 	unfit := in.Unfit
-	if unfit == nil && in.Data.Private && s.privateQuestions() >= maxPrivateQuestions {
+	if unfit == nil && in.Data.Private && privateQuestions(s.Elicitations) >= maxPrivateQuestions {
 		unfit = &Refusal{protocol.LinkTooLarge, fmt.Sprintf("%d private questions are open, which is the most", maxPrivateQuestions)}
 	}
 	if unfit == nil && !m.Cancelled {
@@ -176,8 +176,8 @@ func (p PendingElicitation) mode() string {
 // parts do not count as state.
 const maxPrivateQuestions = 8
 
-func (s *State) privateQuestions() (n int) {
-	for _, p := range s.Elicitations {
+func privateQuestions(open []PendingElicitation) (n int) {
+	for _, p := range open {
 		if p.Data.Private {
 			n++
 		}

@@ -75,7 +75,8 @@ type session struct {
 	afterReplay  func()
 	replayUntil  time.Time
 
-	opt optionState
+	opt  optionState
+	base base
 }
 
 // leaving says that the session is given back as soon as its agent is gone.
@@ -214,6 +215,8 @@ func (s *session) run() {
 			s.tellSoon()
 		case ended := <-s.strays:
 			s.afterStrays(ended)
+		case <-s.base.wait:
+			s.baseNoted()
 		case <-s.idleTimer.C:
 			s.onIdle()
 		}
@@ -223,6 +226,9 @@ func (s *session) run() {
 func (s *session) stopAll() {
 	for _, t := range []*time.Timer{s.startTimer, s.cancelTimer, s.idleTimer, s.quietTimer, s.silentTimer, s.settleTimer, s.deafTimer, s.graceTimer, s.restTimer, s.stopTimer, s.steerTimer, s.tellTimer, s.opt.setTimer, s.opt.restoreTimer} {
 		t.Stop()
+	}
+	if s.base.cancel != nil {
+		s.base.cancel()
 	}
 	s.stopAgent()
 	s.agents.Wait()

@@ -64,6 +64,10 @@ type State struct {
 	// session gets it.
 	AgentSession string `json:"agentSession,omitempty"`
 
+	// GitBase is what the working directory had when the session began: see
+	// protocol.WorkerStatusData.
+	GitBase string `json:"gitBase,omitempty"`
+
 	// Named is what a person has called the session since it was created. If it is set, the
 	// title of Info does not count.
 	Named      *string `json:"named,omitempty"`

@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Delivery } from "@sessionhub/client";
+import { FileNameList, useFileNames } from "./file-names.js";
 import { errorText, isBusy } from "./format.js";
 import type { SessionModel } from "./session-model.js";
 
@@ -11,6 +12,14 @@ export function Composer({ model }: { model: SessionModel }) {
   const box = useRef<HTMLTextAreaElement>(null);
   /** How far back in what was sent the box is, and what was in it before. */
   const past = useRef({ back: 0, draft: "" });
+  const names = useFileNames(model.files);
+  const place = (text: string, caret: number) => {
+    setText(text);
+    requestAnimationFrame(() => {
+      box.current?.setSelectionRange(caret, caret);
+      if (text[caret - 1] === "/") names.look(text, caret); // what is in the directory
+    });
+  };
   const status = model.transcript.value.status.value;
   const closed = model.over.value;
   const draft = model.draft.value;
@@ -31,6 +40,7 @@ export function Composer({ model }: { model: SessionModel }) {
     if (text.trim() === "" || closed) return;
     model.send(text, delivery);
     setText("");
+    names.close();
     past.current = { back: 0, draft: "" };
     box.current?.focus();
   };
@@ -68,6 +78,7 @@ export function Composer({ model }: { model: SessionModel }) {
           {problem}
         </p>
       )}
+      <FileNameList files={names} choose={place} />
       <div class="composer-box">
         <label class="unseen" for="message-box">
           Message
@@ -82,10 +93,12 @@ export function Composer({ model }: { model: SessionModel }) {
           onInput={(event) => {
             past.current.back = 0;
             setText(event.currentTarget.value);
+            names.look(event.currentTarget.value, event.currentTarget.selectionEnd);
           }}
           onKeyDown={(event) => {
             // While an input method composes a character, the keys belong to it.
             if (event.isComposing || event.shiftKey || event.altKey) return;
+            if (names.onKey(event.key, place)) return event.preventDefault();
             const { selectionStart: at, selectionEnd: to, value } = event.currentTarget;
             const up = event.key === "ArrowUp" && at === to && !value.slice(0, at).includes("\n");
             const down = event.key === "ArrowDown" && at === to && !value.slice(at).includes("\n");
@@ -93,7 +106,10 @@ export function Composer({ model }: { model: SessionModel }) {
             else if (!(up && recall(1)) && !(down && recall(-1))) return;
             event.preventDefault();
           }}
+          onBlur={names.close}
           aria-describedby="composer-hint"
+          aria-controls={names.names.length > 0 ? "file-names" : undefined}
+          aria-activedescendant={names.names.length > 0 ? `file-name-${names.chosen}` : undefined}
           data-testid="message-box"
         />
         <div class="composer-actions">

@@ -214,7 +214,11 @@ func TestHugeFilesAreNotCompared(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.write("session/lines", strings.Repeat("a line of words\n", 600_000))
-	sameText(t, "changes", l.changes(base), "modified a.txt binary\nuntracked lines +600000 -0")
+	l.write("session/huge", "")
+	if err := os.Truncate(filepath.Join(l.dir, "huge"), 2<<30); err != nil {
+		t.Fatal(err)
+	}
+	sameText(t, "changes", l.changes(base), "modified a.txt binary\nuntracked huge binary\nuntracked lines +600000 -0")
 	if got, code := l.diff(base, "a.txt"); code != "" || !strings.Contains(got.Diff, "Binary files differ") {
 		t.Errorf("%+v %s", got, code)
 	}
@@ -308,7 +312,12 @@ func TestRepositoriesOfAllSorts(t *testing.T) {
 	l.git("config", "filter.broken.required", "true")
 	l.write("session/.gitattributes", "first filter=broken\n")
 	sameText(t, "with a filter that fails", l.changes(""), "modified first\nuntracked .gitattributes")
+	sameText(t, "since a base that git cannot make", l.changes(l.base()), "modified first\nuntracked .gitattributes")
+	l.write("session/.gitattributes", "unread filter=broken\n")
+	l.write("session/unread", "x")
+	sameText(t, "since a base without what git does not know", l.changes(l.base()), "modified first\nuntracked .gitattributes\nuntracked unread")
 	_ = os.Remove(filepath.Join(l.dir, ".gitattributes"))
+	_ = os.Remove(filepath.Join(l.dir, "unread"))
 
 	inner := filepath.Join(l.dir, "inner")
 	l.git("init", "-q", inner)
@@ -326,6 +335,27 @@ func TestRepositoriesOfAllSorts(t *testing.T) {
 	l.write("session/\xff\xfe", "x")
 	if got, _ := request[protocol.Changes](l, protocol.MethodGitChanges, nil); got.Unnamed != 1 || len(got.Files) != 2 {
 		t.Errorf("a name that is not UTF-8: %+v", got)
+	}
+}
+
+func TestUnreadableFilesAreNotCompared(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root reads every file") // skip: it needs a file that cannot be read
+	}
+	l := newRepository(t)
+	l.write("session/before", "x")
+	l.write("session/closed", "x")
+	_ = os.Chmod(filepath.Join(l.dir, "closed"), 0)
+	l.write("session/src/Main.go", "changed")
+	_ = os.Chmod(filepath.Join(l.dir, "src/Main.go"), 0)
+	base := l.base()
+	l.write("session/a.txt", "changed")
+	sameText(t, "changes", l.changes(""), "modified a.txt +1 -1\nmodified src/Main.go\nuntracked before +1 -0\nuntracked closed")
+	sameText(t, "since the base", l.changes(base), "modified a.txt +1 -1\nmodified src/Main.go\nuntracked before +1 -0\nuntracked closed")
+	for _, path := range []string{"closed", "src/Main.go"} {
+		if _, code := l.diff(base, path); code != protocol.CodePathNotAllowed {
+			t.Errorf("diff of %s: %q", path, code)
+		}
 	}
 }
 

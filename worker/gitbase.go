@@ -1,10 +1,10 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -56,29 +56,27 @@ func (r *repository) snapshot(ctx context.Context) (string, error) {
 	if !left.take(r.dir, changed) {
 		return "", nil
 	}
-	if others, cut, err := r.fields(ctx, "ls-files", "--others", "--exclude-standard", "-z"); err == nil && !cut {
-		for i, name := range others {
-			if strings.HasSuffix(name, "/") {
-				others[i] = "" // another repository
-			}
-		}
-		if left.take(r.dir, others) {
-			changed = append(changed, others...)
-		}
+	if err := r.update(ctx, changed); err != nil {
+		return "", err
 	}
-	var names bytes.Buffer
-	for _, name := range changed {
-		if name != "" {
-			names.WriteString(name + "\x00")
-		}
-	}
-	if names.Len() > 0 {
-		if _, err := r.output(ctx, names.Bytes(), "update-index", "--add", "--remove", "-z", "--stdin"); err != nil {
-			return "", err
-		}
+	others, cut, err := r.fields(ctx, "ls-files", "--others", "--exclude-standard", "-z")
+	others = slices.DeleteFunc(others, func(name string) bool {
+		return strings.HasSuffix(name, "/") || !r.isReadable(name) // another repository, or not the worker's
+	})
+	if err == nil && !cut && left.take(r.dir, others) {
+		_ = r.update(ctx, others) // if a filter fails, all count as new in the session
 	}
 	tree, err := r.output(ctx, nil, "write-tree", "--missing-ok")
 	return strings.TrimSpace(tree), err
+}
+
+// update puts files of the disk into the copy of the index: all of them, or none.
+func (r *repository) update(ctx context.Context, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	_, err := r.output(ctx, []byte(strings.Join(names, "\x00")+"\x00"), "update-index", "--add", "--remove", "-z", "--stdin")
+	return err
 }
 
 // room is how much of the changed files may still be noted.
@@ -94,7 +92,7 @@ func (left *room) take(dir string, names []string) bool {
 		return false
 	}
 	for _, name := range names {
-		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && name != "" && info.Mode().IsRegular() {
+		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
 			rest.bytes -= info.Size()
 		}
 	}

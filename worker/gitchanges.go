@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -88,7 +90,7 @@ func gitChanges(ctx context.Context, w *Worker, dir string, request protocol.Wor
 	if err := r.copyIndex(); err != nil {
 		return nil, err
 	}
-	found := &changeReader{list: &list, untracked: map[string]bool{}, conflicts: map[string]bool{}}
+	found := &changeReader{list: &list, untracked: map[string]bool{}, conflicts: map[string]bool{}, uncounted: map[string]bool{}}
 	names, cut, err := r.untracked(ctx)
 	if err != nil {
 		return nil, err
@@ -115,8 +117,8 @@ func gitChanges(ctx context.Context, w *Worker, dir string, request protocol.Wor
 }
 
 // changed reads the changed files: first what git knows without reading them, which names the
-// large ones, and then the others with counts and renames. If git cannot read a file, or takes
-// too long, the first answer counts.
+// large and the unreadable ones, and then the others with counts and renames. If git fails all
+// the same, or takes too long, the first answer counts.
 func (r *repository) changed(ctx context.Context, begin beginning, found *changeReader) error {
 	args := append([]string{"diff-index", "--raw", "-z"}, diffOptions...)
 	plain, cut, err := r.fields(ctx, append(args, begin.tree, "--", ".")...)
@@ -132,18 +134,25 @@ func (r *repository) changed(ctx context.Context, begin beginning, found *change
 		_, path, _ := strings.Cut(record, "\t")
 		found.conflicts[path] = true
 	}
-	var large bytes.Buffer
+	unread := map[string]*bytes.Buffer{"--assume-unchanged": {}, "--force-remove": {}}
 	for i := 0; i+1 < len(plain); i += 2 {
-		if path := plain[i+1]; r.isLarge(path) {
-			large.WriteString(path + "\x00")
-			found.read([]string{plain[i], path})
-			found.binary(path)
+		if path := plain[i+1]; r.isLarge(path) || !r.isReadable(path) {
+			if found.untracked[path] {
+				unread["--force-remove"].WriteString(path + "\x00")
+			} else {
+				unread["--assume-unchanged"].WriteString(path + "\x00")
+			}
+			found.read(plain[i : i+2])
+			found.leaveOut(path, r.isLarge(path))
 		}
 	}
 	short, cancel := context.WithTimeout(ctx, countTime)
 	defer cancel()
-	if large.Len() > 0 {
-		if _, err := r.output(short, large.Bytes(), "update-index", "--assume-unchanged", "-z", "--stdin"); err != nil {
+	for how, names := range unread {
+		if names.Len() == 0 {
+			continue
+		}
+		if _, err := r.output(short, names.Bytes(), "update-index", how, "-z", "--stdin"); err != nil {
 			return err
 		}
 	}
@@ -168,11 +177,26 @@ func (r *repository) isLarge(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Size() > maxCompared
 }
 
+// isReadable is false for a file that the worker may not read. git would give up at it.
+func (r *repository) isReadable(path string) bool {
+	name := filepath.Join(r.dir, path)
+	if info, err := os.Lstat(name); err != nil || !info.Mode().IsRegular() {
+		return true // git does not read it
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return !errors.Is(err, fs.ErrPermission)
+	}
+	_ = f.Close()
+	return true
+}
+
 // changeReader makes a list of what git prints.
 type changeReader struct {
 	list      *protocol.Changes
 	untracked map[string]bool
 	conflicts map[string]bool
+	uncounted map[string]bool        // files that are not read
 	modules   []string               // submodules
 	there     func(path string) bool // nil: what git calls deleted is
 	at        map[string]int         // where a path is in the list
@@ -200,10 +224,11 @@ func (c *changeReader) add(f protocol.ChangedFile) {
 	c.list.Files = append(c.list.Files, f)
 }
 
-// binary marks a file that is not compared.
-func (c *changeReader) binary(path string) {
+// leaveOut marks a file that is not compared.
+func (c *changeReader) leaveOut(path string, binary bool) {
+	c.uncounted[path] = true
 	if i, ok := c.at[path]; ok {
-		c.list.Files[i].Binary = true
+		c.list.Files[i].Binary = binary
 	}
 }
 
@@ -259,7 +284,7 @@ func (c *changeReader) read(fields []string) {
 			path = next()
 		}
 		i, known := c.at[path]
-		if !known {
+		if !known || c.uncounted[path] {
 			continue
 		}
 		f := &c.list.Files[i]

@@ -20,7 +20,7 @@ var bodies = []any{
 	protocol.PlanEntry{}, protocol.PlanData{}, protocol.ApprovalOption{}, protocol.ToolApprovalData{}, protocol.ApprovalResolvedData{},
 	protocol.AgentUpdateData{}, protocol.TurnError{}, protocol.CompleteData{}, protocol.ClosedData{},
 	protocol.Connected{}, protocol.CaughtUp{}, protocol.Gap{}, protocol.Expiring{}, protocol.Draining{},
-	protocol.NoticeData{}, protocol.FileEntry{}, protocol.FileList{}, protocol.FileMatch{}, protocol.FileMatches{}, protocol.ForkRequest{}, protocol.AgentSession{}, protocol.AgentSessions{},
+	protocol.NoticeData{}, protocol.FileEntry{}, protocol.FileList{}, protocol.FileMatch{}, protocol.FileMatches{}, protocol.ForkRequest{}, protocol.AgentSession{}, protocol.AgentSessions{}, protocol.ChangedFile{}, protocol.Changes{}, protocol.FileDiff{},
 	protocol.AgentStartedData{}, protocol.QueueData{}, protocol.MessageEditedData{}, protocol.SteeredData{}, protocol.Queue{}, protocol.QueuedMessage{}, protocol.QueueRequest{},
 	protocol.CommandsData{}, protocol.AgentCommand{}, protocol.AgentCommandInput{}, protocol.UsageData{}, protocol.Cost{}, protocol.Tokens{},
 	protocol.SessionUsage{}, protocol.SessionInfoData{}, protocol.RenameRequest{},
@@ -31,7 +31,7 @@ var bodies = []any{
 }
 
 // notForClients are the files whose structs no client sees.
-var notForClients = []string{"worker.go", "workerrequest.go", "workerfiles.go", "cursor.go", "encode.go", "form.go", "optionvalue.go"}
+var notForClients = []string{"worker.go", "workerrequest.go", "workerfiles.go", "workergit.go", "cursor.go", "encode.go", "form.go", "optionvalue.go"}
 
 // schemas are those of both documents. A name that both have is an error: the
 // second one refers to the first instead.

@@ -168,6 +168,8 @@ func (s *Server) routes() error {
 	one.Get("/files", s.listFiles)
 	one.Get("/files/content", s.fileContent)
 	one.Get("/files/search", s.searchFiles)
+	one.Get("/changes", s.listChanges)
+	one.Get("/changes/diff", s.fileDiff)
 	one.Get("/queue", s.getQueue)
 	one.Post("/queue", s.postQueue)
 	one.Post("/token", s.postToken)

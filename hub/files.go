@@ -54,6 +54,24 @@ func (f Files) Read(ctx context.Context, s *session.State, p protocol.FilesReadP
 	return out, nil
 }
 
+// Changes gives the files that have changed since the session began.
+func (f Files) Changes(ctx context.Context, s *session.State) (out protocol.Changes, err error) {
+	err = f.ask(ctx, s, protocol.MethodGitChanges, protocol.GitChangesParams{Base: s.GitBase}, &out)
+	return out, err
+}
+
+// Diff gives a page of what has changed in one file since the session began.
+func (f Files) Diff(ctx context.Context, s *session.State, p protocol.GitDiffParams) (out protocol.FileDiff, err error) {
+	p.Base = s.GitBase
+	if err = f.ask(ctx, s, protocol.MethodGitDiff, p, &out); err != nil {
+		return out, err
+	}
+	if out.Offset != p.Offset || (out.NextOffset != 0 && out.NextOffset <= p.Offset) {
+		return out, &protocol.RequestError{Code: protocol.CodeWorkerFailed, Detail: fmt.Sprintf("the worker gave another piece of the diff than that at %d", p.Offset)}
+	}
+	return out, nil
+}
+
 // File is a file, or a part of one, that is read piece by piece. It belongs to one
 // goroutine, and nothing has to be closed.
 type File struct {

@@ -119,6 +119,7 @@ func TestForbiddenIsAcknowledgedAndNotStored(t *testing.T) {
 			{protocol.EventStatus, protocol.StatusData{Status: protocol.StatusEnded}, "forbidden"},
 			{protocol.EventStatus, protocol.WorkerStatusData{StatusData: starting, AgentSession: strings.Repeat("a", 257)}, "invalid"},
 			{protocol.EventStatus, protocol.WorkerStatusData{StatusData: starting, AgentSession: "a\n"}, "invalid"},
+			{protocol.EventStatus, protocol.WorkerStatusData{StatusData: starting, AgentSession: "a", GitBase: "--output=x"}, "invalid"},
 			{protocol.EventOutput, "no object", "invalid"},
 			{protocol.EventComplete, protocol.CompleteData{MessageID: "m1", StopReason: "bored"}, "invalid"},
 			{protocol.EventToolApproval, protocol.ToolApprovalData{Input: json.RawMessage("{}"), Options: []protocol.ApprovalOption{{OptionID: "y"}}}, "invalid"},

@@ -70,6 +70,7 @@ func goldenFrames() []golden {
 		command("worker_command_set_option", WorkerSetOption, SetOptionCommand{ConfigID: "mode", Value: TextValue("plan"), By: "u1"}),
 		frame(FrameEvent, WorkerEvent{SessionID: "s1", Assignment: 2, N: 5, Type: EventOutput, Data: raw(`{"text":"hi"}`)}),
 		{name: "worker_event_status", value: WorkerStatusData{StatusData: StatusData{Status: StatusStarting, MessageID: "m1"}, AgentSession: "a1"}},
+		{name: "worker_event_status_with_base", value: WorkerStatusData{StatusData: StatusData{Status: StatusStarting}, AgentSession: "a1", GitBase: "c:t"}},
 		{name: "worker_event_approval_content", value: ApprovalContentData{InteractionID: "i1", Index: 1, Data: []byte("a part")}},
 		{name: "worker_event_withdrawal", wire: NewFrame(FrameEvent, withdrawal), value: Frame{Type: FrameEvent, Data: Marshal(withdrawal)}},
 		frame(FrameDone, Done{SessionID: "s1", Assignment: 2, Message: 3}),
@@ -128,6 +129,16 @@ func goldenBodies() []golden {
 		{name: "api_file_list", value: files},
 		{name: "api_file_list_least", value: FileList{Entries: []FileEntry{}}},
 		{name: "api_file_matches", value: FileMatches{Files: []FileMatch{{Path: "src/main.go", Type: FileRegular}}, Truncated: true}},
+		{name: "api_changes", value: Changes{
+			Repository: true, Branch: "main", Base: "c0", Since: SinceStart, Unnamed: 1, Truncated: true, Files: []ChangedFile{
+				{Path: "b.go", OldPath: "a.go", Status: ChangeRenamed, Additions: new(1), Deletions: new(0)}, {Path: "c.png", Status: ChangeUntracked, Binary: true},
+			},
+		}},
+		{name: "api_changes_least", value: Changes{Files: []ChangedFile{}}},
+		{name: "api_file_diff", value: FileDiff{
+			Path: "b.go", OldPath: "a.go", Diff: "+x\n", Offset: 3, NextOffset: 6, Size: 9, Version: "v1", Truncated: true,
+		}},
+		{name: "api_file_diff_least", value: FileDiff{Path: "a.go"}},
 		{name: "api_session_with_usage", value: used},
 		{name: "api_attachment", value: Attachment{
 			AttachmentID: "f1", Name: "photo.jpg", MediaType: "image/jpeg", Size: 600_000, URI: "/api/sessions/s1/attachments/f1",

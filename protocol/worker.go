@@ -130,6 +130,10 @@ type WorkerEvent struct {
 // does not log it. It sends the id with the session's next assignments, so that any worker
 // of the workspace can load the agent's history.
 //
+// GitBase comes with an AgentSession, and says what git had in the working directory before
+// the session's first agent did anything: see SplitGitBase. The hub keeps the first one, and
+// sends it with requests about changes.
+//
 // Without a MessageID the status is about the background, which is all that an agent does
 // outside of a turn. StatusRunning begins it: what the agent says, does and asks then comes
 // without a messageId. StatusIdle ends it. See Welcome.TakesBackground.
@@ -143,6 +147,7 @@ type WorkerStatusData struct {
 	StatusData
 	AgentSession string `json:"agentSession,omitempty"`
 	Replay       bool   `json:"replay,omitempty"`
+	GitBase      string `json:"gitBase,omitempty"`
 }
 
 // EventApprovalContent carries the part of a question that does not fit into its

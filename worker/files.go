@@ -247,7 +247,7 @@ func mediaTypeOf(head []byte) string {
 }
 
 // searchFiles answers MethodFilesSearch.
-func searchFiles(ctx context.Context, _ *Worker, dir string, r protocol.WorkerRequest) (any, error) {
+func searchFiles(ctx context.Context, w *Worker, dir string, r protocol.WorkerRequest) (any, error) {
 	var p protocol.FilesSearchParams
 	if err := decodeParams(r, &p); err != nil {
 		return nil, err
@@ -261,6 +261,10 @@ func searchFiles(ctx context.Context, _ *Worker, dir string, r protocol.WorkerRe
 	}
 	defer root.Close()
 	best := newMatches(p.Query, p.Limit)
+	if truncated, ok := searchRepository(ctx, w, dir, best); ok {
+		return protocol.FileMatches{Files: best.there(root), Truncated: truncated}, ctx.Err()
+	}
+	best.found = nil
 	walked := 0
 	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
@@ -326,6 +330,7 @@ func (m *matches) trim() {
 		}
 		return strings.Compare(a.Path, b.Path)
 	})
+	m.found = slices.CompactFunc(m.found, func(a, b match) bool { return a.Path == b.Path })
 	m.found = m.found[:min(len(m.found), m.most)]
 }
 

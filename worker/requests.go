@@ -30,6 +30,8 @@ var requestHandlers = map[protocol.WorkerMethod]requestHandler{
 	protocol.MethodFilesList:   listFiles,
 	protocol.MethodFilesRead:   readFile,
 	protocol.MethodFilesSearch: searchFiles,
+	protocol.MethodGitChanges:  gitChanges,
+	protocol.MethodGitDiff:     gitDiff,
 
 	protocol.MethodAgentSessions: agentSessions,
 }

@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -50,4 +52,17 @@ var tellings = map[string][]string{
 		`{"sessionUpdate":"history_lost","message":"not true"}`,
 		`{"sessionUpdate":"agent_started"}`,
 	},
+}
+
+// burst asks so many things at once.
+func (a *scripted) burst(number string) {
+	count, _ := strconv.Atoi(number)
+	for i := range count {
+		id := strconv.Itoa(100_000 + i)
+		answer := make(chan json.RawMessage, 1)
+		a.mu.Lock()
+		a.answers[id] = answer
+		a.mu.Unlock()
+		a.print(`{"jsonrpc":"2.0","id":%s,"method":"terminal/create","params":{}}`, id)
+	}
 }

@@ -322,19 +322,6 @@ func (a *scripted) ask(method, params string) (id string, answer chan json.RawMe
 	return id, answer
 }
 
-// burst asks so many things at once.
-func (a *scripted) burst(number string) {
-	count, _ := strconv.Atoi(number)
-	for i := range count {
-		id := strconv.Itoa(100_000 + i)
-		answer := make(chan json.RawMessage, 1)
-		a.mu.Lock()
-		a.answers[id] = answer
-		a.mu.Unlock()
-		a.print(`{"jsonrpc":"2.0","id":%s,"method":"terminal/create","params":{}}`, id)
-	}
-}
-
 const scriptedOptions = `[{"optionId":"yes","name":"Yes","kind":"allow_once"},{"optionId":"no","name":"No","kind":"reject_once"}]`
 
 // prompt does what the words say and returns the stop reason.

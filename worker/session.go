@@ -80,6 +80,7 @@ type session struct {
 	forkFrom    string // the agent's session to be forked at each start, until a turn has ended
 	opt         optionState
 	attachments attachments // has its own lock
+	base        base
 }
 
 // leaving says that the session is given back as soon as its agent is gone.
@@ -230,6 +231,8 @@ func (s *session) run() {
 			s.onTerminal(said)
 		case ended := <-s.strays:
 			s.afterStrays(ended)
+		case <-s.base.wait:
+			s.baseNoted()
 		case <-s.idleTimer.C:
 			s.onIdle()
 		}
@@ -241,6 +244,9 @@ func (s *session) stopAll() {
 		t.Stop()
 	}
 	s.endTerminal()
+	if s.base.cancel != nil {
+		s.base.cancel()
+	}
 	s.stopAgent()
 	s.agents.Wait()
 }

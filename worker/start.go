@@ -73,6 +73,7 @@ func (s *session) startAgent() {
 		Grace: cfg.StopGrace, Supervisor: cfg.Supervisor,
 	}, s.log)
 	s.agent, s.dir = a, dir
+	s.noteBase()
 	timeout := cfg.StartTimeout
 	if s.provider.StartTimeout > 0 {
 		timeout = s.provider.StartTimeout
@@ -188,7 +189,7 @@ func (s *session) initialized(result json.RawMessage, err error) {
 		s.sessionRefused("%s", why)
 		return
 	}
-	s.openSession(answer.AgentCapabilities)
+	s.afterBase(func() { s.openSession(answer.AgentCapabilities) })
 }
 
 // openSession asks for the agent's own history if there is one and the agent can load it.
@@ -295,7 +296,7 @@ func (s *session) opened(id, history string, result json.RawMessage) {
 // tellAgentSession has the hub keep the agent's id of the session before the agent does
 // anything. So the next worker of the session can load its history.
 func (s *session) tellAgentSession() {
-	status := protocol.WorkerStatusData{AgentSession: s.agentSession}
+	status := protocol.WorkerStatusData{AgentSession: s.agentSession, GitBase: s.base.id}
 	status.Status = protocol.StatusStarting
 	if s.turn != nil {
 		status.MessageID = s.turn.messageID

@@ -330,10 +330,13 @@ func (p publisher) stateInput(ctx context.Context, s *heldSession, t protocol.Ev
 		if len(said.AgentSession) > protocol.MaxAgentSessionBytes || strings.ContainsFunc(said.AgentSession, unicode.IsControl) {
 			return nil, invalid(errors.New("an agentSession has at most 256 bytes and no control characters"))
 		}
+		if _, _, ok := protocol.SplitGitBase(said.GitBase); said.GitBase != "" && !ok {
+			return nil, invalid(errors.New("a gitBase is \"commit\", \":tree\" or \"commit:tree\""))
+		}
 		detail := session.CutText(said.Detail, protocol.MaxReasonBytes)
 		switch said.Status {
 		case protocol.StatusStarting:
-			return session.InStarting{Detail: detail, AgentSession: said.AgentSession}, nil
+			return session.InStarting{Detail: detail, AgentSession: said.AgentSession, GitBase: said.GitBase}, nil
 		case protocol.StatusFailed:
 			return session.InClose{Reason: protocol.ClosedFailed, Detail: detail}, nil
 		case protocol.StatusRunning, protocol.StatusIdle:

@@ -76,6 +76,10 @@ type State struct {
 	ForkOf string `json:"forkOf,omitempty"`
 	Forks  bool   `json:"forks,omitempty"`
 
+	// GitBase is what the working directory had when the session began: see
+	// protocol.WorkerStatusData.
+	GitBase string `json:"gitBase,omitempty"`
+
 	// Named is what a person has called the session since it was created. If it is set, the
 	// title of Info does not count.
 	Named      *string `json:"named,omitempty"`

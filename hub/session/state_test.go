@@ -88,7 +88,11 @@ func TestStarting(t *testing.T) {
 	newStepper(t).do(InStarting{}, InActivity{}).want() // nothing runs
 
 	// The agent's own session is kept for the next worker, and not logged.
-	r.do(InStarting{AgentSession: "a1"}).want()
+	r.do(InStarting{AgentSession: "a1", GitBase: "c1"}).want()
+	// What the session began with is said once.
+	if r.do(InStarting{AgentSession: "a1", GitBase: "c2"}).want(); r.s.GitBase != "c1" {
+		t.Errorf("the session began with %q", r.s.GitBase)
+	}
 	if r.do(InLost{}); r.s.AgentSession != "a1" {
 		t.Errorf("the agent's session is %q after its worker was lost", r.s.AgentSession)
 	}

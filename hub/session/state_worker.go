@@ -96,8 +96,9 @@ func (in InSilent) apply(st *step) error {
 }
 
 // InStarting is a worker's status event. With an AgentSession the agent has started, and
-// has a session of its own. Otherwise the agent starts, or starts again.
-type InStarting struct{ Detail, AgentSession string }
+// has a session of its own; the first GitBase that comes with one stays. Otherwise the agent
+// starts, or starts again.
+type InStarting struct{ Detail, AgentSession, GitBase string }
 
 func (in InStarting) apply(st *step) error {
 	if in.AgentSession != "" {
@@ -105,6 +106,9 @@ func (in InStarting) apply(st *step) error {
 			st.s.anotherAgentSession()
 		}
 		st.s.AgentSession = in.AgentSession
+		if st.s.GitBase == "" {
+			st.s.GitBase = in.GitBase
+		}
 		return nil
 	}
 	if m, ok := st.s.Turn(); ok && st.s.Questions() == 0 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -211,6 +212,7 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	})
 	call("GET", "", "", 200, "") // with a question that waits
 	question = asked.Elicitations[0].InteractionID
+	call("GET", "/elicitations/"+question, "", 200, "")
 	call("POST", "/answer", answer(`"action":"accept","content":{"name":"Ada","size":"huge"}`), 400, protocol.CodeInvalidAnswer)
 	call("POST", "/answer", answer(`"action":"accept","content":{"name":"Ada","size":"l","cups":2,"extras":["ice"],"takeOut":true}`), 200, "")
 	call("POST", "/answer", answer(`"action":"cancel"`), 409, protocol.CodeQuestionResolved)
@@ -275,8 +277,12 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(r.root, "notes.txt"), []byte("a note"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if out, err := exec.Command("git", "init", "-q", r.root).CombinedOutput(); err != nil {
+		t.Fatalf("git init: %v: %s", err, out)
+	}
 	call("GET", "/files", "", 403, protocol.CodeScope)
-	for path, status := range map[string]int{"/files": 200, "/files?path=none": 404, "/files?path=..": 403, "/files/search?query=note": 200, "/files/content?path=notes.txt": 200} {
+	for path, status := range map[string]int{"/files": 200, "/files?path=none": 404, "/files?path=..": 403, "/files/search?query=note": 200, "/files/content?path=notes.txt": 200,
+		"/changes": 200, "/changes/diff?path=notes.txt": 200, "/changes/diff?path=..": 403} {
 		code := map[int]protocol.Code{404: protocol.CodeNotFound, 403: protocol.CodePathNotAllowed}[status]
 		r.do(exchange{method: "GET", path: own + path, header: service, status: status, code: code})
 	}

@@ -9,6 +9,7 @@ export default defineConfig({
   base: "./",
   resolve: {
     alias: {
+      "@sessionhub/client/files": here("../client/src/files.ts"),
       "@sessionhub/client/form": here("../client/src/form.ts"),
       "@sessionhub/client/image": here("../client/src/image.ts"),
       "@sessionhub/client": here("../client/src/index.ts"),

@@ -348,6 +348,16 @@ export class HubApi {
     return url.href;
   }
 
+  /** Reads what is below a session, such as its files: see the module `files`. */
+  read(
+    sessionId: string,
+    leaf: string,
+    query: Record<string, string | number | undefined>,
+    options: CallOptions = {},
+  ): Promise<Response> {
+    return this.#send("GET", `${path(sessionId, leaf)}${search(query)}`, options);
+  }
+
   async #call<T>(
     method: string,
     route: string,

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, test } from "node:test";
 
+import { changes, fileContent, fileDiff, listFiles, searchFiles } from "../src/files.js";
 import { HubApi, type HubError } from "../src/index.js";
 
 interface Seen {
@@ -156,4 +157,30 @@ test("no answer is the code unreachable, with the cause kept", async () => {
     assert.equal((error.cause as Error).message, "refused");
     return true;
   });
+});
+
+test("files and changes are read below their session, as whoever asks", async () => {
+  const api = new HubApi({ baseUrl, apiKey: "key" });
+  answer.body = { files: [{ path: "a b", status: "added" }] };
+  assert.equal((await changes(api, "s/1")).files[0]!.path, "a b");
+  await fileDiff(api, "s/1", { path: "a b", oldPath: undefined, offset: 5 }, { token: "t" });
+  await listFiles(api, "s/1", { path: "src", after: "x" });
+  await searchFiles(api, "s/1", { query: "a&b" });
+  assert.equal((await fileContent(api, "s/1", "a#b")).status, 200);
+  assert.deepEqual(
+    seen.map(({ url }) => url),
+    [
+      "/hub/api/sessions/s%2F1/changes",
+      "/hub/api/sessions/s%2F1/changes/diff?path=a+b&offset=5",
+      "/hub/api/sessions/s%2F1/files?path=src&after=x",
+      "/hub/api/sessions/s%2F1/files/search?query=a%26b",
+      "/hub/api/sessions/s%2F1/files/content?path=a%23b",
+    ],
+  );
+  assert.deepEqual(
+    seen.slice(0, 2).map(({ headers }) => headers["x-api-key"] ?? headers.authorization),
+    ["key", "Bearer t"],
+  );
+  answer = { status: 503, body: { code: "no_worker", detail: "none" }, headers: { "Retry-After": "2" } };
+  await assert.rejects(changes(api, "s"), (error: HubError) => error.code === "no_worker");
 });

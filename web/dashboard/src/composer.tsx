@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Delivery } from "@sessionhub/client";
 import { drafts, type Draft } from "./attachments.js";
 import { Drafts } from "./attachments-view.js";
+import { FileNameList, useFileNames } from "./file-names.js";
 import { errorText, isBusy } from "./format.js";
 import type { SessionModel } from "./session-model.js";
 
@@ -15,6 +16,14 @@ export function Composer({ model }: { model: SessionModel }) {
   const chooser = useRef<HTMLInputElement>(null);
   /** How far back in what was sent the box is, and what was in it before. */
   const past = useRef({ back: 0, draft: "" });
+  const names = useFileNames(model.files);
+  const place = (text: string, caret: number) => {
+    setText(text);
+    requestAnimationFrame(() => {
+      box.current?.setSelectionRange(caret, caret);
+      if (text[caret - 1] === "/") names.look(text, caret); // what is in the directory
+    });
+  };
   const status = model.transcript.value.status.value;
   const closed = model.over.value;
   const draft = model.draft.value;
@@ -41,6 +50,7 @@ export function Composer({ model }: { model: SessionModel }) {
     model.send(chosen.length > 0 ? (text.trim() === "" ? [] : [{ type: "text", text }]) : text, delivery, chosen);
     setText("");
     setFiles([]);
+    names.close();
     past.current = { back: 0, draft: "" };
     box.current?.focus();
   };
@@ -87,6 +97,7 @@ export function Composer({ model }: { model: SessionModel }) {
         </p>
       )}
       <Drafts all={files} remove={(gone) => setFiles((all) => all.filter((each) => each !== gone))} />
+      <FileNameList files={names} choose={place} />
       <div class="composer-box">
         <label class="unseen" for="message-box">
           Message
@@ -101,6 +112,7 @@ export function Composer({ model }: { model: SessionModel }) {
           onInput={(event) => {
             past.current.back = 0;
             setText(event.currentTarget.value);
+            names.look(event.currentTarget.value, event.currentTarget.selectionEnd);
           }}
           onPaste={(event) => {
             if (!event.clipboardData?.files.length) return;
@@ -110,6 +122,7 @@ export function Composer({ model }: { model: SessionModel }) {
           onKeyDown={(event) => {
             // While an input method composes a character, the keys belong to it.
             if (event.isComposing || event.shiftKey || event.altKey) return;
+            if (names.onKey(event.key, place)) return event.preventDefault();
             const { selectionStart: at, selectionEnd: to, value } = event.currentTarget;
             const up = event.key === "ArrowUp" && at === to && !value.slice(0, at).includes("\n");
             const down = event.key === "ArrowDown" && at === to && !value.slice(at).includes("\n");
@@ -117,7 +130,10 @@ export function Composer({ model }: { model: SessionModel }) {
             else if (!(up && recall(1)) && !(down && recall(-1))) return;
             event.preventDefault();
           }}
+          onBlur={names.close}
           aria-describedby="composer-hint"
+          aria-controls={names.names.length > 0 ? "file-names" : undefined}
+          aria-activedescendant={names.names.length > 0 ? `file-name-${names.chosen}` : undefined}
           data-testid="message-box"
         />
         <div class="composer-actions">

@@ -37,6 +37,28 @@ export function hunkLines(hunks: readonly DiffHunk[]): DiffLine[] {
   return lines;
 }
 
+/** What a file's unified diff has above its hunks, and the hunks. A last line that is cut is left out. */
+export function readPatch(patch: string): { head: string[]; hunks: DiffHunk[] } {
+  const head: string[] = [];
+  const hunks: DiffHunk[] = [];
+  let rest = 0; // lines of the hunk that are to come
+  for (const line of patch.split("\n")) {
+    const start = rest > 0 ? null : /^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@/.exec(line);
+    const hunk = hunks.at(-1);
+    if (start) {
+      const [oldStart, oldLines, newStart, newLines] = start.slice(1).map((digits) => Number(digits ?? 1));
+      hunks.push({ oldStart: oldStart!, oldLines: oldLines!, newStart: newStart!, newLines: newLines!, lines: [] });
+      rest = oldLines! + newLines!;
+    } else if (!hunk) head.push(line);
+    else if (line.startsWith("\\")) hunk.lines.push(line);
+    else if (rest > 0 && line !== "") {
+      hunk.lines.push(line);
+      rest -= line.startsWith(" ") ? 2 : 1;
+    }
+  }
+  return { head, hunks };
+}
+
 /** A line diff with some context around each change. */
 export function diffLines(oldText: string, newText: string): DiffLine[] {
   const before = toLines(oldText);

@@ -5,6 +5,7 @@ import "./style/session.css";
 import "./style/queue.css";
 import "./style/items.css";
 import "./style/approval.css";
+import "./style/files.css";
 import "./style/markdown.css";
 import "./style/operations.css";
 import { App } from "./app.js";

@@ -34,16 +34,19 @@ export function Menu({ name, testId, children }: { name: string; testId: string;
 export function Dialog({
   labelledBy,
   onClose,
+  wide = false,
   children,
 }: {
   labelledBy: string;
   onClose: () => void;
+  /** It takes most of the window. */
+  wide?: boolean;
   children: ComponentChildren;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
   return (
-    <dialog ref={dialog} class="card" aria-labelledby={labelledBy} onClose={onClose}>
+    <dialog ref={dialog} class={wide ? "card wide-card" : "card"} aria-labelledby={labelledBy} onClose={onClose}>
       {children}
     </dialog>
   );

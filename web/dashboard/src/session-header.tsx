@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { ConnectionState } from "./connection.js";
 import { showEverything, toggleEverything } from "./everything.js";
 import { fileName, saveFile } from "./export.js";
+import { FilesDialog } from "./files-dialog.js";
 import { errorText, sessionName } from "./format.js";
 import { api, asUser, keepToken } from "./hub.js";
 import { Dialog, Menu } from "./menu.js";
@@ -39,7 +40,7 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
   const unasked = unaskedMode(model.transcript.value.options.value, session);
   useEffect(refreshSessions, [status, pending, name, unasked]);
 
-  const [asked, setAsked] = useState<"options" | "share" | "delete" | "rename" | "commands">();
+  const [asked, setAsked] = useState<"files" | "options" | "share" | "delete" | "rename" | "commands">();
   const [problem, setProblem] = useState("");
   const run = async (make: () => Promise<void> | void) => {
     setProblem("");
@@ -100,6 +101,11 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
         >
           Search
         </button>
+        {model.files && (
+          <button type="button" class="quiet" onClick={() => setAsked("files")} data-testid="files">
+            Files
+          </button>
+        )}
         <Menu name="More" testId="more">
           <MenuItem onClick={() => setAsked("options")} testId="options-open">
             Options…
@@ -145,6 +151,7 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
           {problem}
         </p>
       )}
+      {asked === "files" && model.files && <FilesDialog files={model.files} onClose={() => setAsked(undefined)} />}
       {asked === "options" && <OptionsDialog model={model} onClose={() => setAsked(undefined)} />}
       {asked === "rename" && <RenameDialog model={model} onClose={() => setAsked(undefined)} />}
       {asked === "commands" && <CommandsDialog model={model} onClose={() => setAsked(undefined)} />}

@@ -18,6 +18,7 @@ import {
 } from "@sessionhub/client";
 import { AnswerGuard } from "./answer-guard.js";
 import { fitted } from "./attachments.js";
+import { filesOf, type SessionFiles } from "./files.js";
 import { errorText, isOver, sessionName } from "./format.js";
 import { api, asUser, baseUrl, forgetToken, freshToken, hasKey, sharedToken, tokenFor, transport } from "./hub.js";
 import { pingOptions, watchSleep } from "./liveness.js";
@@ -57,6 +58,8 @@ export class SessionModel {
   readonly transport = signal<SessionStream["transport"]>("websocket");
   /** A shared link shows a session, and can do nothing to it. */
   readonly readOnly: boolean;
+  /** The files of the working directory; undefined if whoever looks may not read them. */
+  readonly files: SessionFiles | undefined;
   /** Every answer to a question goes through it. */
   readonly answering = new AnswerGuard(() => this.transcript.peek().pending.peek().length);
   /** Nothing can be done to the session any more, whatever its last status says. */
@@ -97,6 +100,7 @@ export class SessionModel {
     this.sessionId = sessionId;
     document.addEventListener("visibilitychange", this.#visibility);
     this.readOnly = options.readOnly ?? false;
+    this.files = filesOf(sessionId, this.readOnly);
     void this.#start();
   }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { diffLines, hunkLines } from "../src/diff.js";
+import { diffLines, hunkLines, readPatch } from "../src/diff.js";
 
 const marks = { same: " ", added: "+", removed: "-", skip: "@" };
 const show = (before: string, after: string) => diffLines(before, after).map((line) => marks[line.kind] + line.text);
@@ -78,4 +78,40 @@ test("hunks keep the numbers that their lines have in the file, and say what the
       ["added", "d", 9001],
     ],
   );
+});
+
+test("the hunks of a patch are read by their lengths, not by how their lines look", () => {
+  const patch = [
+    "diff --git a/x b/x",
+    "--- a/x",
+    "+++ b/x",
+    "@@ -1,3 +1,3 @@ func f()",
+    " one",
+    "--- two",
+    "+@@ -9,9 +9,9 @@",
+    " three",
+    "\\ No newline at end of file",
+    "@@ -10 +10,0 @@",
+    "-ten",
+    "",
+  ].join("\n");
+  const { head, hunks } = readPatch(patch);
+  assert.deepEqual(head, ["diff --git a/x b/x", "--- a/x", "+++ b/x"]);
+  assert.deepEqual(hunks, [
+    {
+      oldStart: 1,
+      oldLines: 3,
+      newStart: 1,
+      newLines: 3,
+      lines: [" one", "--- two", "+@@ -9,9 +9,9 @@", " three", "\\ No newline at end of file"],
+    },
+    { oldStart: 10, oldLines: 1, newStart: 10, newLines: 0, lines: ["-ten"] },
+  ]);
+});
+
+test("a patch without hunks is all head", () => {
+  assert.deepEqual(readPatch("diff --git a/x b/x\nBinary files differ"), {
+    head: ["diff --git a/x b/x", "Binary files differ"],
+    hunks: [],
+  });
 });

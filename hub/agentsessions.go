@@ -76,11 +76,11 @@ const (
 )
 
 // taken gives the agent's sessions that open sessions of a user have, with those sessions.
-func (cmd *Commands) taken(ctx context.Context, user, provider string) (map[string]string, error) {
+func (a AgentSessions) taken(ctx context.Context, user, provider string) (map[string]string, error) {
 	out := make(map[string]string)
 	q := store.ListQuery{User: user, Limit: takenPage}
 	for range takenPages {
-		page, next, err := cmd.store.List(ctx, q)
+		page, next, err := a.store.List(ctx, q)
 		if err != nil {
 			return nil, err
 		}
@@ -110,7 +110,7 @@ func (e *TakenUpError) Error() string {
 var takeUpRate = store.Rate{PerSecond: 0.5, Burst: 1}
 
 // takeUp gives a new session the agent's session that r names. TakenUpError, ErrNoWorker.
-func (cmd *Commands) takeUp(ctx context.Context, info *session.Info, r protocol.CreateRequest) error {
+func (a AgentSessions) takeUp(ctx context.Context, info *session.Info, r protocol.CreateRequest) error {
 	if r.AgentSession == "" {
 		if r.Workspace != "" {
 			return fmt.Errorf("%w: a workspace needs an agentSession", session.ErrInvalid)
@@ -123,19 +123,19 @@ func (cmd *Commands) takeUp(ctx context.Context, info *session.Info, r protocol.
 	if err := session.CheckOptional("workspace", r.Workspace, protocol.MaxWorkspaceBytes); err != nil {
 		return fmt.Errorf("%w: %w", session.ErrInvalid, err)
 	}
-	taken, err := cmd.taken(ctx, info.UserID, info.Provider)
+	taken, err := a.taken(ctx, info.UserID, info.Provider)
 	if err != nil {
 		return err
 	}
 	if id := taken[r.AgentSession]; id != "" {
 		return &TakenUpError{id}
 	}
-	workspace, err := cmd.fleet.TakesUp(ctx, fleet.Asked{Workspace: r.Workspace, Provider: info.Provider, User: info.UserID})
+	workspace, err := a.fleet.TakesUp(ctx, fleet.Asked{Workspace: r.Workspace, Provider: info.Provider, User: info.UserID})
 	if err != nil {
 		return err
 	}
 	bucket := session.HashJSON(protocol.Marshal([]string{info.UserID, info.Provider, r.AgentSession}))
-	wait, err := cmd.store.TakeToken(ctx, "takeup:"+bucket, takeUpRate)
+	wait, err := a.store.TakeToken(ctx, "takeup:"+bucket, takeUpRate)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ var ErrMediaType = errors.New("wrong media type")
 // CheckAttach says why the session cannot get one more attachment of so many bytes, or nil.
 // A caller that is about to read the bytes asks first. Attach checks again.
 func (a Attachments) CheckAttach(snap Snapshot, size int64) error {
-	return snap.State.CheckAttach(size, a.cmd.cfg.MaxAttachmentsBytes)
+	return session.CheckAttach(snap.State, size, a.cmd.cfg.MaxAttachmentsBytes)
 }
 
 // Attach adds a file to a session. declared is the media type that the caller names; empty:
@@ -112,7 +112,7 @@ func extension(kind string) string {
 
 // Attachment finds an attachment of a session, and a reader of its bytes. ErrNotFound.
 func (a Attachments) Attachment(snap Snapshot, attachmentID string) (session.Attachment, *AttachmentReader, error) {
-	found, err := snap.State.AttachmentByID(attachmentID)
+	found, err := snap.State.Attachments.ByID(attachmentID)
 	if err != nil {
 		return session.Attachment{}, nil, err
 	}

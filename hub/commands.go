@@ -50,7 +50,7 @@ func (cmd *Commands) Create(ctx context.Context, user, key string, r protocol.Cr
 	if err != nil {
 		return store.Snapshot{}, err
 	}
-	if err := cmd.takeUp(ctx, &info, r); err != nil {
+	if err := (AgentSessions{cmd}).takeUp(ctx, &info, r); err != nil {
 		return store.Snapshot{}, err
 	}
 	if key != "" {

@@ -22,40 +22,44 @@ const (
 	copyPageBytes  = 512 << 10
 )
 
+// Forks makes sessions that go another way from where others are. All methods may be called
+// concurrently.
+type Forks struct{ cmd *Commands }
+
 // Fork makes a session whose log begins with a copy of another's, and whose agent begins
 // with a fork of the other's agent. key is that of Create. The errors are those of Create,
 // ErrBusy and ErrCannotFork.
 //
 // Only an agent that can fork its own session makes an honest fork. A new agent that reads
 // the log would know less than the old one: not what its tools gave it, nor what it thought.
-func (cmd *Commands) Fork(ctx context.Context, id, key string, r protocol.ForkRequest) (store.Snapshot, error) {
-	if err := cmd.env.ReadyFor(id); err != nil {
+func (f Forks) Fork(ctx context.Context, id, key string, r protocol.ForkRequest) (store.Snapshot, error) {
+	if err := f.cmd.env.ReadyFor(id); err != nil {
 		return store.Snapshot{}, err
 	}
 	if err := session.CheckOptional("title", r.Title, protocol.MaxTitleBytes); err != nil {
 		return store.Snapshot{}, fmt.Errorf("%w: %w", session.ErrInvalid, err)
 	}
-	from, err := cmd.Load(ctx, id)
+	from, err := f.cmd.Load(ctx, id)
 	if err != nil {
 		return store.Snapshot{}, err
 	}
 	info := from.State.Info
-	if err := cmd.allow(ctx, metrics.LimitSessionRate, info.UserID, cmd.cfg.Limits.Sessions); err != nil {
+	if err := f.cmd.allow(ctx, metrics.LimitSessionRate, info.UserID, f.cmd.cfg.Limits.Sessions); err != nil {
 		return store.Snapshot{}, err
 	}
 	hash := session.HashJSON(protocol.Marshal([]any{"fork", id, r}))
 	if key != "" {
-		if snap, err := cmd.created(ctx, keyedID(key), hash); !errors.Is(err, session.ErrNotFound) {
+		if snap, err := f.cmd.created(ctx, keyedID(key), hash); !errors.Is(err, session.ErrNotFound) {
 			return snap, err
 		}
 	}
-	source, err := from.State.CanFork()
+	source, err := session.CanFork(from.State)
 	if err != nil {
 		return store.Snapshot{}, err
 	}
-	info.SessionID, info.RequestHash, info.TakeUp, info.Fork = cmd.newID(), "", nil, &source
+	info.SessionID, info.RequestHash, info.TakeUp, info.Fork = f.cmd.newID(), "", nil, &source
 	info.CreatedAt, info.AgentOptions = time.Now().UTC().Truncate(time.Millisecond), from.State.AgentOptions()
-	if info.AgentOptions.MCPServers, err = fleet.MCPOf(ctx, cmd.store, from.State); err != nil {
+	if info.AgentOptions.MCPServers, err = fleet.MCPOf(ctx, f.cmd.store, from.State); err != nil {
 		return store.Snapshot{}, err
 	}
 	if info.Title = r.Title; info.Title == "" {
@@ -64,37 +68,37 @@ func (cmd *Commands) Fork(ctx context.Context, id, key string, r protocol.ForkRe
 	if key != "" {
 		info.SessionID, info.RequestHash = keyedID(key), hash
 	}
-	err = cmd.engine.Create(ctx, info, cmd.cfg.Limits.SessionsPerUser)
+	err = f.cmd.engine.Create(ctx, info, f.cmd.cfg.Limits.SessionsPerUser)
 	switch {
 	case errors.Is(err, store.ErrExists) && key != "":
-		return cmd.created(ctx, info.SessionID, hash)
+		return f.cmd.created(ctx, info.SessionID, hash)
 	case errors.Is(err, store.ErrSessionLimit):
-		cmd.cfg.Metrics.LimitRejected(metrics.LimitSessionsPerUser)
+		f.cmd.cfg.Metrics.LimitRejected(metrics.LimitSessionsPerUser)
 		return store.Snapshot{}, err
 	case err != nil:
 		return store.Snapshot{}, err
 	}
-	if err := cmd.copyLog(ctx, from, info.SessionID); err != nil {
-		undo, cancel := cmd.env.StoreCall()
+	if err := f.copyLog(ctx, from, info.SessionID); err != nil {
+		undo, cancel := f.cmd.env.StoreCall()
 		defer cancel()
-		if e := cmd.store.Delete(undo, info.SessionID); e != nil { // nobody knows it
-			cmd.cfg.Log.Error("delete a fork that was not made", "session", info.SessionID, "error", e)
+		if e := f.cmd.store.Delete(undo, info.SessionID); e != nil { // nobody knows it
+			f.cmd.cfg.Log.Error("delete a fork that was not made", "session", info.SessionID, "error", e)
 		}
 		return store.Snapshot{}, err
 	}
-	cmd.cfg.Metrics.SessionCreated(info.Provider)
-	return cmd.store.Load(ctx, info.SessionID)
+	f.cmd.cfg.Metrics.SessionCreated(info.Provider)
+	return f.cmd.store.Load(ctx, info.SessionID)
 }
 
 // copyLog copies the events of a session into its fork, and lets a worker have the fork.
-func (cmd *Commands) copyLog(ctx context.Context, from store.Snapshot, to string) error {
+func (f Forks) copyLog(ctx context.Context, from store.Snapshot, to string) error {
 	id := from.State.Info.SessionID
 	open := make(map[string]bool) // messages that are held: they did not run
 	for _, m := range from.State.Messages {
 		open[m.ID] = true
 	}
 	for after := uint64(0); after < from.Last; {
-		page, err := cmd.store.Read(ctx, id, after, copyPageEvents, copyPageBytes)
+		page, err := f.cmd.store.Read(ctx, id, after, copyPageEvents, copyPageBytes)
 		if err != nil {
 			return err
 		}
@@ -114,41 +118,41 @@ func (cmd *Commands) copyLog(ctx context.Context, from store.Snapshot, to string
 			}
 		}
 		if len(in.Events) > 0 {
-			if _, _, err := cmd.engine.Change(ctx, to, in, nil); err != nil {
+			if _, _, err := f.cmd.engine.Change(ctx, to, in, nil); err != nil {
 				return err
 			}
 		}
 	}
-	if err := cmd.copyAttachments(ctx, from.State, to); err != nil {
+	if err := f.copyAttachments(ctx, from.State, to); err != nil {
 		return err
 	}
-	now, err := cmd.Load(ctx, id)
+	now, err := f.cmd.Load(ctx, id)
 	if err != nil {
 		return err
 	}
 	if now.State.Busy() || now.State.Finished != from.State.Finished || now.State.NextCommand != from.State.NextCommand {
 		return session.ErrBusy // it went on meanwhile
 	}
-	_, err = cmd.engine.Decide(ctx, to, session.InCopied{}, engine.Terms{MaxOpen: cmd.cfg.Limits.SessionsPerUser})
+	_, err = f.cmd.engine.Decide(ctx, to, session.InCopied{}, engine.Terms{MaxOpen: f.cmd.cfg.Limits.SessionsPerUser})
 	if errors.Is(err, store.ErrSessionLimit) {
-		cmd.cfg.Metrics.LimitRejected(metrics.LimitSessionsPerUser)
+		f.cmd.cfg.Metrics.LimitRejected(metrics.LimitSessionsPerUser)
 	}
 	return err
 }
 
 // copyAttachments gives a fork the files that the copied messages refer to, under their ids.
-func (cmd *Commands) copyAttachments(ctx context.Context, from *session.State, to string) error {
-	for _, a := range from.UsedAttachments() {
+func (f Forks) copyAttachments(ctx context.Context, from *session.State, to string) error {
+	for _, a := range from.Attachments.Used() {
 		var data []byte
 		for i := range a.Parts {
-			part, err := store.ReadAttachment(ctx, cmd.store, from.Info.SessionID, a.ID, i)
+			part, err := store.ReadAttachment(ctx, f.cmd.store, from.Info.SessionID, a.ID, i)
 			if err != nil {
 				return err
 			}
 			data = append(data, part...)
 		}
-		in := session.InAttach{ID: a.ID, Name: a.Name, MediaType: a.MediaType, Data: data, MaxBytes: cmd.cfg.MaxAttachmentsBytes, Used: true}
-		if _, _, err := cmd.engine.Change(ctx, to, in, nil); err != nil {
+		in := session.InAttach{ID: a.ID, Name: a.Name, MediaType: a.MediaType, Data: data, MaxBytes: f.cmd.cfg.MaxAttachmentsBytes, Used: true}
+		if _, _, err := f.cmd.engine.Change(ctx, to, in, nil); err != nil {
 			return err
 		}
 	}

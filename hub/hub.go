@@ -73,6 +73,7 @@ type Hub struct {
 	Queues
 	Settings
 	Attachments
+	Forks
 	*Questions
 	Files         Files
 	AgentSessions AgentSessions
@@ -104,7 +105,7 @@ func New(cfg Config, st store.Store) *Hub {
 		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter),
 	}
 	commands := &Commands{rooms: in}
-	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, due: &deadlines{rooms: in}}
+	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, due: &deadlines{rooms: in}}
 }
 
 // Run keeps time for the hub (deadlines, heartbeats, slow subscribers, assignments) until

@@ -163,7 +163,7 @@ func (q Queues) ChangeQueue(ctx context.Context, id, user string, r protocol.Que
 	rate.spend()
 	if r.Action == protocol.QueueEdit {
 		data := in.Contents[r.MessageID]
-		if data.Content, err = done.Snapshot.State.FillAttachments(r.Content); err != nil {
+		if data.Content, err = done.Snapshot.State.Attachments.Fill(r.Content); err != nil {
 			return protocol.Queue{}, err
 		}
 		in.Contents[r.MessageID] = data
@@ -233,7 +233,7 @@ func (cmd *Commands) fitsFilled(snap store.Snapshot, data protocol.MessageData) 
 		return nil // the rules refuse it
 	}
 	had := len(data.Content)
-	filled, err := snap.State.FillAttachments(data.Content)
+	filled, err := snap.State.Attachments.Fill(data.Content)
 	if err != nil || len(filled) == had {
 		return err
 	}

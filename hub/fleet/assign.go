@@ -307,7 +307,7 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 	defer d.unreserve(l)
 	in := session.InAssign{
 		Worker: l.hello.Worker, Workspace: l.hello.Workspace, Options: l.hello.Takes(protocol.WorkerSetOption),
-		Loads: l.loads(w.User, true), // hold has asked whether this session may
+		Loads: loads(l, w.User, true), // hold has asked whether this session may
 		MCP:   sessionMCP(l.hello.Details, w.Provider),
 	}
 	var held store.Holding
@@ -316,7 +316,7 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 		if !snap.State.NeedsWorker() || held == next {
 			return nil // a session that needs no worker is refused by the rules
 		}
-		if lacks := l.lacks(snap.State, in); lacks != nil {
+		if lacks := lacks(l, snap.State, in); lacks != nil {
 			return lacks
 		}
 		if err := d.unhold(ctx, l, held); err != nil { // another node was faster, and that assignment is over

@@ -42,10 +42,13 @@ type attached struct {
 	failed  error // of a write to the worker: it ends the link
 }
 
+// deliverer brings the worker the attachments that a message refers to.
+type deliverer struct{ writer }
+
 // delivering makes sure that the worker has the attachments that messages refer to, before
 // the next message. It reports whether the commands must wait: they are read again when the
 // attachments are there.
-func (w writer) delivering(ctx context.Context, s *heldSession, snap store.Snapshot, commands []session.Command, due hand) (wait bool, err error) {
+func (w deliverer) delivering(ctx context.Context, s *heldSession, snap store.Snapshot, commands []session.Command, due hand) (wait bool, err error) {
 	turn, _ := snap.State.Turn()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -62,7 +65,7 @@ func (w writer) delivering(ctx context.Context, s *heldSession, snap store.Snaps
 		return false, nil
 	}
 	var lacks []session.Attachment
-	for _, a := range snap.State.UsedAttachments() {
+	for _, a := range snap.State.Attachments.Used() {
 		if !s.files.sent[a.ID] && !s.files.lost[a.ID] {
 			lacks = append(lacks, a)
 		}
@@ -93,7 +96,7 @@ func (w writer) delivering(ctx context.Context, s *heldSession, snap store.Snaps
 }
 
 // carriesMessageLocked reports whether one of the commands is a message that is due.
-func (w writer) carriesMessageLocked(s *heldSession, commands []session.Command, due hand) bool {
+func (w deliverer) carriesMessageLocked(s *heldSession, commands []session.Command, due hand) bool {
 	return slices.ContainsFunc(commands, func(c session.Command) bool {
 		return (c.Type == protocol.WorkerMessage || c.Type == protocol.WorkerSteer) && s.isDueLocked(c, due)
 	})
@@ -101,7 +104,7 @@ func (w writer) carriesMessageLocked(s *heldSession, commands []session.Command,
 
 // deliver sends attachments to the worker, a part at a time. Between two parts other frames
 // go out.
-func (w writer) deliver(ctx context.Context, s *heldSession, all []session.Attachment) error {
+func (w deliverer) deliver(ctx context.Context, s *heldSession, all []session.Attachment) error {
 	select {
 	case w.deliveries.busy <- struct{}{}:
 		defer func() { <-w.deliveries.busy }()
@@ -129,7 +132,7 @@ func (w writer) deliver(ctx context.Context, s *heldSession, all []session.Attac
 
 // deliverOne sends one attachment. whole is false if the store has lost a part of it, or
 // nobody needs it any more.
-func (w writer) deliverOne(ctx context.Context, s *heldSession, a session.Attachment) (whole bool, err error) {
+func (w deliverer) deliverOne(ctx context.Context, s *heldSession, a session.Attachment) (whole bool, err error) {
 	for i := range a.Parts {
 		if w.stopped(s) {
 			return false, nil
@@ -151,7 +154,7 @@ func (w writer) deliverOne(ctx context.Context, s *heldSession, a session.Attach
 }
 
 // stopped reports whether nobody needs the attachments that are being sent.
-func (w writer) stopped(s *heldSession) bool {
+func (w deliverer) stopped(s *heldSession) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return s.gone || s.files.stop
@@ -160,7 +163,7 @@ func (w writer) stopped(s *heldSession) bool {
 // takeBackCancelled ends a message that was cancelled while its attachments were on their way:
 // its worker has not received it. handed is State.Handed as of its hand. Nothing changes in
 // any other case.
-func (w writer) takeBackCancelled(ctx context.Context, s *heldSession, handed uint64) error {
+func (w deliverer) takeBackCancelled(ctx context.Context, s *heldSession, handed uint64) error {
 	_, _, err := w.fleet.engine.Change(ctx, s.id, session.FromWorker{Assignment: s.assignment, Input: session.InTakeBack{Handed: handed}}, nil)
 	if errors.Is(err, session.ErrFenced) || errors.Is(err, session.ErrNotFound) {
 		return nil
@@ -176,7 +179,7 @@ func (e undeliverable) Error() string { return e.detail }
 // withAttachments returns a command as the worker takes it. A worker of an earlier version
 // gets attachments as images, sounds and resources. The error is an undeliverable, or one of
 // the store.
-func (w writer) withAttachments(ctx context.Context, s *heldSession, state *session.State, c session.Command) (session.Command, error) {
+func (w deliverer) withAttachments(ctx context.Context, s *heldSession, state *session.State, c session.Command) (session.Command, error) {
 	if c.Type != protocol.WorkerMessage && c.Type != protocol.WorkerSteer || len(state.Attachments) == 0 ||
 		!bytes.Contains(c.Data, []byte(protocol.BlockAttachment)) {
 		return c, nil
@@ -187,7 +190,7 @@ func (w writer) withAttachments(ctx context.Context, s *heldSession, state *sess
 	}
 	inlined := int64(0)
 	content, err := protocol.MapAttachments(data["content"], func(_ int, b protocol.AttachmentBlock) (json.RawMessage, error) {
-		a, err := state.AttachmentByID(b.AttachmentID)
+		a, err := state.Attachments.ByID(b.AttachmentID)
 		switch inlined += a.Size; {
 		case err != nil, w.hello.Attachments && w.isLost(s, a.ID):
 			return nil, undeliverable{fmt.Sprintf("the hub has lost the attachment %q: send it again", b.Name)}
@@ -211,14 +214,14 @@ func (w writer) withAttachments(ctx context.Context, s *heldSession, state *sess
 }
 
 // isLost reports whether the store has lost a part of an attachment.
-func (w writer) isLost(s *heldSession, id string) bool {
+func (w deliverer) isLost(s *heldSession, id string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return s.files.lost[id]
 }
 
 // readWhole reads an attachment.
-func (w writer) readWhole(ctx context.Context, id string, a session.Attachment) ([]byte, error) {
+func (w deliverer) readWhole(ctx context.Context, id string, a session.Attachment) ([]byte, error) {
 	all := make([]byte, 0, a.Size)
 	for i := range a.Parts {
 		part, err := store.ReadAttachment(ctx, w.fleet.store, id, a.ID, i)
@@ -249,7 +252,7 @@ func inline(a session.Attachment, data []byte) json.RawMessage {
 }
 
 // refuseMessage ends a message, or the steering by one, that the worker cannot get.
-func (w writer) refuseMessage(ctx context.Context, s *heldSession, c session.Command, why undeliverable) error {
+func (w deliverer) refuseMessage(ctx context.Context, s *heldSession, c session.Command, why undeliverable) error {
 	var in session.Input = session.InUndeliverable{Command: c.Seq, Detail: why.detail}
 	if c.Type == protocol.WorkerSteer {
 		var d protocol.SteerCommand

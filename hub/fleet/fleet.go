@@ -80,7 +80,7 @@ func NewFleet(env *engine.Env, engine *engine.Engine, store Store, cfg FleetConf
 func (f *Fleet) Run(ctx context.Context) {
 	defer f.alarms.Stop()
 	var wg sync.WaitGroup
-	wg.Go(func() { f.Keep(ctx, "the mail", f.answerMail) })
+	wg.Go(func() { f.Keep(ctx, "the mail", postman{f}.answerMail) })
 	f.Keep(ctx, "the dispatcher", f.dispatch)
 	wg.Wait()
 }

@@ -38,9 +38,9 @@ func (n *need) add(u *unfit) {
 }
 
 // lacks says what a session needs that the link's worker does not have; nil: nothing.
-func (l *link) lacks(s *session.State, in session.InAssign) *unfit {
+func lacks(l *link, s *session.State, in session.InAssign) *unfit {
 	var u unfit
-	if load, fork := needsAgent(s); load && !l.loads(s.Info.UserID, fork) {
+	if load, fork := needsAgent(s); load && !loads(l, s.Info.UserID, fork) {
 		u.load, u.fork = true, fork
 	}
 	if servers := s.Info.AgentOptions.MCPServers; len(servers) > 0 {
@@ -56,7 +56,7 @@ func (l *link) lacks(s *session.State, in session.InAssign) *unfit {
 
 // runs reports whether the link's worker could run the session if it had free capacity.
 func (l *link) runs(n need) bool {
-	if !l.serves(n.Waiting) || n.judge && !l.hello.Takes(protocol.WorkerSetOption) || n.load && !l.loads(n.User, n.fork) {
+	if !l.serves(n.Waiting) || n.judge && !l.hello.Takes(protocol.WorkerSetOption) || n.load && !loads(l, n.User, n.fork) {
 		return false
 	}
 	_, refused := sessionMCP(l.hello.Details, n.Provider).Refuses(n.brings)
@@ -65,7 +65,7 @@ func (l *link) runs(n need) bool {
 
 // loads reports whether the link's worker may load what the user's agents keep, or fork it
 // for a session of the user that the hub has.
-func (l *link) loads(user string, fork bool) bool {
+func loads(l *link, user string, fork bool) bool {
 	return slices.Contains(l.hello.Requests, protocol.MethodAgentSessions) && (fork || l.fleet.mayTakeUp(l.key.only(), user))
 }
 

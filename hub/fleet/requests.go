@@ -126,7 +126,7 @@ func (f *Fleet) Ask(ctx context.Context, to Asked, r protocol.WorkerRequest) ([]
 	defer f.requests.end(r.ID, to.User)
 	limit, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	if err := f.pass(limit, to, r); err != nil {
+	if err := (postman{f}).pass(limit, to, r); err != nil {
 		return nil, err
 	}
 	select {
@@ -159,7 +159,7 @@ const (
 )
 
 // pass gives a request to the link of its worker. A worker of this node is preferred.
-func (f *Fleet) pass(ctx context.Context, to Asked, r protocol.WorkerRequest) error {
+func (f postman) pass(ctx context.Context, to Asked, r protocol.WorkerRequest) error {
 	if l := f.linkFor(func(l *link) bool { return f.fits(to, leaseKeeper{l}.info(), r.Method) }); l != nil {
 		return l.asked.send(ctx, l, r, f.requests.answer)
 	}
@@ -192,7 +192,7 @@ func (f *Fleet) TakesUp(ctx context.Context, to Asked) (workspace string, err er
 }
 
 // linkFor finds a link whose worker is taken in.
-func (f *Fleet) linkFor(fits func(*link) bool) *link {
+func (f postman) linkFor(fits func(*link) bool) *link {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for l := range f.links {
@@ -202,6 +202,9 @@ func (f *Fleet) linkFor(fits func(*link) bool) *link {
 	}
 	return nil
 }
+
+// postman passes requests to workers, and letters between nodes.
+type postman struct{ *Fleet }
 
 // letter goes between two nodes: with a request to the node of a worker's link, or with the
 // response back to the node that asked.
@@ -217,7 +220,7 @@ func boxOf(node string) string { return "node:" + node }
 
 // answerMail takes the letters to this node until ctx ends, and waits for the letters that
 // it sends itself.
-func (f *Fleet) answerMail(ctx context.Context) {
+func (f postman) answerMail(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	busy := make(chan struct{}, maxAsked)
@@ -255,7 +258,7 @@ func (f *Fleet) answerMail(ctx context.Context) {
 }
 
 // answerFor passes another node's request to a link of this node. It does not wait.
-func (f *Fleet) answerFor(ctx context.Context, wg *sync.WaitGroup, m letter, back func(string, protocol.WorkerResponse)) {
+func (f postman) answerFor(ctx context.Context, wg *sync.WaitGroup, m letter, back func(string, protocol.WorkerResponse)) {
 	request, from := *m.Request, m.From
 	refuse := func(code protocol.Code) {
 		back(from, protocol.WorkerResponse{ID: request.ID, Error: &protocol.RequestError{Code: code}})

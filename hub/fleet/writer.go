@@ -210,7 +210,7 @@ func (w writer) flushSession(ctx context.Context, s *heldSession) error {
 			return err
 		}
 	}
-	if wait, err := w.delivering(ctx, s, snap, commands, handOf(snap.State)); wait || err != nil {
+	if wait, err := (deliverer{w}).delivering(ctx, s, snap, commands, handOf(snap.State)); wait || err != nil {
 		return err
 	}
 	for _, c := range commands {
@@ -226,11 +226,11 @@ func (w writer) flushSession(ctx context.Context, s *heldSession) error {
 func (w writer) sendWhole(ctx context.Context, s *heldSession, state *session.State, c session.Command) (more bool, err error) {
 	whole := c
 	if w.isDue(s, c, handOf(state)) {
-		whole, err = w.withAttachments(ctx, s, state, c)
+		whole, err = (deliverer{w}).withAttachments(ctx, s, state, c)
 	}
 	var why undeliverable
 	if errors.As(err, &why) {
-		if err = w.refuseMessage(ctx, s, c, why); err == nil {
+		if err = (deliverer{w}).refuseMessage(ctx, s, c, why); err == nil {
 			w.markChanged(s)
 			return false, nil
 		}

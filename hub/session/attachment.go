@@ -30,18 +30,21 @@ func AttachmentKey(id string, index int) string {
 	return "attachment/" + strconv.Itoa(index) + "/" + id + "."
 }
 
-// AttachmentByID finds an attachment of the session. The error is ErrNotFound.
-func (s *State) AttachmentByID(id string) (Attachment, error) {
-	i := slices.IndexFunc(s.Attachments, func(a Attachment) bool { return a.ID == id })
+// Attachments are the files of a session.
+type Attachments []Attachment
+
+// ByID finds an attachment. The error is ErrNotFound.
+func (all Attachments) ByID(id string) (Attachment, error) {
+	i := slices.IndexFunc(all, func(a Attachment) bool { return a.ID == id })
 	if i < 0 {
 		return Attachment{}, fmt.Errorf("attachment %q: %w", Clip(id), ErrNotFound)
 	}
-	return s.Attachments[i], nil
+	return all[i], nil
 }
 
-// AttachmentBytes is the size of all attachments of the session.
-func (s *State) AttachmentBytes() (n int64) {
-	for _, a := range s.Attachments {
+// Bytes is the size of all attachments.
+func (all Attachments) Bytes() (n int64) {
+	for _, a := range all {
 		n += a.Size
 	}
 	return n
@@ -49,8 +52,8 @@ func (s *State) AttachmentBytes() (n int64) {
 
 // CheckAttach says why the session cannot get one more attachment of so many bytes, or nil.
 // maxBytes bounds all its attachments together. ErrTooLarge; or the error of State.Ended.
-func (s *State) CheckAttach(size, maxBytes int64) error {
-	switch had := s.AttachmentBytes(); {
+func CheckAttach(s *State, size, maxBytes int64) error {
+	switch had := s.Attachments.Bytes(); {
 	case s.Closed != "":
 		return s.Ended()
 	case len(s.Attachments) >= protocol.MaxAttachments:
@@ -73,7 +76,7 @@ type InAttach struct {
 
 func (in InAttach) apply(st *step) error {
 	s := st.s
-	if err := s.CheckAttach(int64(len(in.Data)), in.MaxBytes); err != nil {
+	if err := CheckAttach(s, int64(len(in.Data)), in.MaxBytes); err != nil {
 		return err
 	}
 	a := Attachment{ID: in.ID, Name: in.Name, MediaType: in.MediaType, Size: int64(len(in.Data)), Used: in.Used}
@@ -85,17 +88,17 @@ func (in InAttach) apply(st *step) error {
 	return nil
 }
 
-// FillAttachments returns the content with what the session knows of the attachments that it
-// refers to. ErrNotFound: the session has no such attachment.
-func (s *State) FillAttachments(content json.RawMessage) (json.RawMessage, error) {
-	filled, _, err := s.fillAttachments(content)
+// Fill returns the content with what is known of the attachments that it refers to.
+// ErrNotFound: there is no such attachment.
+func (all Attachments) Fill(content json.RawMessage) (json.RawMessage, error) {
+	filled, _, err := all.fill(content)
 	return filled, err
 }
 
-// fillAttachments is FillAttachments. It also returns the ids.
-func (s *State) fillAttachments(content json.RawMessage) (filled json.RawMessage, ids []string, err error) {
+// fill is Fill. It also returns the ids.
+func (all Attachments) fill(content json.RawMessage) (filled json.RawMessage, ids []string, err error) {
 	filled, err = protocol.MapAttachments(content, func(at int, b protocol.AttachmentBlock) (json.RawMessage, error) {
-		a, err := s.AttachmentByID(b.AttachmentID)
+		a, err := all.ByID(b.AttachmentID)
 		if err != nil {
 			return nil, fmt.Errorf("content[%d]: the session has no %w", at, err)
 		}
@@ -107,10 +110,10 @@ func (s *State) fillAttachments(content json.RawMessage) (filled json.RawMessage
 	return filled, ids, err
 }
 
-// refer is FillAttachments for a message that the session takes: its worker will need the
+// refer is Attachments.Fill for a message that the session takes: its worker will need the
 // attachments.
 func (st *step) refer(content json.RawMessage) (json.RawMessage, error) {
-	filled, ids, err := st.s.fillAttachments(content)
+	filled, ids, err := st.s.Attachments.fill(content)
 	if err != nil || len(ids) == 0 {
 		return filled, err
 	}
@@ -122,9 +125,9 @@ func (st *step) refer(content json.RawMessage) (json.RawMessage, error) {
 	return filled, nil
 }
 
-// UsedAttachments are the attachments that a message has referred to.
-func (s *State) UsedAttachments() (used []Attachment) {
-	for _, a := range s.Attachments {
+// Used are the attachments that a message has referred to.
+func (all Attachments) Used() (used Attachments) {
+	for _, a := range all {
 		if a.Used {
 			used = append(used, a)
 		}

@@ -23,7 +23,7 @@ type created struct{}
 func (created) apply(st *step) error {
 	mcpStep{st}.setAside()
 	if from := st.s.Info.TakeUp; from != nil {
-		st.takeUp(*from)
+		replayStep{st}.takeUp(*from)
 	}
 	if from := st.s.Info.Fork; from != nil {
 		st.s.ForkOf, st.s.Workspace, st.s.Load = from.AgentSession, from.Workspace, LoadCopies

@@ -23,7 +23,7 @@ const LoadCopies Load = "copies"
 
 // CanFork says what the agent has to fork, or that it cannot. ErrBusy: the session is in
 // the middle of its work.
-func (s *State) CanFork() (Fork, error) {
+func CanFork(s *State) (Fork, error) {
 	from := Fork{SessionID: s.Info.SessionID, AgentSession: s.AgentSession, Workspace: s.Workspace}
 	if s.ForkOf != "" {
 		from.AgentSession = s.ForkOf

@@ -33,8 +33,11 @@ type TakeUp struct {
 // It is ErrInvalid.
 var ErrNoReplay = &Refusal{protocol.LinkForbidden, "the session takes no history: it was not assigned to load one, or has it already"}
 
+// replayStep is a step's part about the history that the session takes up.
+type replayStep struct{ *step }
+
 // takeUp begins a session that takes up one of the agent's.
-func (st *step) takeUp(from TakeUp) {
+func (st replayStep) takeUp(from TakeUp) {
 	st.s.AgentSession, st.s.Workspace, st.s.Load = from.AgentSession, from.Workspace, LoadWanted
 }
 
@@ -52,7 +55,7 @@ func (in InReplay) apply(st *step) error {
 	case in.Begins:
 		s.Load = LoadRuns
 	default:
-		st.endReplay(protocol.CompleteData{StopReason: protocol.StopEndTurn})
+		replayStep{st}.endReplay(protocol.CompleteData{StopReason: protocol.StopEndTurn})
 	}
 	if _, runs := s.Turn(); !runs {
 		st.rest()
@@ -75,7 +78,7 @@ func (in InReplayMessage) apply(st *step) error {
 	if s.Load != LoadRuns {
 		return ErrNoReplay
 	}
-	st.completeReplay(protocol.CompleteData{StopReason: protocol.StopEndTurn})
+	replayStep{st}.completeReplay(protocol.CompleteData{StopReason: protocol.StopEndTurn})
 	data := in.Data
 	data.UserID, data.Delivery, data.Replay = s.Info.UserID, "", true
 	st.event(protocol.EventMessage, data)
@@ -88,7 +91,7 @@ func (in InReplayMessage) apply(st *step) error {
 }
 
 // completeReplay ends the last message of the history.
-func (st *step) completeReplay(end protocol.CompleteData) {
+func (st replayStep) completeReplay(end protocol.CompleteData) {
 	if st.s.ReplayMessage == "" {
 		return
 	}
@@ -98,13 +101,13 @@ func (st *step) completeReplay(end protocol.CompleteData) {
 }
 
 // endReplay ends the history.
-func (st *step) endReplay(end protocol.CompleteData) {
+func (st replayStep) endReplay(end protocol.CompleteData) {
 	st.completeReplay(end)
 	st.s.Load = ""
 }
 
 // loseReplay ends a history whose worker is gone.
-func (st *step) loseReplay() {
+func (st replayStep) loseReplay() {
 	if st.s.Load == LoadRuns {
 		st.endReplay(protocol.CompleteData{StopReason: protocol.StopError, Error: &protocol.TurnError{
 			Code: protocol.TurnWorkerLost, Message: "the agent was cut off while its history was loaded: the rest is not in the log",
@@ -113,7 +116,7 @@ func (st *step) loseReplay() {
 }
 
 // giveUpLoading gives up a history that no worker could load.
-func (st *step) giveUpLoading() {
+func (st replayStep) giveUpLoading() {
 	if s := st.s; s.Load == LoadWanted && s.Assignment >= maxLoads {
 		s.Load = ""
 		st.event(protocol.EventNotice, protocol.NoticeData{

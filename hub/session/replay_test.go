@@ -127,7 +127,7 @@ func TestTakeBackOfALoad(t *testing.T) {
 // ended.
 func TestForkIsMadeAnewUntilItsFirstTurn(t *testing.T) {
 	original := newStepper(t)
-	if _, err := original.s.CanFork(); !errors.Is(err, ErrCannotFork) {
+	if _, err := CanFork(original.s); !errors.Is(err, ErrCannotFork) {
 		t.Errorf("an agent that was never started: %v", err)
 	}
 	r := &stepper{t: t, now: original.now, notes: make(map[string]string), policy: original.policy}
@@ -147,7 +147,7 @@ func TestForkIsMadeAnewUntilItsFirstTurn(t *testing.T) {
 	}
 	assign := InAssign{Worker: "w1", Workspace: "w", Options: true, Loads: true}
 	r.do(assign).fromWorker(InReplay{Begins: true}).fromWorker(InReplay{}).fromWorker(InStarting{AgentSession: "f1"})
-	if from, err := r.s.CanFork(); !errors.Is(err, ErrCannotFork) || from.AgentSession != "a1" {
+	if from, err := CanFork(r.s); !errors.Is(err, ErrCannotFork) || from.AgentSession != "a1" {
 		t.Errorf("a fork of the fork: %+v, %v", from, err)
 	}
 	if r.fromWorker(InRelease{Reason: protocol.ReleaseIdle, Retry: true}); r.s.ForkOf != "a1" || r.s.AgentSession != "" {

@@ -41,7 +41,7 @@ type State struct {
 	Upload    *Upload           `json:"upload,omitempty"`    // of a question that is about to be asked; shared, so never changed in place
 	Rules     []Rule            `json:"rules,omitempty"`     // the last one matched last
 
-	Attachments []Attachment `json:"attachments,omitempty"` // oldest first; shared, so never changed in place
+	Attachments Attachments `json:"attachments,omitempty"` // oldest first; shared, so never changed in place
 
 	Elicitations []PendingElicitation `json:"elicitations,omitempty"` // oldest first
 

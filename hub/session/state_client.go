@@ -260,7 +260,7 @@ func (st *step) close(reason, detail string) {
 		st.complete(0, end)
 	}
 	st.endBackground()
-	st.endReplay(end)
+	replayStep{st}.endReplay(end)
 	st.status(status, "", detail)
 	st.event(protocol.EventClosed, protocol.ClosedData{Reason: reason})
 	s.Running, s.Live, s.Rules = 0, nil, nil

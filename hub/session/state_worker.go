@@ -358,7 +358,7 @@ func (in InLost) apply(st *step) error {
 	if m, waits := st.s.Waiting(); waits && in.Doubt {
 		st.s.Running = m.Command
 	}
-	st.giveUpLoading()
+	replayStep{st}.giveUpLoading()
 	st.lose(protocol.TurnError{Code: protocol.TurnWorkerLost, Message: "the agent was cut off in the middle of its turn; what it had done by then is done", Retryable: true})
 	return nil
 }
@@ -377,7 +377,7 @@ func (st *step) lose(why protocol.TurnError) {
 func (st *step) unassign() {
 	s := st.s
 	st.endBackground()
-	st.loseReplay()
+	replayStep{st}.loseReplay()
 	if s.ForkOf != "" {
 		s.AgentSession = ""
 	}

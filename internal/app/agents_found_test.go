@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -34,7 +35,10 @@ func TestFoundAgentIsOfferedWithoutAFile(t *testing.T) {
 		agent:        realAgents[0], model: model,
 	}
 	var offered protocol.Providers
-	b.call("GET", "/api/providers", nil, &offered)
+	judge.Within(t, patience, "the node's own worker has joined", func() bool {
+		b.call("GET", "/api/providers", nil, &offered)
+		return slices.ContainsFunc(offered.Providers, func(p protocol.Provider) bool { return p.Available })
+	})
 	i := slices.IndexFunc(offered.Providers, func(p protocol.Provider) bool { return p.Name == "codex" })
 	if offered.Default != "codex" || i < 0 {
 		t.Fatalf("offered: %+v", offered)

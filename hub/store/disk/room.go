@@ -24,7 +24,7 @@ const sessionBytes = 1 << 10
 func (h *head) size() int64 {
 	n := int64(h.bytes) + sessionBytes
 	if h.state != nil && !h.state.Forgotten {
-		n += h.state.AttachmentBytes()
+		n += h.state.Attachments.Bytes()
 	}
 	return n
 }

@@ -24,6 +24,16 @@ func onPATH(t *testing.T, program string) string {
 	return path
 }
 
+// offered are the providers once the node's own worker has joined.
+func (h *hubUnderTest) offered(header ...string) (all protocol.Providers) {
+	h.t.Helper()
+	judge.Within(h.t, patience, "the node's own worker has joined", func() bool {
+		h.call("GET", "/api/providers", nil, &all, header...)
+		return slices.ContainsFunc(all.Providers, func(p protocol.Provider) bool { return p.Available })
+	})
+	return all
+}
+
 // The first minutes of a newcomer: codex is in PATH, a key is in the environment, and the
 // hub runs with its defaults. Codex is offered first, asks before it acts, and obeys.
 func TestFoundAgentIsOfferedWithoutAFile(t *testing.T) {
@@ -34,11 +44,7 @@ func TestFoundAgentIsOfferedWithoutAFile(t *testing.T) {
 		hubUnderTest: startHubEnv(t, map[string]string{"SESSIONHUB_DISCOVER_AGENTS": "auto"}),
 		agent:        realAgents[0], model: model,
 	}
-	var offered protocol.Providers
-	judge.Within(t, patience, "the node's own worker has joined", func() bool {
-		b.call("GET", "/api/providers", nil, &offered)
-		return slices.ContainsFunc(offered.Providers, func(p protocol.Provider) bool { return p.Available })
-	})
+	offered := b.offered()
 	i := slices.IndexFunc(offered.Providers, func(p protocol.Provider) bool { return p.Name == "codex" })
 	if offered.Default != "codex" || i < 0 {
 		t.Fatalf("offered: %+v", offered)
@@ -90,8 +96,7 @@ func TestSharedHubOffersNoLogins(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := startHubEnv(t, c.env, c.flags...)
-			var offered protocol.Providers
-			h.call("GET", "/api/providers", nil, &offered, "X-API-Key", c.env["SESSIONHUB_API_KEY"])
+			offered := h.offered("X-API-Key", c.env["SESSIONHUB_API_KEY"])
 			is := slices.ContainsFunc(offered.Providers, func(p protocol.Provider) bool { return p.Name == "codex" })
 			if is != c.want {
 				t.Errorf("codex is offered: %v, want %v: %+v", is, c.want, offered)
@@ -122,8 +127,7 @@ func TestProvidersFileCountsBeforeWhatIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := startHubEnv(t, map[string]string{"SESSIONHUB_DISCOVER_AGENTS": "auto"}, "--providers-file", file, "--default-provider", "demo")
-	var offered protocol.Providers
-	h.call("GET", "/api/providers", nil, &offered)
+	offered := h.offered()
 	i := slices.IndexFunc(offered.Providers, func(p protocol.Provider) bool { return p.Name == "codex" })
 	if i < 0 || offered.Providers[i].Title != "Ours" || offered.Providers[i].Icon != "" || offered.Default != "demo" {
 		t.Errorf("offered: %s", protocol.Marshal(offered))

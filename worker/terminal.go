@@ -190,8 +190,7 @@ func (s *session) onTerminal(said terminalSays) {
 		RequestedSchema: json.RawMessage(`{"type":"object","properties":{"input":{"type":"string","title":"What to type into it","maxLength":4096,` +
 			`"description":"A code, or the number of a choice. Enter is pressed behind it. Close the question to give up."}}}`),
 	}
-	var interaction string
-	interaction = s.askPeople(data, func(c protocol.ElicitationCommand) {
+	interaction := s.askPeople(data, func(c protocol.ElicitationCommand) {
 		t.question = ""
 		var typed struct {
 			Input string `json:"input"`

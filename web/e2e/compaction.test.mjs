@@ -124,7 +124,10 @@ for (const transport of ["websocket", "sse"]) {
       await compacted(sessionId, turn);
       proxy.down = false;
       // As a person does who does not want to wait.
-      for (const retry of await page.getByRole("button", { name: "Retry now" }).all()) await retry.click();
+      // In one task: the page may come back by itself meanwhile, and then the button is gone.
+      await page.getByRole("button", { name: "Retry now" }).evaluateAll((all) => {
+        for (const retry of all) retry.click();
+      });
       await live(page);
       await turnEnds(page, turn);
       assert.equal(await page.getByTestId("connection").getAttribute("data-transport"), transport);

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sessionhub/internal/testkit/fakemodel"
+	"sessionhub/internal/testkit/hubtest"
 	"sessionhub/protocol"
 )
 
@@ -69,7 +70,12 @@ func TestCodexNeedsNothingButAKey(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		c := codexWithKey(t)
 		for range 2 {
-			done := c.complete(c.say("say hello"), protocol.StopError)
+			m := c.say("say hello")
+			q := hubtest.Decode[protocol.ElicitationData](c.t, c.expect(protocol.EventElicitation).Data)
+			if code, p := c.respond(q, protocol.ActionCancel, nil); code != 200 { // nobody has an account
+				t.Fatalf("close the question of the login: %d %+v", code, p)
+			}
+			done := c.complete(m, protocol.StopError)
 			if done.Error == nil || done.Error.Code != protocol.TurnAgentStart || done.Error.Retryable {
 				t.Fatalf("the error is %s", protocol.Marshal(done))
 			}

@@ -82,12 +82,12 @@ func hostileStarts() []hostileWay {
 			a.result(a.await("initialize"), `{"protocolVersion":`+strings.Repeat("1", 1<<20)+`}`)
 			a.rest()
 		}},
-		{name: "session-without-id", want: start("names no session"), agent: func(a *hostile) {
+		{name: "session-without-id", want: start("no session is named"), agent: func(a *hostile) {
 			a.initialized()
 			a.result(a.await("session/new"), `{"modes":null}`)
 			a.rest()
 		}},
-		{name: "session-id-number", want: start("names no session"), agent: func(a *hostile) {
+		{name: "session-id-number", want: start("no session is named"), agent: func(a *hostile) {
 			a.initialized()
 			a.result(a.await("session/new"), `{"sessionId":12}`)
 			a.rest()

@@ -84,7 +84,7 @@ func TestStopOvertakesAForkingTree(t *testing.T) {
 				return info.Size()
 			}
 			judge.Within(t, 5*time.Second, "forks", func() bool { return hops() > 20 })
-			if err := p.Stop(t.Context()); err != nil {
+			if err := p.Stop(t.Context()); err != nil && judge.Load() { // it was not gone in time
 				t.Error(err)
 			}
 			// It has a time in which to manage, and a busy machine can take that from it. Then

@@ -53,10 +53,19 @@ func open(tb testing.TB, url, prefix string, change ...func(*Options)) *Store {
 	return s
 }
 
+// silence is how long a server may answer nothing in a test of what the store does while
+// all is well: a busy machine stands still for seconds.
+const silence = time.Minute
+
 func conform(t *testing.T, url string) {
 	storetest.Run(t, func(t *testing.T, r store.Retention) store.Store {
-		return open(t, url, space(), func(o *Options) { o.Retention = r })
+		return open(t, url, space(), func(o *Options) { o.Retention, o.CallTimeout = r, silence })
 	})
+}
+
+// steadyCluster is a cluster whose servers do not call each other down.
+func steadyCluster(t *testing.T, program string) *valkeytest.Cluster {
+	return valkeytest.StartCluster(t, program, fmt.Sprintf("cluster-node-timeout %d", silence.Milliseconds()))
 }
 
 // A crash is a kill -9 of the server, in some of the runs: it takes a while each time.
@@ -91,15 +100,17 @@ func TestConformanceOnRedis(t *testing.T) {
 
 func TestConformanceOnCluster(t *testing.T) {
 	t.Parallel()
-	conform(t, valkeytest.StartCluster(t, valkeytest.Valkey(t)).URL())
+	conform(t, steadyCluster(t, valkeytest.Valkey(t)).URL())
 }
 
 func TestConformanceOnRedisCluster(t *testing.T) {
 	t.Parallel()
-	conform(t, valkeytest.StartCluster(t, valkeytest.Redis(t)).URL())
+	conform(t, steadyCluster(t, valkeytest.Redis(t)).URL())
 }
 
 func TestConformanceOnSentinels(t *testing.T) {
 	t.Parallel()
-	conform(t, valkeytest.StartSentinels(t, valkeytest.Valkey(t)).URL())
+	set := valkeytest.StartSentinels(t, valkeytest.Valkey(t))
+	set.Wait(silence)
+	conform(t, set.URL())
 }

@@ -1,6 +1,6 @@
 // Package valkeytest starts real servers for tests: one alone, a cluster of
 // three, or a primary with replicas under three Sentinels. They listen on free
-// ports of 127.0.0.1, keep everything in the test's own folders with
+// ports of 127.0.0.1, keep everything in folders of the test's own with
 // `appendfsync always`, and end with the test, however it ends.
 package valkeytest
 
@@ -61,7 +61,7 @@ func start(tb testing.TB, program string, sentinel bool, settings []string) *Ser
 	const attempts = 5 // another process may take a port between the look and the start
 	var err error
 	for range attempts {
-		s := &Server{tb: tb, program: program, dir: tb.TempDir(), port: freePort(tb), sentinel: sentinel}
+		s := &Server{tb: tb, program: program, dir: folder(tb), port: freePort(tb), sentinel: sentinel}
 		// A file and no arguments: Sentinels and failovers rewrite it, and a
 		// restart goes on with what they wrote.
 		lines := append([]string{
@@ -77,6 +77,19 @@ func start(tb testing.TB, program string, sentinel bool, settings []string) *Ser
 	}
 	tb.Fatalf("start %s: %v", program, err)
 	return nil
+}
+
+// folder makes a folder for a server's files, in memory where the machine has such
+// a place: they are synced at each write, and a kill of the process is all that
+// they must survive. On a shared disk one sync can take seconds.
+func folder(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "sessionhub-valkey-")
+	if err != nil {
+		return tb.TempDir()
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) }) // what is left there is gone with the next start of the machine
+	return dir
 }
 
 func freePort(tb testing.TB) int {

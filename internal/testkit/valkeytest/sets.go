@@ -107,6 +107,15 @@ func (s *Sentinels) URL() string {
 	return "redis://" + strings.Join(addrs, ",") + "?master_set=" + s.Name
 }
 
+// Wait makes the Sentinels wait for so long before they call a silent server down: for
+// tests that fail over nothing, on a machine that stands still for seconds.
+func (s *Sentinels) Wait(silence time.Duration) {
+	s.Watch[0].tb.Helper()
+	for _, w := range s.Watch {
+		w.must("SENTINEL", "SET", s.Name, "down-after-milliseconds", strconv.FormatInt(silence.Milliseconds(), 10))
+	}
+}
+
 // Primary asks the Sentinels which server is the primary now.
 func (s *Sentinels) Primary() *Server {
 	tb := s.Watch[0].tb

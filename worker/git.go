@@ -93,7 +93,9 @@ func (r *repository) close() {
 
 // copyIndex makes the following commands work on a copy of the index. So a lock of another
 // git does not matter, and the repository's own index stays as it is.
-func (r *repository) copyIndex() error {
+//
+// The agent may have put anything in the index's place, such as a pipe or a device.
+func (r *repository) copyIndex(ctx context.Context) error {
 	temp, err := os.MkdirTemp("", "sessionhub-git-")
 	if err != nil {
 		return err
@@ -101,28 +103,53 @@ func (r *repository) copyIndex() error {
 	r.temp = temp
 	name := filepath.Join(temp, "index")
 	r.env = append(r.env, "GIT_INDEX_FILE="+name)
-	from, err := os.Open(filepath.Join(r.gitDir, "index"))
+	from, err := os.OpenFile(filepath.Join(r.gitDir, "index"), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // nothing was added yet
 	}
 	if err != nil {
-		return err
+		return fileError(".git/index", err)
 	}
 	defer from.Close()
 	info, err := from.Stat()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !info.Mode().IsRegular():
+		return refuse(protocol.CodePathNotAllowed, "the index of the repository is no file")
+	case info.Size() > maxIndexBytes:
+		return refuse(protocol.CodePayloadTooLarge, "the index of the repository is longer than %d MiB", maxIndexBytes>>20)
 	}
 	to, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(to, from)
+	_, err = io.Copy(to, untilDone{ctx, io.LimitReader(from, info.Size())})
 	if err := errors.Join(err, to.Close()); err != nil {
 		return err
 	}
 	// A file that is no older than the index may have changed after it: git reads it again.
 	return os.Chtimes(name, time.Time{}, info.ModTime())
+}
+
+// maxGitMemory bounds the memory of one git, in bytes. A small object can hold a file of
+// gigabytes, and attributes can make git compare it.
+const maxGitMemory = 768 << 20
+
+// maxIndexBytes bounds an index. That of a million files has about 100 MB.
+const maxIndexBytes = 512 << 20
+
+// untilDone reads until a context ends.
+type untilDone struct {
+	context.Context
+	from io.Reader
+}
+
+func (u untilDone) Read(p []byte) (int, error) {
+	if err := u.Err(); err != nil {
+		return 0, err
+	}
+	return u.from.Read(p)
 }
 
 // maxGitOutput bounds what output and fields read.
@@ -168,6 +195,11 @@ func (r *repository) stream(ctx context.Context, stdin []byte, args []string, re
 		}
 		return fmt.Errorf("start git: %w", err)
 	}
+	if err := boundMemory(cmd.Process.Pid); err != nil && !errors.Is(err, syscall.ESRCH) {
+		cancel()
+		_ = cmd.Wait()
+		return fmt.Errorf("bound the memory of git: %w", err)
+	}
 	readErr := read(out)
 	var one [1]byte
 	n, _ := out.Read(one[:])
@@ -204,6 +236,8 @@ func gitError(command, said string, err error) error {
 		return errNoRepository
 	case strings.Contains(said, "dubious ownership"):
 		return refuse(protocol.CodePathNotAllowed, "the repository belongs to another user than the worker: git reads it only if safe.directory names it")
+	case strings.Contains(strings.ToLower(said), "out of memory"):
+		return refuse(protocol.CodePayloadTooLarge, "what git would have to read is too large")
 	case strings.Contains(said, "Permission denied"):
 		return refuse(protocol.CodePathNotAllowed, "the worker may not read a file of the repository")
 	}

@@ -45,7 +45,7 @@ func gitBase(ctx context.Context, w *Worker, dir string) string {
 
 // snapshot makes a tree of the index and the changed files.
 func (r *repository) snapshot(ctx context.Context) (string, error) {
-	if err := r.copyIndex(); err != nil {
+	if err := r.copyIndex(ctx); err != nil {
 		return "", err
 	}
 	changed, cut, err := r.fields(ctx, "diff-files", "--name-only", "-z", "--relative", "--ignore-submodules=dirty", "--", ".")

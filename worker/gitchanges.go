@@ -87,7 +87,7 @@ func gitChanges(ctx context.Context, w *Worker, dir string, request protocol.Wor
 	if branch, err := r.output(ctx, nil, "symbolic-ref", "--quiet", "--short", "HEAD"); err == nil {
 		list.Branch = strings.ToValidUTF8(strings.TrimSuffix(branch, "\n"), "\uFFFD")
 	}
-	if err := r.copyIndex(); err != nil {
+	if err := r.copyIndex(ctx); err != nil {
 		return nil, err
 	}
 	found := &changeReader{list: &list, untracked: map[string]bool{}, conflicts: map[string]bool{}, uncounted: map[string]bool{}}
@@ -345,7 +345,7 @@ func gitDiff(ctx context.Context, w *Worker, dir string, request protocol.Worker
 	if err != nil {
 		return nil, err
 	}
-	if err := r.copyIndex(); err != nil {
+	if err := r.copyIndex(ctx); err != nil {
 		return nil, err
 	}
 	names, _, err := r.untracked(ctx, paths[0])

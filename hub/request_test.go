@@ -188,6 +188,30 @@ func TestRequestsAreBounded(t *testing.T) {
 	})
 }
 
+// A user who asks over all nodes leaves room at the worker for others.
+func TestRequestsOfOneUserAreBoundedOverAllNodes(t *testing.T) {
+	twoNodes(t, func(a, b *world, _, _ *shared) {
+		p := b.join(answering("w1"))
+		id, other := a.create(), a.createFor("u2", "m1")
+		var all []*listing
+		for range 15 {
+			all = append(all, a.list(a.ctx, id), b.list(b.ctx, id))
+		}
+		busy := 0
+		for _, l := range all {
+			if l.isOver() && errors.Is(l.err, hub.ErrWorkerBusy) {
+				busy++
+			}
+		}
+		if asked := len(p.requests()); busy != 14 || asked != 16 {
+			t.Errorf("%d of 30 were refused, %d came to the worker", busy, asked)
+		}
+		if l := a.list(a.ctx, other); l.isOver() {
+			t.Errorf("another user's: %v", l.err)
+		}
+	})
+}
+
 func TestRequestOverTwoNodes(t *testing.T) {
 	twoNodes(t, func(a, b *world, _, _ *shared) {
 		p := b.join(answering("w1"))

@@ -15,6 +15,8 @@ const (
 	// maxRequestsAtWork is how many requests of the hub are worked on side by side. Others
 	// wait.
 	maxRequestsAtWork = 8
+	// maxRequestsPerUser is how many of one user's are.
+	maxRequestsPerUser = 4
 	// requestTime is how long one may take. The hub waits a little longer.
 	requestTime = (protocol.WorkerRequestSeconds - 3) * time.Second
 )
@@ -56,7 +58,7 @@ type requests struct {
 	open    int           // whose response is not written
 	replies [][]byte      // responses to be written
 	listers chan struct{} // holds a token for each agent that runs to be asked only; has its own lock
-	atWork  chan struct{} // holds a token for each request that is worked on; has its own lock
+	atWork  *places       // has its own lock
 }
 
 // onRequest begins to answer a request of the hub.
@@ -122,12 +124,11 @@ func (w *Worker) handle(ctx context.Context, r protocol.WorkerRequest) (result a
 	if handler == nil {
 		return nil, refuse(protocol.CodeNotImplemented, "the worker knows no %q", clip(printable(string(r.Method)), 64))
 	}
-	select {
-	case w.requests.atWork <- struct{}{}:
-		defer func() { <-w.requests.atWork }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	release, err := w.requests.atWork.take(ctx, r.UserID)
+	if err != nil {
+		return nil, err
 	}
+	defer release()
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v: %s", p, clip(string(debug.Stack()), 4096))

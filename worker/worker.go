@@ -76,7 +76,7 @@ func New(cfg Config) (*Worker, error) {
 		draining: make(chan struct{}), handOver: make(chan struct{}),
 		life: life, end: end, folders: newFolders(cfg.Name),
 		sessions: make(map[string]*session), left: make(chan struct{}),
-		requests: requests{atWork: make(chan struct{}, maxRequestsAtWork), listers: make(chan struct{}, maxListers)},
+		requests: requests{atWork: newPlaces(maxRequestsAtWork, maxRequestsPerUser), listers: make(chan struct{}, maxListers)},
 	}, nil
 }
 

@@ -30,7 +30,7 @@ const maxRequestMethods = 64
 // Bounds of the requests that are not answered. Each takes memory for its response.
 const (
 	maxAsked        = 256 // by this node
-	maxAskedPerUser = 16  // by this node for one user
+	maxAskedPerUser = 16  // by this node for one user; also of one worker, by all nodes
 	requestTime     = protocol.WorkerRequestSeconds * time.Second
 )
 
@@ -289,6 +289,7 @@ type asked struct {
 }
 
 type openRequest struct {
+	user   string
 	answer func(protocol.WorkerResponse)
 	late   *time.Timer
 }
@@ -301,20 +302,30 @@ func (a *asked) send(ctx context.Context, l *link, r protocol.WorkerRequest, ans
 	case a.over:
 		a.mu.Unlock()
 		return ErrNoWorker
-	case len(a.open) >= protocol.MaxWorkerRequests:
+	case len(a.open) >= protocol.MaxWorkerRequests, a.of(r.UserID) >= maxAskedPerUser:
 		a.mu.Unlock()
 		return ErrWorkerBusy
 	}
 	if a.open == nil {
 		a.open = make(map[string]*openRequest)
 	}
-	a.open[r.ID] = &openRequest{answer: answer, late: time.AfterFunc(requestTime, func() { a.take(r.ID) })}
+	a.open[r.ID] = &openRequest{user: r.UserID, answer: answer, late: time.AfterFunc(requestTime, func() { a.take(r.ID) })}
 	a.mu.Unlock()
 	if err := l.guard(func() error { return writer{l}.sendRequest(ctx, r) }); err != nil {
 		a.take(r.ID)
 		return err
 	}
 	return nil
+}
+
+// of counts the requests of a user. a.mu is held.
+func (a *asked) of(user string) (n int) {
+	for _, o := range a.open {
+		if o.user == user {
+			n++
+		}
+	}
+	return n
 }
 
 // sendRequest writes a request. A caller that gives up while the frame is written would cut

@@ -22,6 +22,25 @@ import (
 // session's directory is refused by the system calls themselves (openat), also while
 // somebody changes the links.
 
+// openDir opens a session's directory, which ResolveDir has found. It goes from the worker's
+// root: meanwhile somebody could have put a link in the directory's place, or above it.
+func (w *Worker) openDir(dir string) (*os.Root, error) {
+	real, err := filepath.EvalSymlinks(w.cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	name, err := filepath.Rel(real, dir)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(real)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.OpenRoot(name)
+}
+
 // localPath makes a path of a request relative to the session's directory.
 func localPath(dir, p string) (string, error) {
 	switch {
@@ -105,7 +124,7 @@ const namesAtOnce = 4096
 
 // listFiles answers MethodFilesList. A directory of any size is listed: only the names of
 // the page are kept.
-func listFiles(ctx context.Context, _ *Worker, dir string, r protocol.WorkerRequest) (any, error) {
+func listFiles(ctx context.Context, w *Worker, dir string, r protocol.WorkerRequest) (any, error) {
 	var p protocol.FilesListParams
 	if err := decodeParams(r, &p); err != nil {
 		return nil, err
@@ -118,7 +137,7 @@ func listFiles(ctx context.Context, _ *Worker, dir string, r protocol.WorkerRequ
 	if err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := w.openDir(dir)
 	if err != nil {
 		return nil, fileError(p.Path, err)
 	}
@@ -183,7 +202,7 @@ func firstNames(ctx context.Context, dir *os.File, after string, most int) ([]st
 }
 
 // readFile answers MethodFilesRead.
-func readFile(_ context.Context, _ *Worker, dir string, r protocol.WorkerRequest) (any, error) {
+func readFile(_ context.Context, w *Worker, dir string, r protocol.WorkerRequest) (any, error) {
 	var p protocol.FilesReadParams
 	if err := decodeParams(r, &p); err != nil {
 		return nil, err
@@ -195,7 +214,7 @@ func readFile(_ context.Context, _ *Worker, dir string, r protocol.WorkerRequest
 	if err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := w.openDir(dir)
 	if err != nil {
 		return nil, fileError(p.Path, err)
 	}
@@ -255,7 +274,7 @@ func searchFiles(ctx context.Context, w *Worker, dir string, r protocol.WorkerRe
 	if len(p.Query) > protocol.MaxFileQuery {
 		return nil, refuse(protocol.CodeInvalidRequest, "query is longer than %d bytes", protocol.MaxFileQuery)
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := w.openDir(dir)
 	if err != nil {
 		return nil, fileError("", err)
 	}

@@ -154,6 +154,57 @@ func TestReadWhileALinkMoves(t *testing.T) {
 	t.Logf("%d of 3000 reads met the good directory", fine)
 }
 
+// The session's directory itself becomes a link out of the worker's root and back.
+func TestReadWhileTheDirectoryMoves(t *testing.T) {
+	l := newLibrary(t)
+	inside := filepath.Join(l.root, "inside")
+	l.write("inside/session/text", "fine")
+	outside := filepath.Join(l.root, "outside")
+	l.write("outside/text", secret)
+	l.write("outside/here", "")
+	w, err := New(Config{Root: inside, Providers: map[string]Provider{"demo": {Command: "true"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	l.w, l.dir = w, filepath.Join(inside, "session")
+	link, kept := filepath.Join(inside, "link"), filepath.Join(inside, "kept")
+	if err := os.Symlink(outside, link); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			_ = os.Rename(l.dir, kept)
+			_ = os.Rename(link, l.dir)
+			_ = os.Rename(l.dir, link)
+			_ = os.Rename(kept, l.dir)
+		}
+	})
+	met := map[string]int{}
+	for range 5000 {
+		got, code := l.read("text")
+		met[got+string(code)]++
+		if list, _ := request[protocol.FileList](l, protocol.MethodFilesList, protocol.FilesListParams{}); len(list.Entries) == 2 {
+			met["a list of the outside"]++
+		}
+		if found, _ := request[protocol.FileMatches](l, protocol.MethodFilesSearch, protocol.FilesSearchParams{Query: "here"}); len(found.Files) > 0 {
+			met["a file found outside"]++
+		}
+	}
+	close(stop)
+	wg.Wait()
+	if t.Log(met); met[secret]+met["a list of the outside"]+met["a file found outside"] > 0 {
+		t.Error("the outside was read")
+	}
+}
+
 func TestReadInPieces(t *testing.T) {
 	l := newLibrary(t)
 	text := strings.Repeat("0123456789", 60_000)

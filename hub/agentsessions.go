@@ -45,14 +45,14 @@ func (a AgentSessions) List(ctx context.Context, q AgentSessionsQuery) (out prot
 	if err := a.allow(ctx, metrics.LimitSessionRate, q.User, a.cfg.Limits.Sessions); err != nil {
 		return out, err // each page starts an agent, as a session does
 	}
-	raw, err := a.fleet.Ask(ctx, fleet.Asked{Workspace: q.Workspace, Provider: q.Provider, User: q.User}, protocol.WorkerRequest{
+	err = a.fleet.Ask(ctx, fleet.Asked{Workspace: q.Workspace, Provider: q.Provider, User: q.User}, protocol.WorkerRequest{
 		Method: protocol.MethodAgentSessions, Provider: q.Provider, WorkingDirectory: q.WorkingDirectory,
 		Params: protocol.Marshal(protocol.AgentSessionsParams{Cursor: q.Cursor, Limit: q.Limit, Exact: q.WorkingDirectory != ""}),
-	})
+	}, &out)
 	if err != nil {
 		return out, err
 	}
-	if err := protocol.Decode(raw, &out); err != nil || len(out.Sessions) > protocol.MaxAgentSessions {
+	if len(out.Sessions) > protocol.MaxAgentSessions {
 		return out, &protocol.RequestError{Code: protocol.CodeWorkerFailed, Detail: "the worker's answer cannot be read"}
 	}
 	if out.Sessions == nil {

@@ -17,17 +17,10 @@ type Files struct{ rooms }
 
 // ask sends a request about a session to its worker, and reads the result into out.
 func (f Files) ask(ctx context.Context, s *session.State, method protocol.WorkerMethod, params, out any) error {
-	raw, err := f.fleet.Ask(ctx, fleet.AskedOf(s), protocol.WorkerRequest{
+	return f.fleet.Ask(ctx, fleet.AskedOf(s), protocol.WorkerRequest{
 		Method: method, SessionID: s.Info.SessionID, Provider: s.Info.Provider, WorkingDirectory: s.Info.WorkingDirectory,
 		Params: protocol.Marshal(params),
-	})
-	if err != nil {
-		return err
-	}
-	if err := protocol.Decode(raw, out); err != nil {
-		return &protocol.RequestError{Code: protocol.CodeWorkerFailed, Detail: "the worker's answer cannot be read"}
-	}
-	return nil
+	}, out)
 }
 
 // List gives a page of a directory.

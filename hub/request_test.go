@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"sessionhub/hub"
 	"sessionhub/hub/fleet"
+	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
 
@@ -130,6 +134,52 @@ func TestRequestWithoutAResponse(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Each request is counted once, by its end.
+func TestRequestsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewRegistry()
+		w := newWorld(t, roomy, func(c *hub.Config) { c.Metrics = metrics.New(reg, metrics.Build{}, nil) })
+		p, id := w.join(answering("w1")), w.create()
+		say := func(response protocol.WorkerResponse) func(string) {
+			return func(id string) { response.ID = id; p.send(protocol.FrameResponse, response) }
+		}
+		refuse := func(code protocol.Code) func(string) {
+			return say(protocol.WorkerResponse{Error: &protocol.RequestError{Code: code}})
+		}
+		for _, do := range []func(string){
+			say(protocol.WorkerResponse{Result: []byte("{}")}),
+			say(protocol.WorkerResponse{Result: []byte("[7]")}), say(protocol.WorkerResponse{}), refuse(protocol.CodeWorkerFailed),
+			refuse(protocol.CodePathNotAllowed), refuse(protocol.CodeUnavailable), refuse(protocol.CodeWorkerTimeout),
+			func(string) {}, func(string) { _ = p.conn.Close() },
+		} {
+			l := w.list(w.ctx, id)
+			asked := p.requests()
+			do(asked[len(asked)-1].ID)
+			<-l.over
+		}
+		got := map[string]float64{}
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				switch f.GetName() {
+				case "sessionhub_worker_requests_total":
+					got[m.GetLabel()[1].GetValue()] += m.GetCounter().GetValue()
+				case "sessionhub_worker_request_seconds":
+					got["seconds"] += float64(m.GetHistogram().GetSampleCount())
+				}
+			}
+		}
+		want := map[string]float64{"ok": 1, "failed": 3, "refused": 1, "busy": 1, "timeout": 2, "no_worker": 1, "unavailable": 0, "seconds": 9}
+		if !maps.Equal(got, want) {
+			t.Errorf("counted %v, want %v", got, want)
+		}
+		w.stop()
+	})
 }
 
 func TestRequestGoesToAFittingWorkerAlone(t *testing.T) {

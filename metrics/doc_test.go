@@ -30,7 +30,7 @@ const (
 
 var (
 	metricRow = regexp.MustCompile("^\\| `(sessionhub_[a-z_]+)` \\| ([a-z]+) \\| ?([a-z_` ]*?) ?\\| (.+) \\|$")
-	valueRow  = regexp.MustCompile("^\\| `([a-z_]+)` \\| .+ \\|$")
+	valueRow  = regexp.MustCompile("^\\| `([a-z_.]+)` \\| .+ \\|$")
 	heading   = regexp.MustCompile("^### (`[a-z_]+`(?: of `sessionhub_[a-z_]+`)?)$")
 )
 

@@ -65,6 +65,7 @@ type Set struct {
 	auth        map[AuthFailure]prometheus.Counter
 	storeErrors map[string]prometheus.Counter
 	usage       usage
+	requests    requests
 }
 
 // stream holds the counters of one transport.
@@ -110,6 +111,7 @@ func New(reg prometheus.Registerer, build Build, providers []string) *Set {
 	s.newStreams(f)
 	s.newProviders(f, providers)
 	s.usage = newUsage(f, withOther(providers))
+	s.requests = newRequests(f)
 
 	resumes := resolve(f.counter("resumes_total", "Streams that began at a cursor, and whether all after it could be given.", "result"),
 		[]string{resumeComplete, resumeGap})

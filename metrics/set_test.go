@@ -117,6 +117,8 @@ func TestNames(t *testing.T) {
 		turns_total{provider,stop_reason}:COUNTER
 		worker_capacity{provider}:GAUGE
 		worker_lost_total:COUNTER
+		worker_request_seconds{method}:HISTOGRAM
+		worker_requests_total{method,result}:COUNTER
 		worker_sessions{provider}:GAUGE
 		workers{provider}:GAUGE
 	`)
@@ -187,6 +189,7 @@ func TestEverySeriesExistsAtZero(t *testing.T) {
 		"sessionhub_turn_seconds":               3,
 		"sessionhub_tokens_total":               3 * len(TokenKinds),
 		"sessionhub_cost_total":                 3 * len(Currencies),
+		"sessionhub_worker_requests_total":      len(protocol.WorkerMethods) * len(RequestResults),
 		"sessionhub_queue_depth":                3,
 		"sessionhub_sessions":                   len(protocol.Statuses),
 		"sessionhub_events_appended_total":      len(protocol.EventTypes),
@@ -261,6 +264,8 @@ func TestEachMethodCountsItsSeries(t *testing.T) {
 		{"limit", func() { s.LimitRejected(LimitQueuedMessages) }, map[string]float64{
 			`limit_rejections_total{limit="queued_messages"}`: 1}},
 		{"auth", func() { s.AuthFailed(AuthOrigin) }, map[string]float64{`auth_failures_total{reason="origin"}`: 1}},
+		{"request to a worker", func() { s.WorkerRequest(protocol.MethodGitDiff, RequestTimeout, time.Second) }, map[string]float64{
+			`worker_requests_total{method="git.diff",result="timeout"}`: 1, `worker_request_seconds{method="git.diff"}`: 1}},
 		{"store", func() { s.StoreFailed("append") }, map[string]float64{`store_errors_total{op="append"}`: 1}},
 		{"fields", func() {
 			s.AppendSeconds.Observe(.001)
@@ -284,6 +289,7 @@ func TestEachMethodCountsItsSeries(t *testing.T) {
 			s.LimitRejected("x")
 			s.AuthFailed("x")
 			s.StoreFailed("x")
+			s.WorkerRequest("x", RequestOK, 0)
 		}, map[string]float64{ // only what has no such label
 			`connections_opened_total{transport="worker"}`: 1, `connection_duration_seconds{transport="worker"}`: 1}},
 	} {

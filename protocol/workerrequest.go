@@ -46,6 +46,11 @@ const (
 	MaxRequestResult     = 768 << 10 // bytes
 )
 
+// WorkerMethods lists every method.
+var WorkerMethods = []WorkerMethod{
+	MethodAgentSessions, MethodFilesList, MethodFilesRead, MethodFilesSearch, MethodGitChanges, MethodGitDiff,
+}
+
 // MethodAgentSessions asks a worker which sessions an agent has from elsewhere. A worker
 // that answers it also loads them: see Assign.Load.
 const MethodAgentSessions WorkerMethod = "agent.sessions"

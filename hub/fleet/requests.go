@@ -11,6 +11,7 @@ import (
 
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
+	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
 
@@ -112,9 +113,48 @@ func (r *requests) answer(response protocol.WorkerResponse) {
 }
 
 // Ask sends a request to a worker, on whichever node its link is, and waits for the result.
-// It gives r its ID and takes at most protocol.WorkerRequestSeconds. The errors are those
-// above, a *protocol.RequestError, and those of the store.
-func (f *Fleet) Ask(ctx context.Context, to Asked, r protocol.WorkerRequest) ([]byte, error) {
+// It reads the result into out. It gives r its ID and takes at most
+// protocol.WorkerRequestSeconds. The errors are those above, a *protocol.RequestError, and
+// those of the store.
+func (f *Fleet) Ask(ctx context.Context, to Asked, r protocol.WorkerRequest, out any) error {
+	began := time.Now()
+	raw, err := f.ask(ctx, to, r)
+	if err == nil && protocol.Decode(raw, out) != nil {
+		err = &protocol.RequestError{Code: protocol.CodeWorkerFailed, Detail: "the worker's answer cannot be read"}
+	}
+	f.Metrics.WorkerRequest(r.Method, endOf(err), time.Since(began))
+	return err
+}
+
+// endOf says for the metrics how a request has ended.
+func endOf(err error) metrics.RequestResult {
+	var refused *protocol.RequestError
+	switch {
+	case err == nil:
+		return metrics.RequestOK
+	case errors.Is(err, ErrWorkerBusy):
+		return metrics.RequestBusy
+	case errors.Is(err, ErrNoWorker):
+		return metrics.RequestNoWorker
+	case errors.Is(err, ErrWorkerSilent):
+		return metrics.RequestTimeout
+	case errors.Is(err, session.ErrInvalid):
+		return metrics.RequestRefused
+	case !errors.As(err, &refused):
+		return metrics.RequestUnsent
+	}
+	switch refused.Code {
+	case protocol.CodeUnavailable:
+		return metrics.RequestBusy
+	case protocol.CodeWorkerTimeout:
+		return metrics.RequestTimeout
+	case protocol.CodeWorkerFailed:
+		return metrics.RequestFailed
+	}
+	return metrics.RequestRefused
+}
+
+func (f *Fleet) ask(ctx context.Context, to Asked, r protocol.WorkerRequest) ([]byte, error) {
 	if len(r.Params) > protocol.MaxRequestParams {
 		return nil, fmt.Errorf("%w: more than %d bytes of parameters", session.ErrInvalid, protocol.MaxRequestParams)
 	}

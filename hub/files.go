@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
+	"regexp"
 
 	"sessionhub/hub/fleet"
 	"sessionhub/hub/session"
+	"sessionhub/internal/mediatype"
 	"sessionhub/protocol"
 )
 
@@ -23,15 +26,25 @@ func (f Files) ask(ctx context.Context, s *session.State, method protocol.Worker
 	}, out)
 }
 
+// list is all as JSON has a list: an empty one is not null.
+func list[T any](all []T) []T {
+	if all == nil {
+		return []T{}
+	}
+	return all
+}
+
 // List gives a page of a directory.
 func (f Files) List(ctx context.Context, s *session.State, p protocol.FilesListParams) (out protocol.FileList, err error) {
 	err = f.ask(ctx, s, protocol.MethodFilesList, p, &out)
+	out.Entries = list(out.Entries)
 	return out, err
 }
 
 // Search finds files by their names.
 func (f Files) Search(ctx context.Context, s *session.State, p protocol.FilesSearchParams) (out protocol.FileMatches, err error) {
 	err = f.ask(ctx, s, protocol.MethodFilesSearch, p, &out)
+	out.Files = list(out.Files)
 	return out, err
 }
 
@@ -44,12 +57,34 @@ func (f Files) Read(ctx context.Context, s *session.State, p protocol.FilesReadP
 	if out.Offset != p.Offset || len(out.Data) > p.Limit || out.Size < 0 {
 		return out, &protocol.RequestError{Code: protocol.CodeWorkerFailed, Detail: fmt.Sprintf("the worker gave another piece of the file than that at %d", p.Offset)}
 	}
+	if !fileVersion.MatchString(out.Version) {
+		return out, &protocol.RequestError{Code: protocol.CodeWorkerFailed, Detail: "the worker gave a version of the file that is none"}
+	}
+	out.MediaType = fileType(out.MediaType)
 	return out, nil
+}
+
+// fileVersion is what a version may be: it becomes a header.
+var fileVersion = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// fileType is the media type of a file of a worker. Of others than those that only show
+// something, it is that of any bytes.
+func fileType(of string) string {
+	kind, _, err := mime.ParseMediaType(of)
+	switch {
+	case err != nil || len(of) > protocol.MaxMediaTypeBytes:
+	case kind == "text/plain":
+		return "text/plain; charset=utf-8"
+	case mediatype.Known(kind), kind == "application/pdf":
+		return kind
+	}
+	return "application/octet-stream"
 }
 
 // Changes gives the files that have changed since the session began.
 func (f Files) Changes(ctx context.Context, s *session.State) (out protocol.Changes, err error) {
 	err = f.ask(ctx, s, protocol.MethodGitChanges, protocol.GitChangesParams{Base: s.GitBase}, &out)
+	out.Files = list(out.Files)
 	return out, err
 }
 

@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,8 +21,8 @@ import (
 )
 
 // The worker's link is with one node, the client with another, and the link has every fault
-// that a network has: each request is answered or refused in bounded time, and nothing of it
-// stays behind.
+// that a network has: each request for a file, a change or a diff is answered or refused in
+// bounded time, and nothing of it stays behind.
 func TestFilesOverTwoNodesAndAFaultyLink(t *testing.T) {
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	env := map[string]string{"SESSIONHUB_TOKEN_SECRET": clusterEnv["SESSIONHUB_TOKEN_SECRET"], "SESSIONHUB_WORKER_KEY": testWorkerKey}
@@ -39,6 +41,9 @@ func TestFilesOverTwoNodesAndAFaultyLink(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "long.txt"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if out, err := exec.Command("git", "-C", root, "init", "-q").CombinedOutput(); err != nil {
+		t.Fatalf("git: %v: %s", err, out)
+	}
 	w, err := worker.New(worker.Config{Root: root, Providers: map[string]worker.Provider{"demo": {Command: "true"}}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -55,16 +60,31 @@ func TestFilesOverTwoNodesAndAFaultyLink(t *testing.T) {
 	t.Cleanup(running.Wait)
 
 	s := far.create(protocol.CreateRequest{})
-	ask := func(h *hubUnderTest) (status int, code protocol.Code) {
+	// wanted has each request, and whether an answer is whole.
+	type wanted struct {
+		path  string
+		whole func(body string) bool
+	}
+	wants := []wanted{
+		{"/files/content?path=long.txt", func(body string) bool { return body == string(text) }},
+		{"/changes", func(body string) bool {
+			return strings.Contains(body, `"path":"long.txt"`) && strings.HasSuffix(body, "}")
+		}},
+		{"/changes/diff?path=long.txt", func(body string) bool {
+			var d protocol.FileDiff
+			return protocol.Decode([]byte(body), &d) == nil && d.Size > len(text) && d.NextOffset == len(d.Diff)
+		}},
+	}
+	ask := func(h *hubUnderTest, want wanted) (status int, code protocol.Code) {
 		t.Helper()
 		began := time.Now()
-		a := h.call("GET", "/api/sessions/"+s.SessionID+"/files/content?path=long.txt", nil, nil)
+		a := h.call("GET", "/api/sessions/"+s.SessionID+want.path, nil, nil)
 		if took := time.Since(began); took > patience {
 			t.Errorf("an answer came after %s", took)
 		}
 		if a.StatusCode == http.StatusOK {
-			if string(a.Body) != string(text) {
-				t.Errorf("%d bytes that are not the file's", len(a.Body))
+			if !want.whole(string(a.Body)) {
+				t.Errorf("%s: %d bytes that are not its", want.path, len(a.Body))
 			}
 			return a.StatusCode, ""
 		}
@@ -77,12 +97,17 @@ func TestFilesOverTwoNodesAndAFaultyLink(t *testing.T) {
 	works := func(what string) {
 		t.Helper()
 		judge.Within(t, patience, what, func() bool {
-			one, _ := ask(near)
-			two, _ := ask(far)
-			return one == http.StatusOK && two == http.StatusOK
+			for _, want := range wants {
+				one, _ := ask(near, want)
+				two, _ := ask(far, want)
+				if one != http.StatusOK || two != http.StatusOK {
+					return false
+				}
+			}
+			return true
 		})
 	}
-	works("both nodes read a file")
+	works("both nodes read a file and its changes")
 
 	refusals := map[string]int{}
 	var mu sync.Mutex
@@ -90,9 +115,9 @@ func TestFilesOverTwoNodesAndAFaultyLink(t *testing.T) {
 		t.Helper()
 		begin()
 		var wg sync.WaitGroup
-		for i := range 6 {
+		for i := range 12 {
 			wg.Go(func() {
-				status, code := ask([]*hubUnderTest{near, far}[i%2])
+				status, code := ask([]*hubUnderTest{near, far}[i%2], wants[i%3])
 				switch {
 				case status == http.StatusOK:
 				case code == protocol.CodeNoWorker, code == protocol.CodeWorkerTimeout:

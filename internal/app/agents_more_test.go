@@ -48,7 +48,7 @@ var moreAgents = []realAgent{
 			"error 400": "400", "error 401": "401", "error 403": "403", "error 429": retried, "error 500": retried, "break": "",
 		},
 		hopeless:  []string{"error 400", "error 401", "error 403"},
-		holdsText: true, hidesInput: true, forgets: true,
+		holdsText: true, hidesInput: true, forgets: true, asksToRead: true,
 	},
 	{
 		name: "opencode", from: need.More, program: "opencode", noQuestion: "the agent offers none of",

@@ -40,6 +40,9 @@ type realAgent struct {
 	// refuses are the kinds of content that it says it does not take; loses are
 	// those of which its model is not told although it says that it takes them.
 	refuses, loses []string
+	// asksToRead: it asks people before it reads a file that is linked to, if that lies
+	// outside of the workspace.
+	asksToRead bool
 	// holdsText: a piece of the answer comes only when the answer is complete.
 	holdsText bool
 	// hidesInput: it asks about a tool call without its input: the title and the

@@ -10,11 +10,13 @@ import (
 	"sessionhub/protocol"
 )
 
+func TestRealAgentsCallMCPServers(t *testing.T) { callMCPServers(t, realAgents) }
+
 // A session brings a small MCP server, and the model of a real agent calls its tool. The
 // server has the variable that the session gave it, and nobody sees the value.
-func TestRealAgentsCallMCPServers(t *testing.T) {
+func callMCPServers(t *testing.T, agents []realAgent) {
 	const token = "s3cr3t-of-the-server"
-	for _, agent := range realAgents {
+	for _, agent := range agents {
 		t.Run(agent.name, func(t *testing.T) {
 			b := startBench(t, agent)
 			command, args := scripted.MCPServer(t)

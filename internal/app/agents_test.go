@@ -61,8 +61,11 @@ type realAgent struct {
 	noQuestion string
 	// wrapped: its program starts another process, which does the work.
 	wrapped bool
-	// forks: it can fork a session.
-	forks bool
+	// forks: it can fork a session. listsNone: it cannot list its sessions.
+	forks, listsNone bool
+	// searchesTools: its model is not offered the tools of MCP servers. It has to search for
+	// them first, which the scripted one does not.
+	searchesTools bool
 	// goesOn: when a command in the background has ended, it tells its model without a
 	// prompt.
 	goesOn bool

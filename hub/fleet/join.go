@@ -59,7 +59,7 @@ func (j joiner) readHello(ctx context.Context) error {
 		return invalid("hello: %v", err)
 	}
 	j.hello.Worker = j.key.worker(j.hello.Worker)
-	j.offer.Store(&offer{j.hello.Providers, j.hello.Details})
+	j.offer.set(offer{j.hello.Providers, j.hello.Details})
 	j.hello.Providers, j.hello.Details = nil, nil
 	return nil
 }

@@ -80,7 +80,7 @@ func (k leaseKeeper) renew(ctx context.Context) error {
 }
 
 func (k leaseKeeper) info() store.WorkerInfo {
-	offered := k.offered()
+	offered := k.offer.now()
 	return store.WorkerInfo{
 		Name: k.hello.Worker, Node: k.fleet.Node, User: k.key.only(), Workspace: k.hello.Workspace,
 		Providers: offered.providers, Capacity: k.hello.Capacity, Requests: k.hello.Requests, Details: offered.details,
@@ -210,7 +210,7 @@ func (f *Fleet) Gauges(g metrics.Gauges) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for l := range f.links {
-		for _, p := range l.offered().providers {
+		for _, p := range l.offer.now().providers {
 			w := g.Workers[p]
 			w.Workers++
 			w.Capacity += l.hello.Capacity

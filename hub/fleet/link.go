@@ -43,8 +43,8 @@ type link struct {
 	end          context.CancelCauseFunc // ends the link, and says why
 	left         chan struct{}           // closed when the fleet has forgotten it
 	hello        protocol.Hello          // without its providers and details: see offer
-	offer        atomic.Pointer[offer]   // see offered
-	offerChanged chan struct{}           // the lease's keeper is to tell the other nodes
+	offer        offerPointer
+	offerChanged chan struct{} // the lease's keeper is to tell the other nodes
 	wake         chan struct{}
 	pen          chan struct{} // holds a token while a goroutine writes a frame
 
@@ -160,7 +160,7 @@ func (f *Fleet) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey)
 		return fmt.Errorf("worker link: take the worker in: %w", err)
 	}
 	f.Log.Info("worker joined", "worker", l.hello.Worker, "key", key.Name, "user", key.User, "version", l.hello.Version,
-		"providers", someOf(l.offered().providers), "capacity", l.hello.Capacity, "sessions", len(l.hello.Sessions))
+		"providers", someOf(l.offer.now().providers), "capacity", l.hello.Capacity, "sessions", len(l.hello.Sessions))
 
 	wg.Go(func() {
 		out.endFor(ctx, l.guard(func() error { return out.write(ctx) }), heardAll)

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"sessionhub/hub/session"
 	"sessionhub/protocol"
@@ -14,13 +15,19 @@ type offer struct {
 	details   map[string]protocol.ProviderDetails
 }
 
-// offered is what the worker offers: nothing before its hello.
-func (l *link) offered() offer {
-	if o := l.offer.Load(); o != nil {
-		return *o
+// offerPointer has the present offer of a link's worker. All methods may be called
+// concurrently.
+type offerPointer struct{ p atomic.Pointer[offer] }
+
+// now is what the worker offers: nothing before its hello.
+func (o *offerPointer) now() offer {
+	if p := o.p.Load(); p != nil {
+		return *p
 	}
 	return offer{}
 }
+
+func (o *offerPointer) set(to offer) { o.p.Store(&to) }
 
 // takeOffer replaces what the worker offers, in memory. The lease's keeper tells the other
 // nodes at once. Frames that come faster than the store takes them are told together.
@@ -32,7 +39,7 @@ func (r receiver) takeOffer(data []byte) error {
 	if err := checkOffer(p.Providers, p.Details); err != nil {
 		return err
 	}
-	r.offer.Store(&offer{p.Providers, p.Details})
+	r.offer.set(offer{p.Providers, p.Details})
 	signal(r.offerChanged)
 	r.fleet.kickFor(r.link)
 	return nil

@@ -25,6 +25,14 @@ func callMCPServers(t *testing.T, agents []realAgent) {
 			}}})
 			c := (&conversation{bench: b, dir: b.root, session: session}).in(t)
 			seen := ""
+			if agent.hidesTools {
+				c.complete(c.say("mcp hello"), protocol.StopEndTurn)
+				if s := c.record(); strings.Contains(s, "echoed hello") {
+					t.Errorf("it calls the tool: %s", s)
+				}
+				c.remove()
+				return
+			}
 			// Agents connect to their servers beside the first turns, in which the tool may lack.
 			judge.Within(t, patience, "the tool's answer", func() bool {
 				c.callTool()

@@ -86,7 +86,7 @@ var moreAgents = []realAgent{
 		hopeless: []string{"error 400", "error 401", "error 403"},
 		// Its model is not known to see or to hear; links it leaves out.
 		loses:   []string{"image", "audio", "link"},
-		wrapped: true, goesOn: true,
+		wrapped: true, goesOn: true, hidesTools: true,
 	},
 }
 

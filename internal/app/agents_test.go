@@ -63,9 +63,8 @@ type realAgent struct {
 	wrapped bool
 	// forks: it can fork a session. listsNone: it cannot list its sessions.
 	forks, listsNone bool
-	// searchesTools: its model is not offered the tools of MCP servers. It has to search for
-	// them first, which the scripted one does not.
-	searchesTools bool
+	// hidesTools: its model was not offered the tools of a session's MCP server.
+	hidesTools bool
 	// goesOn: when a command in the background has ended, it tells its model without a
 	// prompt.
 	goesOn bool

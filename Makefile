@@ -163,7 +163,7 @@ test-fuzz: ## the fuzz targets of what comes from outside, FUZZTIME_TEST (30s) e
 .PHONY: test-agents
 test-agents: build provision ## more real agents, not part of test: 2 GB and minutes (TEST_FLAGS="-run /qwen -v")
 	more="$$(scripts/need.sh more)"; \
-	SESSIONHUB_TEST_MORE_AGENTS="$$more" go test -race -tags agents -count 1 -timeout 20m -run TestMoreAgents $(TEST_FLAGS) ./internal/app
+	SESSIONHUB_TEST_MORE_AGENTS="$$more" go test -race -tags agents -count 1 -timeout 30m -run TestMoreAgents $(TEST_FLAGS) ./internal/app
 
 .PHONY: test-web
 test-web: web/node_modules/.package-lock.json ## unit tests of the dashboard and the JavaScript client

@@ -15,7 +15,7 @@ var bodies = []any{
 	protocol.AgentOptions{}, protocol.MCPServer{}, protocol.NamedValue{}, protocol.CreateRequest{}, protocol.Connections{}, protocol.Session{}, protocol.CreateResponse{},
 	protocol.SessionList{}, protocol.History{}, protocol.MessageRequest{}, protocol.MessageResponse{}, protocol.ApproveRequest{},
 	protocol.ApproveResponse{}, protocol.Approvals{}, protocol.ApprovalContent{}, protocol.DiffContent{}, protocol.Hunk{}, protocol.CancelRequest{}, protocol.Empty{}, protocol.TokenRequest{},
-	protocol.TokenResponse{}, protocol.TicketResponse{}, protocol.Provider{}, protocol.ProviderCapabilities{}, protocol.Providers{}, protocol.Stats{}, protocol.DeliveryBucket{}, protocol.Problem{},
+	protocol.TokenResponse{}, protocol.TicketResponse{}, protocol.Provider{}, protocol.ProviderCapabilities{}, protocol.AgentAbilities{}, protocol.Providers{}, protocol.Stats{}, protocol.DeliveryBucket{}, protocol.Problem{},
 	protocol.Event{}, protocol.StatusData{}, protocol.MessageData{}, protocol.OutputData{}, protocol.ToolCallData{},
 	protocol.PlanEntry{}, protocol.PlanData{}, protocol.ApprovalOption{}, protocol.ToolApprovalData{}, protocol.ApprovalResolvedData{},
 	protocol.AgentUpdateData{}, protocol.TurnError{}, protocol.CompleteData{}, protocol.ClosedData{},

@@ -3,7 +3,9 @@ package hub_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 
+	"sessionhub/hub"
 	"sessionhub/hub/fleet"
 	"sessionhub/protocol"
 )
@@ -57,6 +59,63 @@ func TestProvidersAreDescribed(t *testing.T) {
 		s, err := w.hub.Create(w.ctx, "alice", "", protocol.CreateRequest{})
 		if err != nil || s.State.Info.Provider != "demo" {
 			t.Errorf("created %+v, %v", s.State.Info, err)
+		}
+	})
+}
+
+// A worker tells of an agent that was installed while it runs, and of one that was removed.
+// Each is offered, or not, at once, and a session that waits for it goes on.
+func TestProvidersFollowTheirWorker(t *testing.T) {
+	inBubble(t, roomy, func(w *world) {
+		listed := func() map[string]protocol.Provider {
+			t.Helper()
+			all, err := w.hub.Providers(w.ctx, "alice")
+			if err != nil {
+				t.Fatal(err)
+			}
+			named := map[string]protocol.Provider{}
+			for _, p := range all.Providers {
+				named[p.Name] = p
+			}
+			return named
+		}
+		p := w.join(hello("w1"))
+		p.want("welcome")
+		update := protocol.ProvidersUpdate{Providers: []string{"demo", "codex"}, Details: map[string]protocol.ProviderDetails{
+			"codex": {Title: "Codex", Capabilities: &protocol.ProviderCapabilities{Agent: &protocol.AgentAbilities{Fork: true}}},
+		}}
+		p.send(protocol.FrameProviders, update)
+		synctest.Wait()
+		if c := listed()["codex"]; !c.Available || c.Title != "Codex" || c.Capabilities == nil || c.Capabilities.Agent == nil || !c.Capabilities.Agent.Fork {
+			t.Fatalf("codex is %+v", c)
+		}
+		s, err := w.hub.Create(w.ctx, "alice", "", protocol.CreateRequest{Provider: "codex"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.hub.Message(w.ctx, s.State.Info.SessionID, "alice", protocol.MessageRequest{Content: []byte(`"hi"`)}, hub.Admission{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.script(); !strings.Contains(got, "assign") {
+			t.Errorf("the worker got %q for the session %s", got, s.State.Info.SessionID)
+		}
+		// One that breaks the limits changes nothing, and does not end the link.
+		for _, bad := range []any{
+			7, protocol.ProvidersUpdate{Providers: []string{"a", "a"}}, protocol.ProvidersUpdate{Providers: make([]string, protocol.MaxProviders+1)},
+			protocol.ProvidersUpdate{Providers: []string{"demo"}, Details: map[string]protocol.ProviderDetails{"codex": {Title: "x"}}},
+		} {
+			p.send(protocol.FrameProviders, bad)
+			if got := p.script(); got != "error(invalid)" {
+				t.Errorf("%.100v: %q", bad, got)
+			}
+		}
+		if !listed()["codex"].Available || p.ended() {
+			t.Error("a bad update has changed something")
+		}
+		p.send(protocol.FrameProviders, protocol.ProvidersUpdate{Providers: []string{"demo"}})
+		synctest.Wait()
+		if c, there := listed()["codex"]; there {
+			t.Errorf("a removed agent is %+v", c)
 		}
 	})
 }

@@ -233,6 +233,24 @@ type ProviderCapabilities struct {
 	AllowedModes []string `json:"allowedModes,omitempty"` // in which it does not, and which sessions may use
 
 	SessionMCP SessionMCP `json:"sessionMCP,omitempty"` // the MCP servers that a session may bring; absent: none
+
+	Agent *AgentAbilities `json:"agent,omitempty"` // absent until an agent of the provider has started on its worker
+}
+
+// AgentAbilities is what an agent said it can do when it last started (ACP, "Initialization").
+// An absent field is false. Whether its model asks people questions, no agent says beforehand.
+type AgentAbilities struct {
+	Images          bool `json:"images,omitempty"`          // takes them in a message
+	Audio           bool `json:"audio,omitempty"`           // the same
+	EmbeddedContext bool `json:"embeddedContext,omitempty"` // takes blocks of the type resource
+	Load            bool `json:"load,omitempty"`            // session/load
+	Resume          bool `json:"resume,omitempty"`          // session/resume
+	List            bool `json:"list,omitempty"`            // session/list
+	Fork            bool `json:"fork,omitempty"`            // session/fork
+	Steering        bool `json:"steering,omitempty"`        // takes messages in while it works
+	Reasons         bool `json:"reasons,omitempty"`         // reads the reason of an approval
+	MCPHTTP         bool `json:"mcpHttp,omitempty"`         // connects to MCP servers of the type http
+	MCPSSE          bool `json:"mcpSse,omitempty"`          // the same for the type sse
 }
 
 // Providers answers GET /api/providers. Default is the one to preselect: what the hub is

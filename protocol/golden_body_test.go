@@ -50,6 +50,10 @@ func goldenFrames() []golden {
 				Capabilities: &ProviderCapabilities{Mode: "read-only", AskingModes: []string{"read-only"}, AllowedModes: []string{"auto"}},
 			}},
 		}},
+		frame(FrameProviders, ProvidersUpdate{Providers: []string{"codex", "demo"}, Details: map[string]ProviderDetails{"codex": {
+			Title: "Codex", Capabilities: &ProviderCapabilities{Mode: "read-only", Agent: goldenAbilities()},
+		}}}),
+		{name: "worker_welcome_providers", value: Welcome{Node: "n1", HeartbeatSeconds: 5, Events: []EventType{EventOutput}, Providers: true}},
 		{name: "worker_hello_attachments", value: Hello{
 			Worker: "w1", Version: "v", Workspace: "ws", Capacity: 8, Providers: []string{"demo"}, Commands: []WorkerCommandType{WorkerSetOption}, Attachments: true,
 		}},
@@ -220,6 +224,9 @@ func goldenBodies() []golden {
 			},
 			{Name: "demo", Available: true, Workers: 2},
 		}}},
+		{name: "api_providers_with_agent", value: Providers{Default: "codex", Providers: []Provider{
+			{Name: "codex", Available: true, Workers: 1, Capabilities: &ProviderCapabilities{Agent: goldenAbilities()}},
+		}}},
 		{name: "api_problem", value: Problem{
 			Type: "about:blank", Title: "Conflict", Status: 409, Detail: "late", Code: CodeApprovalResolved, Outcome: OutcomeSelected, OptionID: "o1",
 		}},
@@ -230,5 +237,11 @@ func goldenMCP() []MCPServer {
 	return []MCPServer{
 		{Name: "docs", Type: MCPHTTP, URL: "https://mcp.example.org/", Headers: []NamedValue{{Name: "Authorization", Value: "Bearer x"}}},
 		{Name: "files", Type: MCPStdio, Command: "/usr/bin/mcp-files", Args: []string{"--stdio"}, Env: []NamedValue{{Name: "TOKEN", Value: "x"}}},
+	}
+}
+
+func goldenAbilities() *AgentAbilities {
+	return &AgentAbilities{
+		Images: true, Audio: true, EmbeddedContext: true, Load: true, Resume: true, List: true, Fork: true, Steering: true, Reasons: true, MCPHTTP: true, MCPSSE: true,
 	}
 }

@@ -107,7 +107,7 @@ func TestGoldenFilesAreComplete(t *testing.T) {
 	}
 	for _, f := range []FrameType{
 		FrameHello, FrameEvent, FrameDone, FrameRelease, FramePong,
-		FrameWelcome, FrameAssign, FrameCommand, FrameAck, FrameRevoke, FrameError, FramePing, FrameAttachment,
+		FrameWelcome, FrameAssign, FrameCommand, FrameAck, FrameRevoke, FrameError, FramePing, FrameAttachment, FrameProviders,
 	} {
 		if !have["worker_"+string(f)] {
 			t.Errorf("no golden file for the worker frame %s", f)

@@ -17,6 +17,8 @@ const (
 	FramePong     FrameType = "pong"
 	FrameResponse FrameType = "response"
 
+	FrameProviders FrameType = "providers" // only to a hub whose welcome takes it
+
 	FrameWelcome FrameType = "welcome"
 	FrameAssign  FrameType = "assign"
 	FrameCommand FrameType = "command"
@@ -209,6 +211,17 @@ type Welcome struct {
 	Node             string      `json:"node"`
 	HeartbeatSeconds int         `json:"heartbeatSeconds"`
 	Events           []EventType `json:"events,omitempty"`
+
+	// Providers says that the hub takes the frame providers.
+	Providers bool `json:"providers,omitempty"`
+}
+
+// ProvidersUpdate replaces the providers and details of the worker's hello, within the same
+// limits: an agent was installed or removed, or more of one is known. Sessions that the
+// worker has go on.
+type ProvidersUpdate struct {
+	Providers []string                   `json:"providers"`
+	Details   map[string]ProviderDetails `json:"details,omitempty"`
 }
 
 // Assign gives a session to a worker. Assignment is the fence: it grows with each

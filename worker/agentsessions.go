@@ -37,7 +37,7 @@ func agentSessions(ctx context.Context, w *Worker, dir string, r protocol.Worker
 	if err != nil {
 		return nil, err
 	}
-	provider, known := w.cfg.Providers[r.Provider]
+	provider, known := w.provider(r.Provider)
 	if !known {
 		return nil, refuse(protocol.CodeUnknownProvider, "the worker has no provider %q", clip(printable(r.Provider), 64))
 	}
@@ -51,7 +51,7 @@ func agentSessions(ctx context.Context, w *Worker, dir string, r protocol.Worker
 		Grace: w.cfg.StopGrace, Supervisor: w.cfg.Supervisor,
 	}, w.log.With("provider", r.Provider))}
 	defer l.run()()
-	if err := l.initialize(); err != nil {
+	if err := l.initialize(r.Provider); err != nil {
 		return nil, err
 	}
 	page := &agentPage{w: w, limit: p.Limit, dirs: make(map[string]string)}
@@ -136,8 +136,9 @@ func (l *lister) call(method string, params any) (result json.RawMessage, err er
 	return result, err
 }
 
-// initialize shakes hands. An agent that cannot list and load is refused.
-func (l *lister) initialize() error {
+// initialize shakes hands with an agent of the provider. An agent that cannot list and load
+// is refused.
+func (l *lister) initialize(provider string) error {
 	result, err := l.call("initialize", map[string]any{
 		"protocolVersion":    acpVersion,
 		"clientInfo":         map[string]string{"name": "sessionhub", "version": l.w.cfg.Version},
@@ -146,6 +147,7 @@ func (l *lister) initialize() error {
 	if err != nil {
 		return l.failed("initialize", err)
 	}
+	l.w.learn(provider, result)
 	var answer struct {
 		AgentCapabilities struct {
 			LoadSession         bool `json:"loadSession"`

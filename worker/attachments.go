@@ -200,23 +200,56 @@ func (x *attachments) find(id string) (received, bool) {
 }
 
 // resolve replaces the attachments of a message by what the agent takes: a picture, a sound
-// or a text in the prompt, or else a link to the file. problem says, for people, why that is
-// not possible.
+// or a text in the prompt, or else a link to the file. Behind them the agent is told where
+// the files lie. problem says, for people, why that is not possible.
 func (s *session) resolve(content json.RawMessage, takes promptCapabilities) (resolved json.RawMessage, problem string) {
+	var note strings.Builder
 	resolved, err := protocol.MapAttachments(content, func(_ int, b protocol.AttachmentBlock) (json.RawMessage, error) {
 		r, ok := s.attachments.find(b.AttachmentID)
 		if !ok {
 			return nil, fmt.Errorf("the attachment %q did not reach the worker", b.Name)
 		}
+		fmt.Fprintf(&note, "%s (%s, %d bytes)\n", r.path, r.mediaType, r.size)
 		return r.block(takes)
 	})
 	if err != nil {
 		return nil, err.Error()
 	}
+	if note.Len() > 0 {
+		resolved = withNote(resolved, attachedFiles+note.String()+attachedFilesEnd)
+	}
 	return resolved, ""
 }
 
+// attachedFiles begins the note about the files of a message. It is in front of no other
+// text, since agents take a command such as "/compact" at the begin of a message only. Some
+// agents join the texts of a message, so it begins a line of its own.
+const (
+	attachedFiles    = "\n\n<attached_files>\n"
+	attachedFilesEnd = "</attached_files>"
+)
+
+// withNote appends a text to a message. It is for the agent's model alone (ACP,
+// "Annotations"): an agent that shows its history need not show it.
+//
+// Agents leave out content that they have said to take: qwen-code does so with a link to a
+// file outside of the workspace, and with a picture if its model is not known to see. So the
+// model is told of each file by a text, too.
+func withNote(content json.RawMessage, note string) json.RawMessage {
+	var blocks []json.RawMessage
+	if json.Unmarshal(content, &blocks) != nil {
+		return content // no attachment is in a text
+	}
+	return protocol.Marshal(append(blocks, protocol.Marshal(map[string]any{
+		"type": "text", "text": note, "annotations": map[string][]string{"audience": {"assistant"}},
+	})))
+}
+
 // block is the attachment as a content block of ACP ("Content").
+//
+// A link has no media type, which ACP leaves out if it is not known. opencode gives a file of
+// a named type to its model as it is. Models refuse most types, and then each further
+// message of the session. Without a type it reads the file and looks what it is.
 func (r received) block(takes promptCapabilities) (json.RawMessage, error) {
 	kind, _, _ := strings.Cut(r.mediaType, "/")
 	uri := (&url.URL{Scheme: "file", Path: filepath.ToSlash(r.path)}).String()
@@ -235,7 +268,5 @@ func (r received) block(takes promptCapabilities) (json.RawMessage, error) {
 			}}), nil
 		}
 	}
-	return protocol.Marshal(map[string]any{
-		"type": "resource_link", "uri": uri, "name": r.name, "mimeType": r.mediaType, "size": r.size,
-	}), nil
+	return protocol.Marshal(map[string]any{"type": "resource_link", "uri": uri, "name": r.name, "size": r.size}), nil
 }

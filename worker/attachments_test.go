@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -35,8 +37,9 @@ func withFiles(id string, attachments ...string) protocol.MessageData {
 	return protocol.MessageData{MessageID: id, Content: protocol.Marshal(blocks), UserID: "u"}
 }
 
-// given is what the agent was given with a message, but for the text.
-func (s *scene) given(id string) (blocks []map[string]any) {
+// given is what the agent was given with a message: the blocks behind the text, and the note
+// at the end.
+func (s *scene) given(id string) (blocks []map[string]any, note map[string]any) {
 	s.h.t.Helper()
 	if c := s.complete(id); c.Error != nil {
 		s.h.t.Fatalf("message %s: %s", id, protocol.Marshal(c))
@@ -44,10 +47,11 @@ func (s *scene) given(id string) (blocks []map[string]any) {
 	var line struct {
 		Params struct{ Prompt []map[string]any }
 	}
-	if err := json.Unmarshal([]byte(s.text(id)), &line); err != nil || len(line.Params.Prompt) == 0 {
+	if err := json.Unmarshal([]byte(s.text(id)), &line); err != nil || len(line.Params.Prompt) < 3 {
 		s.h.t.Fatalf("message %s: %v: %s", id, err, s.text(id))
 	}
-	return line.Params.Prompt[1:]
+	last := len(line.Params.Prompt) - 1
+	return line.Params.Prompt[1:last], line.Params.Prompt[last]
 }
 
 // fileOf is the path of the file that a block links to.
@@ -69,10 +73,15 @@ func TestAgentGetsAttachmentsAsFiles(t *testing.T) {
 	data := pngHead + strings.Repeat("0123456789", 100)
 	s.attach("f_1", "a photo é.png", "image/png", data, 300)
 	s.command(protocol.WorkerMessage, withFiles("m1", "f_1"))
-	block := s.given("m1")[0]
+	given, note := s.given("m1")
+	block := given[0]
 	path := fileOf(t, block)
-	if block["name"] != "a photo é.png" || block["mimeType"] != "image/png" || block["size"] != float64(len(data)) {
+	if _, typed := block["mimeType"]; typed || block["name"] != "a photo é.png" || block["size"] != float64(len(data)) {
 		t.Errorf("the agent was given %v", block)
+	}
+	want := fmt.Sprintf("\n\n<attached_files>\n%s (image/png, %d bytes)\n</attached_files>", path, len(data))
+	if note["type"] != "text" || note["text"] != want || !reflect.DeepEqual(note["annotations"], map[string]any{"audience": []any{"assistant"}}) {
+		t.Errorf("the note is %v, want %q for the assistant", note, want)
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != data {
 		t.Errorf("the file has %d bytes, %v", len(got), err)
@@ -93,7 +102,8 @@ func TestAgentGetsAttachmentsAsFiles(t *testing.T) {
 	again := h.assign("plain")
 	again.attach("f_1", "a photo é.png", "image/png", data, 1<<20)
 	again.command(protocol.WorkerMessage, withFiles("m2", "f_1"))
-	if now := fileOf(t, again.given("m2")[0]); now != path {
+	given, _ = again.given("m2")
+	if now := fileOf(t, given[0]); now != path {
 		t.Errorf("the file is %s, and was %s", now, path)
 	}
 }
@@ -108,12 +118,16 @@ func TestAgentGetsAttachedPictures(t *testing.T) {
 	s.attach("f_3", "c.heic", "image/heic", "\x00\x00\x00\x18ftypheic", 100)
 	s.attach("f_4", "d.txt", "text/plain", "text", 100)
 	s.command(protocol.WorkerMessage, withFiles("m1", "f_1", "f_2", "f_3", "f_4"))
-	given := s.given("m1")
+	given, note := s.given("m1")
 	if given[0]["type"] != "image" || given[0]["mimeType"] != "image/png" || given[0]["data"] != base64.StdEncoding.EncodeToString([]byte(pngHead)) {
 		t.Errorf("the picture came as %v", given[0])
 	}
 	for _, block := range given[1:] {
 		fileOf(t, block)
+	}
+	// Its model may have no eyes: the note names the picture too.
+	if text := note["text"].(string); strings.Count(text, "\n") != 7 || !strings.Contains(text, "/f_1/a.png (image/png, 8 bytes)\n") || !strings.Contains(text, "/f_4/d.txt (text/plain, 4 bytes)\n") {
+		t.Errorf("the note is %q", text)
 	}
 }
 
@@ -156,7 +170,8 @@ func TestIncompleteAttachment(t *testing.T) {
 	part(protocol.WorkerAttachment{Data: []byte("1234")}) // anew
 	part(protocol.WorkerAttachment{Index: 1, Data: []byte("5678")})
 	s.command(protocol.WorkerMessage, withFiles("last", "f_1"))
-	if got, err := os.ReadFile(fileOf(t, s.given("last")[0])); err != nil || !bytes.Equal(got, []byte("12345678")) {
+	given, _ := s.given("last")
+	if got, err := os.ReadFile(fileOf(t, given[0])); err != nil || !bytes.Equal(got, []byte("12345678")) {
 		t.Errorf("the file has %q, %v", got, err)
 	}
 }

@@ -28,6 +28,12 @@ type Config struct {
 	Capacity  int                 // most agents at once; default 8
 	Providers map[string]Provider // by name; at least one
 
+	// Discover finds more providers. It is called by New and then every DiscoverEvery while
+	// Run runs, by one goroutine. The hub hears of changes. Those of Providers count before
+	// providers of the same name. Sessions of a provider that is found no more are not ended.
+	Discover      func() map[string]Provider // default: none
+	DiscoverEvery time.Duration              // default 10s
+
 	// SessionMCP says which MCP servers a session may bring to a provider that does not say
 	// so itself. Default: none. With any, a session may have its agent run every command.
 	SessionMCP protocol.SessionMCP
@@ -61,6 +67,7 @@ const (
 	DefaultStopGrace       = 2 * time.Second
 	DefaultBufferBytes     = 8 << 20
 	DefaultMaxEventBytes   = 1 << 20
+	DefaultDiscoverEvery   = 10 * time.Second
 )
 
 // minEventBytes is the smallest MaxEventBytes. Below it, the parts of an event that are
@@ -102,6 +109,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.StopGrace, DefaultStopGrace)
 	setDefault(&c.BufferBytes, DefaultBufferBytes)
 	setDefault(&c.MaxEventBytes, DefaultMaxEventBytes)
+	setDefault(&c.DiscoverEvery, DefaultDiscoverEvery)
 	if c.Environ == nil {
 		c.Environ = os.Environ()
 	}
@@ -148,6 +156,7 @@ func (c Config) validate() error {
 	}{
 		{"agent idle time", c.AgentIdle}, {"agent children's idle time", c.ChildrenIdle}, {"start timeout", c.StartTimeout},
 		{"turn timeout", c.TurnTimeout}, {"background quiet", c.BackgroundQuiet}, {"cancel grace", c.CancelGrace}, {"read grace", c.ReadGrace}, {"stop grace", c.StopGrace},
+		{"time between two searches for agents", c.DiscoverEvery},
 	} {
 		if d.value < 0 {
 			bad("%s: %s is negative", d.name, d.value)

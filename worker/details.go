@@ -53,12 +53,20 @@ func (p Provider) details(mcp protocol.SessionMCP) protocol.ProviderDetails {
 	return d
 }
 
-// details are what the hub is told of all providers. If that is more than the hub takes, the
-// icons are left out, then the descriptions, then the capabilities, then all of it.
-func (c Config) details() map[string]protocol.ProviderDetails {
-	all := make(map[string]protocol.ProviderDetails, len(c.Providers))
-	for name, p := range c.Providers {
-		if d := p.details(c.sessionMCP(p)); d != (protocol.ProviderDetails{}) {
+// detailsOf are what the hub is told of providers. learned is what is known of their agents.
+// If that is more than the hub takes, the icons are left out, then the descriptions, then the
+// capabilities, then all of it.
+func (c Config) detailsOf(providers map[string]Provider, learned map[string]protocol.AgentAbilities) map[string]protocol.ProviderDetails {
+	all := make(map[string]protocol.ProviderDetails, len(providers))
+	for name, p := range providers {
+		d := p.details(c.sessionMCP(p))
+		if can, known := learned[name]; known {
+			if d.Capabilities == nil {
+				d.Capabilities = &protocol.ProviderCapabilities{}
+			}
+			d.Capabilities.Agent = &can
+		}
+		if d != (protocol.ProviderDetails{}) {
 			all[name] = d
 		}
 	}

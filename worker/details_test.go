@@ -15,7 +15,7 @@ func TestProvidersFileHasTitles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := (Config{Providers: providers}).details()
+	all := (Config{}).detailsOf(providers, nil)
 	d := all["a"]
 	if d.Title != "Agent A" || d.Description != "Writes code." || d.Icon == "" || d.Capabilities == nil || !slices.Equal(d.Capabilities.AskingModes, []string{"ask"}) {
 		t.Errorf("the hub is told %+v", d)
@@ -53,14 +53,14 @@ func TestDetailsFitIntoAHello(t *testing.T) {
 			return d.Description == "" && d.Capabilities != nil && d.Title == "T"
 		},
 	} {
-		all := (Config{Providers: many(n, full)}).details()
+		all := (Config{}).detailsOf(many(n, full), nil)
 		if len(all) != n || !want(all["p1"]) || len(protocol.Marshal(all)) > protocol.MaxDetailsBytes {
 			t.Errorf("%d: %d of them with %d bytes: %.200s", n, len(all), len(protocol.Marshal(all)), protocol.Marshal(all["p1"]))
 		}
 	}
 	// What the hub would refuse is left out: earlier files may have it.
 	for _, p := range []Provider{{Mode: "a\nb"}, {Mode: strings.Repeat("m", 300)}, {Mode: "m0", AskingModes: slices.Repeat([]string{"m0"}, 65)}} {
-		if all := (Config{Providers: many(1, p)}).details(); len(all) > 0 {
+		if all := (Config{}).detailsOf(many(1, p), nil); len(all) > 0 {
 			t.Errorf("%+v is told as %+v", p, all)
 		}
 	}

@@ -78,6 +78,7 @@ type hubEnd struct {
 	dones    []protocol.Done
 	releases []protocol.Release
 	pongs    int
+	offers   []protocol.ProvidersUpdate
 	silent   bool // acknowledges nothing
 	refusing error
 	beat     int
@@ -88,7 +89,7 @@ type hubEnd struct {
 func (h *hubEnd) welcomeLocked() protocol.Welcome {
 	w := protocol.Welcome{Node: "n1", HeartbeatSeconds: h.beat}
 	if !h.early {
-		w.Events = protocol.WorkerEvents()
+		w.Events, w.Providers = protocol.WorkerEvents(), true
 	}
 	return w
 }
@@ -164,6 +165,11 @@ func (h *hubEnd) frame(conn *pipeEnd, frame protocol.Frame) bool {
 		h.releases = append(h.releases, decodeTo[protocol.Release](h.t, frame.Data))
 	case protocol.FramePong:
 		h.pongs++
+	case protocol.FrameProviders:
+		if h.early {
+			h.t.Error("an earlier hub does not take the frame providers")
+		}
+		h.offers = append(h.offers, decodeTo[protocol.ProvidersUpdate](h.t, frame.Data))
 	default:
 		h.t.Errorf("worker sent a frame of type %q", frame.Type)
 	}

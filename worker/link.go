@@ -45,6 +45,12 @@ func (w *Worker) Run(ctx context.Context, dial func(context.Context) (Conn, erro
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(w.life, cancel)()
+	if w.cfg.Discover != nil {
+		var looks sync.WaitGroup
+		defer looks.Wait()
+		defer cancel()
+		looks.Go(func() { w.look(ctx) })
+	}
 	waits := backoff.Backoff{Base: firstRetry, Max: lastRetry} // workers that lost one hub come back apart
 	for {
 		welcomed, err := w.connect(ctx, dial)
@@ -138,11 +144,13 @@ func (w *Worker) greet(ctx context.Context, conn Conn) (protocol.Welcome, error)
 func (w *Worker) hello() protocol.Hello {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	offer := w.offerLocked()
+	w.offers.due = false
 	h := protocol.Hello{
 		Worker: w.cfg.Name, Version: w.cfg.Version, Workspace: w.cfg.Workspace,
-		Capacity: w.cfg.Capacity, Providers: w.ProviderNames(),
+		Capacity: w.cfg.Capacity, Providers: offer.Providers,
 		Commands: []protocol.WorkerCommandType{protocol.WorkerSetOption}, Requests: requestMethods(),
-		Details:     w.details,
+		Details:     offer.Details,
 		Attachments: true,
 	}
 	for _, s := range w.order {
@@ -344,6 +352,10 @@ func (w *Worker) nextBatch(batch [][]byte) ([][]byte, *session, error) {
 	if w.pong {
 		w.pong = false
 		batch = append(batch, protocol.NewFrame(protocol.FramePong, struct{}{}))
+	}
+	if w.offers.due && w.hub.Providers { // any other hub hears it with the next hello
+		w.offers.due = false
+		batch = append(batch, protocol.NewFrame(protocol.FrameProviders, w.offerLocked()))
 	}
 	if batch = append(batch, w.control...); len(batch) > 0 {
 		w.control = nil

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -193,7 +194,7 @@ func (r *replay) add(raw json.RawMessage, most int) {
 			URI string `json:"uri"`
 		} `json:"resource"`
 	}
-	if json.Unmarshal(raw, &block) != nil || r.full {
+	if json.Unmarshal(raw, &block) != nil || r.full || forModel(raw) {
 		return
 	}
 	room := most - r.size - len(replayCut) - 64
@@ -210,6 +211,17 @@ func (r *replay) add(raw json.RawMessage, most int) {
 	case block.Type != "":
 		r.addText("["+clip(block.Type, maxWord)+" left out]", room)
 	}
+}
+
+// forModel reports whether a block is for the agent's model alone (ACP, "Annotations").
+// opencode replays so what it has added to a message.
+func forModel(raw json.RawMessage) bool {
+	var block struct {
+		Annotations struct {
+			Audience []string `json:"audience"`
+		} `json:"annotations"`
+	}
+	return json.Unmarshal(raw, &block) == nil && slices.Equal(block.Annotations.Audience, []string{"assistant"})
 }
 
 // addText joins a text to the text before it.

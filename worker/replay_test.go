@@ -35,6 +35,7 @@ func TestReplayedMessage(t *testing.T) {
 		"a long picture":  {[]string{block("type", "image", "mimeType", "image/png", "data", strings.Repeat("a", most))}, `"[image left out]"`},
 		"a link":          {[]string{block("type", "resource_link", "uri", "file:///a", "name", "a")}, `"[file:///a]"`},
 		"another kind":    {[]string{block("type", "audio", "mimeType", "audio/wav", "data", "aGk=")}, `"[audio left out]"`},
+		"for the model":   {[]string{text("see "), `{"type":"text","text":"Called the Read tool","annotations":{"audience":["assistant"]}}`, `{"type":"text","text":"this","annotations":{"audience":["user","assistant"]}}`}, `"see this"`},
 		"a wrong picture": {[]string{block("type", "image", "mimeType", "text/html", "data", "aGk=")}, `"[image left out]"`},
 	} {
 		var r replay

@@ -185,6 +185,7 @@ func (s *session) initialized(result json.RawMessage, err error) {
 	a.started.AgentInfo, a.started.AgentCapabilities = cleanRaw(answer.AgentInfo, 16<<10), cleanRaw(answer.AgentCapabilities, 16<<10)
 	a.started.ProtocolVersion = acpVersion
 	a.started.Steering, a.started.Reasons = readExtensions(result)
+	s.w.learn(s.assign.Provider, result)
 	if why := s.mcpUnfit(answer.AgentCapabilities); why != "" {
 		s.sessionRefused("%s", why)
 		return

@@ -25,13 +25,12 @@ var (
 // Worker runs agents for a hub. All methods may be called concurrently. It ends in this
 // order: Drain (optional), then the end of Run's context, then Close.
 type Worker struct {
-	cfg      Config                              // immutable
-	details  map[string]protocol.ProviderDetails // immutable
-	log      *slog.Logger                        // immutable
-	wake     chan struct{}                       // tells the link's writer that there is a frame
-	running  chan struct{}                       // holds one token for each running agent
-	draining chan struct{}                       // closed by Drain: no new session is taken
-	handOver chan struct{}                       // closed by Drain: turns that run are ended
+	cfg      Config        // immutable
+	log      *slog.Logger  // immutable
+	wake     chan struct{} // tells the link's writer that there is a frame
+	running  chan struct{} // holds one token for each running agent
+	draining chan struct{} // closed by Drain: no new session is taken
+	handOver chan struct{} // closed by Drain: turns that run are ended
 
 	life    context.Context // ends with Close
 	end     context.CancelFunc
@@ -50,6 +49,7 @@ type Worker struct {
 	control  [][]byte   // frames that belong to no session, at most controlQueue
 	overrun  bool       // control was full: the link ends
 	pong     bool       // a ping waits for its answer
+	offers   offers
 	requests requests
 	replied  bool // the writer's last frame was a response
 	drained  bool
@@ -71,7 +71,7 @@ func New(cfg Config) (*Worker, error) {
 	cfg.Providers = maps.Clone(cfg.Providers)
 	life, end := context.WithCancel(context.Background())
 	return &Worker{
-		cfg: cfg, details: cfg.details(), log: cfg.Log.With("worker", cfg.Name),
+		cfg: cfg, offers: newOffers(cfg), log: cfg.Log.With("worker", cfg.Name),
 		wake: make(chan struct{}, 1), running: make(chan struct{}, cfg.Capacity),
 		draining: make(chan struct{}), handOver: make(chan struct{}),
 		life: life, end: end, folders: newFolders(cfg.Name),
@@ -83,8 +83,12 @@ func New(cfg Config) (*Worker, error) {
 // Workspace names the file system that this worker's agents see.
 func (w *Worker) Workspace() string { return w.cfg.Workspace }
 
-// ProviderNames are the providers that the worker offers, sorted.
-func (w *Worker) ProviderNames() []string { return slices.Sorted(maps.Keys(w.cfg.Providers)) }
+// ProviderNames are the providers that the worker offers now, sorted.
+func (w *Worker) ProviderNames() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Sorted(maps.Keys(w.providersLocked()))
+}
 
 // Stats is the state of a worker at one moment.
 type Stats struct {
@@ -181,7 +185,7 @@ func (w *Worker) assign(a protocol.Assign) {
 			SessionID: a.SessionID, Assignment: a.Assignment, Reason: reason, Retry: retry,
 		}))
 	}
-	provider, known := w.cfg.Providers[a.Provider]
+	provider, known := w.offers.ever[a.Provider]
 	switch {
 	case w.closed || w.drained:
 		refuse(protocol.ReleaseDrained, true)

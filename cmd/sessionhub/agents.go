@@ -84,6 +84,7 @@ func printAgents(out io.Writer, all []app.AgentReport, cfg config.Agents) error 
 		}
 		return []string{r.Path}
 	})
+	section("Left out (--leave-out-agents):", app.AgentLeftOut, func(r app.AgentReport) []string { return []string{r.Path} })
 	section("In "+cfg.ProvidersFile+":", app.AgentConfigured, func(r app.AgentReport) []string { return []string{r.Program} })
 	section("Not installed:", app.AgentMissing, func(r app.AgentReport) []string {
 		if r.Note != "" {
@@ -91,7 +92,7 @@ func printAgents(out io.Writer, all []app.AgentReport, cfg config.Agents) error 
 		}
 		return []string{r.Install}
 	})
-	b.WriteString("`sessionhub serve` offers what is ready, in local mode or with --discover-agents. The demo agent is always there.\n")
+	b.WriteString("`sessionhub serve` offers what is ready, in local mode or with --discover-agents; it looks again every 10 s. The demo agent is always there.\n")
 	_, err := io.WriteString(out, b.String())
 	return err
 }

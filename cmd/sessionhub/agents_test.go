@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +71,10 @@ func TestAgentsAreListed(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(home, "was-run")); err == nil {
 		t.Error("it has started a program")
+	}
+	left := append(slices.Clone(env), "SESSIONHUB_LEAVE_OUT_AGENTS=codex,gemini")
+	if code, out := program(t, left, "agents"); code != exitOK || !strings.Contains(out, "Left out (--leave-out-agents):\n  codex      Codex\n             "+codex+"\n") || strings.Contains(out, "Ready to be offered") {
+		t.Errorf("with codex left out: %d, %s", code, out)
 	}
 	// Without anything at all it still says what can be had.
 	if code, out := program(t, []string{"PATH=", "HOME="}, "agents"); code != exitOK || strings.Count(out, "npm install -g ") != 5 {

@@ -29,7 +29,7 @@ func (f *Fleet) kick() {
 // capacity.
 func (f *Fleet) kickFor(l *link) {
 	f.mu.Lock()
-	for _, p := range l.hello.Providers {
+	for _, p := range l.offer.now().providers {
 		f.due[lane{p, l.hello.Workspace}] = struct{}{}
 		f.due[lane{p, ""}] = struct{}{}
 	}
@@ -230,7 +230,7 @@ func (d dispatcher) takeDueLanes() map[lane]capacityByUser {
 	d.due, d.all = make(map[lane]struct{}), false
 	if all {
 		for l := range d.links {
-			for _, p := range l.hello.Providers {
+			for _, p := range l.offer.now().providers {
 				due[lane{p, l.hello.Workspace}] = struct{}{}
 				due[lane{p, ""}] = struct{}{}
 			}
@@ -254,7 +254,7 @@ func (d dispatcher) takeDueLanes() map[lane]capacityByUser {
 			}
 			out[q][user] = hasCapacity
 		}
-		for _, p := range l.hello.Providers {
+		for _, p := range l.offer.now().providers {
 			note(lane{p, l.hello.Workspace})
 			note(lane{p, ""})
 		}
@@ -308,7 +308,7 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 	in := session.InAssign{
 		Worker: l.hello.Worker, Workspace: l.hello.Workspace, Options: l.hello.Takes(protocol.WorkerSetOption),
 		Loads: loads(l, w.User, true), // hold has asked whether this session may
-		MCP:   sessionMCP(l.hello.Details, w.Provider),
+		MCP:   sessionMCP(l.offer.now().details, w.Provider),
 	}
 	var held store.Holding
 	hold := func(ctx context.Context, snap store.Snapshot, _ store.Noted) error {
@@ -404,8 +404,7 @@ func (l *link) assignable() bool {
 // serves reports whether the link's worker could run a waiting session if it had free
 // capacity.
 func (l *link) serves(w store.Waiting) bool {
-	_, offered := l.offers[w.Provider]
-	return offered && (w.Workspace == "" || w.Workspace == l.hello.Workspace) && l.key.serves(w.User) && l.assignable()
+	return slices.Contains(l.offer.now().providers, w.Provider) && (w.Workspace == "" || w.Workspace == l.hello.Workspace) && l.key.serves(w.User) && l.assignable()
 }
 
 // has reports whether the link has a session by an assignment.

@@ -27,8 +27,6 @@ func checkHello(h protocol.Hello) error {
 	switch {
 	case h.Capacity < 1 || h.Capacity > protocol.MaxCapacity:
 		return fmt.Errorf("capacity is %d: 1 to %d", h.Capacity, protocol.MaxCapacity)
-	case len(h.Providers) > protocol.MaxProviders:
-		return fmt.Errorf("providers are %d: at most %d", len(h.Providers), protocol.MaxProviders)
 	case len(h.Sessions) > protocol.MaxHelloSessions:
 		return fmt.Errorf("sessions are %d: at most %d", len(h.Sessions), protocol.MaxHelloSessions)
 	case len(h.Commands) > maxCommandTypes:
@@ -46,17 +44,7 @@ func checkHello(h protocol.Hello) error {
 			return err
 		}
 	}
-	offered := make(map[string]bool, len(h.Providers))
-	for i, name := range h.Providers {
-		if err := session.CheckName(fmt.Sprintf("providers[%d]", i), name, protocol.MaxNameBytes); err != nil {
-			return err
-		}
-		if offered[name] {
-			return fmt.Errorf("providers[%d] repeats one before it", i)
-		}
-		offered[name] = true
-	}
-	if err := checkDetails(h.Details, offered); err != nil {
+	if err := checkOffer(h.Providers, h.Details); err != nil {
 		return err
 	}
 	named := make(map[string]bool, len(h.Sessions))

@@ -25,7 +25,8 @@ func TestTimersEndWithADispatcherThatRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newTestFleet(brokenQueue{mem.New(store.Retention{})})
 		l := newTestLink(f)
-		l.hello.Providers, l.joined = []string{"demo"}, true
+		l.offer.set(offer{providers: []string{"demo"}})
+		l.joined = true
 		f.links[l] = struct{}{}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})

@@ -30,7 +30,7 @@ func (j joiner) greet(ctx context.Context) error {
 	}
 	if err == nil {
 		welcome := protocol.Welcome{
-			Node: j.fleet.Node, HeartbeatSeconds: int(j.fleet.Timers.LinkHeartbeat / time.Second), Events: protocol.WorkerEvents(),
+			Node: j.fleet.Node, HeartbeatSeconds: int(j.fleet.Timers.LinkHeartbeat / time.Second), Events: protocol.WorkerEvents(), Providers: true,
 		}
 		err = j.conn.WriteFrame(limit, protocol.NewFrame(protocol.FrameWelcome, welcome))
 	}
@@ -59,10 +59,8 @@ func (j joiner) readHello(ctx context.Context) error {
 		return invalid("hello: %v", err)
 	}
 	j.hello.Worker = j.key.worker(j.hello.Worker)
-	j.offers = make(map[string]struct{}, len(j.hello.Providers))
-	for _, p := range j.hello.Providers {
-		j.offers[p] = struct{}{}
-	}
+	j.offer.set(offer{j.hello.Providers, j.hello.Details})
+	j.hello.Providers, j.hello.Details = nil, nil
 	return nil
 }
 

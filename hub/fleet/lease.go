@@ -49,9 +49,10 @@ func (k leaseKeeper) keepLease(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := k.renew(ctx); err != nil && ctx.Err() == nil {
-				k.fleet.Log.Error("renew a worker's lease", "worker", k.hello.Worker, "error", err)
-			}
+		case <-k.offerChanged: // the other nodes read it with the lease
+		}
+		if err := k.renew(ctx); err != nil && ctx.Err() == nil {
+			k.fleet.Log.Error("renew a worker's lease", "worker", k.hello.Worker, "error", err)
 		}
 	}
 }
@@ -79,9 +80,10 @@ func (k leaseKeeper) renew(ctx context.Context) error {
 }
 
 func (k leaseKeeper) info() store.WorkerInfo {
+	offered := k.offer.now()
 	return store.WorkerInfo{
 		Name: k.hello.Worker, Node: k.fleet.Node, User: k.key.only(), Workspace: k.hello.Workspace,
-		Providers: k.hello.Providers, Capacity: k.hello.Capacity, Requests: k.hello.Requests, Details: k.hello.Details,
+		Providers: offered.providers, Capacity: k.hello.Capacity, Requests: k.hello.Requests, Details: offered.details,
 	}
 }
 
@@ -208,7 +210,7 @@ func (f *Fleet) Gauges(g metrics.Gauges) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for l := range f.links {
-		for _, p := range l.hello.Providers {
+		for _, p := range l.offer.now().providers {
 			w := g.Workers[p]
 			w.Workers++
 			w.Capacity += l.hello.Capacity

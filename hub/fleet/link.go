@@ -37,15 +37,16 @@ type WorkerConn interface {
 // the worker lacks from the command log. The link watches the worker's sessions, since
 // their clients can be on any node.
 type link struct {
-	fleet  *Fleet
-	conn   WorkerConn
-	key    WorkerKey
-	end    context.CancelCauseFunc // ends the link, and says why
-	left   chan struct{}           // closed when the fleet has forgotten it
-	hello  protocol.Hello
-	offers map[string]struct{} // the providers of hello
-	wake   chan struct{}
-	pen    chan struct{} // holds a token while a goroutine writes a frame
+	fleet        *Fleet
+	conn         WorkerConn
+	key          WorkerKey
+	end          context.CancelCauseFunc // ends the link, and says why
+	left         chan struct{}           // closed when the fleet has forgotten it
+	hello        protocol.Hello          // without its providers and details: see offer
+	offer        offerPointer
+	offerChanged chan struct{} // the lease's keeper is to tell the other nodes
+	wake         chan struct{}
+	pen          chan struct{} // holds a token while a goroutine writes a frame
 
 	alarms     engine.Alarms // stopped before the link is left
 	asked      asked         // has its own lock
@@ -120,7 +121,7 @@ func (f *Fleet) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey)
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	l := &link{
-		fleet: f, conn: conn, key: key, end: end, left: make(chan struct{}), wake: make(chan struct{}, 1), pen: make(chan struct{}, 1),
+		fleet: f, conn: conn, key: key, end: end, left: make(chan struct{}), wake: make(chan struct{}, 1), pen: make(chan struct{}, 1), offerChanged: make(chan struct{}, 1),
 		sessions: make(map[string]*heldSession), dirty: make(map[string]struct{}), heard: time.Now(),
 		answers: newAnswers(), deliveries: newDeliveries(), life: life{came: make(chan struct{}, 1)},
 	}
@@ -159,7 +160,7 @@ func (f *Fleet) ServeWorker(ctx context.Context, conn WorkerConn, key WorkerKey)
 		return fmt.Errorf("worker link: take the worker in: %w", err)
 	}
 	f.Log.Info("worker joined", "worker", l.hello.Worker, "key", key.Name, "user", key.User, "version", l.hello.Version,
-		"providers", someOf(l.hello.Providers), "capacity", l.hello.Capacity, "sessions", len(l.hello.Sessions))
+		"providers", someOf(l.offer.now().providers), "capacity", l.hello.Capacity, "sessions", len(l.hello.Sessions))
 
 	wg.Go(func() {
 		out.endFor(ctx, l.guard(func() error { return out.write(ctx) }), heardAll)

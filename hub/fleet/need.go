@@ -59,7 +59,7 @@ func (l *link) runs(n need) bool {
 	if !l.serves(n.Waiting) || n.judge && !l.hello.Takes(protocol.WorkerSetOption) || n.load && !loads(l, n.User, n.fork) {
 		return false
 	}
-	_, refused := sessionMCP(l.hello.Details, n.Provider).Refuses(n.brings)
+	_, refused := sessionMCP(l.offer.now().details, n.Provider).Refuses(n.brings)
 	return !refused
 }
 

@@ -210,6 +210,11 @@ func (r receiver) parse(raw []byte) (id string, st sent, ok bool) {
 	case protocol.FramePong: // a long one
 		r.pong()
 		return "", st, false
+	case protocol.FrameProviders:
+		if err := r.takeOffer(f.Data); err != nil {
+			r.problem(protocol.LinkInvalid, session.ClipTo("providers: "+err.Error(), maxDetailBytes))
+		}
+		return "", st, false
 	default:
 		err = fmt.Errorf("unknown type %q", session.Clip(string(f.Type)))
 	}

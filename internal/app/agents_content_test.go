@@ -3,11 +3,13 @@ package app
 import (
 	"encoding/base64"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"sessionhub/internal/testkit/fakemodel"
+	"sessionhub/internal/testkit/hubtest"
 	"sessionhub/protocol"
 )
 
@@ -65,25 +67,42 @@ func contentScenarios(agent realAgent) []scenario {
 			a := c.upload(c.session, f.name, f.data)
 			question := "say I have got the attached " + f.kind
 			m := c.sayContent(block{"type": "text", "text": question}, block{"type": "attachment", "attachmentId": a.AttachmentID})
-			c.complete(m, protocol.StopEndTurn)
-			told := slices.ContainsFunc(c.model.Requests(), func(r fakemodel.Request) bool {
-				return strings.Contains(string(r.Body), question) && strings.Contains(string(r.Body), f.told)
-			})
-			if !told {
-				t.Errorf("no request to the model holds %.60q", f.told)
+			linked := f.takenAs == "" || slices.Contains(agent.refuses, f.takenAs)
+			if linked && agent.asksToRead {
+				question := hubtest.Decode[protocol.ToolApprovalData](t, c.expect(protocol.EventToolApproval).Data)
+				if question.Kind != "read" || !strings.Contains(question.Title, a.AttachmentID) {
+					t.Errorf("it asks to read the file by %s", protocol.Marshal(question))
+				}
+				c.decide(question, protocol.AllowOnce)
 			}
+			c.complete(m, protocol.StopEndTurn)
+			var body string
+			for _, r := range c.model.Requests() {
+				if strings.Contains(string(r.Body), question) {
+					body = string(r.Body)
+				}
+			}
+			// The model can always look for the file by its path.
+			if !regexp.MustCompile("/" + a.AttachmentID + "/" + regexp.QuoteMeta(f.name) + " \\([a-z/-]+, [0-9]+ bytes\\)").MatchString(body) {
+				t.Errorf("the model is not told where %s lies", f.name)
+			}
+			taken := !linked && !slices.Contains(agent.loses, f.takenAs)
+			if f.told != "" && strings.Contains(body, f.told) != taken {
+				t.Errorf("the model gets what is in %s: %v, want %v", f.name, !taken, taken)
+			}
+			c.answers("still here after the attached " + f.kind)
 		}})
 	}
 	return scenarios
 }
 
-// uploads are files that people add to the session, and what of each the model is to be told.
-// No agent gets a sound of its user: it gets a link to the file.
-var uploads = []struct{ kind, name, data, told string }{
-	{"image", "dot.png", string(decoded(dot)), dot},
-	{"text", "notes.txt", "the word is campanula", "the word is campanula"},
-	{"sound", "sound.wav", string(decoded(sound)), "sound.wav"},
-	{"binary", "data.bin", "\x00\x01\x02", "data.bin"},
+// uploads are files that people add to the session. An agent that takes the kind takenAs
+// passes on told of it. Any other agent gets a link, as it does for a file of no kind.
+var uploads = []struct{ kind, name, data, takenAs, told string }{
+	{"image", "dot.png", string(decoded(dot)), "image", dot},
+	{"text", "notes.txt", "the word is campanula", "file", "the word is campanula"},
+	{"sound", "sound.wav", string(decoded(sound)), "audio", sound},
+	{"binary", "data.bin", "\x00\x01\x02", "", ""},
 }
 
 func decoded(base64Text string) []byte {

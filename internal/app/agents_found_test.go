@@ -1,13 +1,17 @@
 package app
 
 import (
+	"errors"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"sessionhub/internal/config"
 	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
@@ -131,5 +135,56 @@ func TestProvidersFileCountsBeforeWhatIsFound(t *testing.T) {
 	i := slices.IndexFunc(offered.Providers, func(p protocol.Provider) bool { return p.Name == "codex" })
 	if i < 0 || offered.Providers[i].Title != "Ours" || offered.Providers[i].Icon != "" || offered.Default != "demo" {
 		t.Errorf("offered: %s", protocol.Marshal(offered))
+	}
+}
+
+// An agent that is installed while the hub runs is offered without a new start, and one that
+// is removed is offered no more. Those that the operator leaves out are never offered.
+func TestAgentInstalledWhileTheHubRuns(t *testing.T) {
+	bin := t.TempDir()
+	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	install := func(program string) string {
+		path := filepath.Join(bin, program)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	install("qwen")
+	h := startHubEnv(t, map[string]string{"SESSIONHUB_DISCOVER_AGENTS": "auto"}, "--leave-out-agents", "qwen")
+	h.offered()
+	available := func() (names []string) {
+		var all protocol.Providers
+		h.call("GET", "/api/providers", nil, &all)
+		for _, p := range all.Providers {
+			if p.Available {
+				names = append(names, p.Name)
+			}
+		}
+		return names
+	}
+	is := func(name string) func() bool { return func() bool { return slices.Contains(available(), name) } }
+	if is("gemini")() || is("qwen")() {
+		t.Fatalf("offered at first: %q", available())
+	}
+	path := install("gemini")
+	judge.Within(t, patience, "the new agent is offered", is("gemini"))
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	judge.Within(t, patience, "the removed agent is offered no more", func() bool { return !is("gemini")() })
+	if is("qwen")() {
+		t.Error("the agent that is left out is offered")
+	}
+}
+
+// A mistyped name would be offered, so it is refused.
+func TestLeftOutAgentsAreKnown(t *testing.T) {
+	cfg, err := config.Parse([]string{"--leave-out-agents", "codex,gemeni"}, func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(cfg, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), `--leave-out-agents: "gemeni" is no agent that this program knows: there are claude, codex`) {
+		t.Errorf("it starts with %v", err)
 	}
 }

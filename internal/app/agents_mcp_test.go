@@ -10,11 +10,13 @@ import (
 	"sessionhub/protocol"
 )
 
+func TestRealAgentsCallMCPServers(t *testing.T) { callMCPServers(t, realAgents) }
+
 // A session brings a small MCP server, and the model of a real agent calls its tool. The
 // server has the variable that the session gave it, and nobody sees the value.
-func TestRealAgentsCallMCPServers(t *testing.T) {
+func callMCPServers(t *testing.T, agents []realAgent) {
 	const token = "s3cr3t-of-the-server"
-	for _, agent := range realAgents {
+	for _, agent := range agents {
 		t.Run(agent.name, func(t *testing.T) {
 			b := startBench(t, agent)
 			command, args := scripted.MCPServer(t)
@@ -23,6 +25,14 @@ func TestRealAgentsCallMCPServers(t *testing.T) {
 			}}})
 			c := (&conversation{bench: b, dir: b.root, session: session}).in(t)
 			seen := ""
+			if agent.hidesTools {
+				c.complete(c.say("mcp hello"), protocol.StopEndTurn)
+				if s := c.record(); strings.Contains(s, "echoed hello") {
+					t.Errorf("it calls the tool: %s", s)
+				}
+				c.remove()
+				return
+			}
 			// Agents connect to their servers beside the first turns, in which the tool may lack.
 			judge.Within(t, patience, "the tool's answer", func() bool {
 				c.callTool()

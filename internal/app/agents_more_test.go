@@ -32,6 +32,7 @@ var moreAgents = []realAgent{
 		goesOn:   true,
 		steers:   true,
 		asks:     true,
+		forks:    true,
 	},
 	{
 		name: "gemini", from: need.More, program: "gemini", noQuestion: "the agent offers none of",
@@ -48,7 +49,7 @@ var moreAgents = []realAgent{
 			"error 400": "400", "error 401": "401", "error 403": "403", "error 429": retried, "error 500": retried, "break": "",
 		},
 		hopeless:  []string{"error 400", "error 401", "error 403"},
-		holdsText: true, hidesInput: true, forgets: true,
+		holdsText: true, hidesInput: true, forgets: true, asksToRead: true, listsNone: true,
 	},
 	{
 		name: "opencode", from: need.More, program: "opencode", noQuestion: "the agent offers none of",
@@ -66,6 +67,7 @@ var moreAgents = []realAgent{
 			"error 400": "scripted error", "error 401": "scripted error", "error 429": retried, "error 500": retried,
 		},
 		refuses: []string{"audio"},
+		forks:   true,
 	},
 	{
 		name: "qwen", from: need.More, program: "qwen", noQuestion: askedAsApproval,
@@ -84,7 +86,7 @@ var moreAgents = []realAgent{
 		hopeless: []string{"error 400", "error 401", "error 403"},
 		// Its model is not known to see or to hear; links it leaves out.
 		loses:   []string{"image", "audio", "link"},
-		wrapped: true, goesOn: true,
+		wrapped: true, goesOn: true, hidesTools: true,
 	},
 }
 
@@ -110,3 +112,9 @@ func TestMoreAgentsRememberAfterIdleStop(t *testing.T) {
 func TestMoreAgentsGoOnBehindTheirTurns(t *testing.T) {
 	goOnBehindTheirTurns(t, moreAgents)
 }
+
+func TestMoreAgentsCallMCPServers(t *testing.T) { callMCPServers(t, moreAgents) }
+
+func TestMoreAgentsAreTakenUp(t *testing.T) { isTakenUp(t, moreAgents) }
+
+func TestMoreAgentsFork(t *testing.T) { forks(t, moreAgents) }

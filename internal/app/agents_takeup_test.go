@@ -10,17 +10,24 @@ import (
 	"sessionhub/protocol"
 )
 
+func TestRealAgentIsTakenUp(t *testing.T) { isTakenUp(t, realAgents) }
+
 // A session that a real agent keeps is listed and taken up: its history is in the log, and
 // its model is told of it.
-func TestRealAgentIsTakenUp(t *testing.T) {
-	for _, agent := range realAgents {
+func isTakenUp(t *testing.T, agents []realAgent) {
+	for _, agent := range agents {
 		t.Run(agent.name, func(t *testing.T) {
 			b := startBench(t, agent)
 			c := b.converse(t, "before").in(t)
 			c.answers("the word is marigold")
 			c.remove()
+			path := "/api/agent-sessions?workingDirectory=" + c.dir
+			if agent.listsNone {
+				c.want(http.StatusNotImplemented, protocol.CodeNotImplemented, "GET", path, nil)
+				return
+			}
 			var kept protocol.AgentSessions
-			c.get("/api/agent-sessions?workingDirectory="+c.dir, &kept)
+			c.get(path, &kept)
 			if len(kept.Sessions) != 1 || kept.Sessions[0].WorkingDirectory != c.dir {
 				t.Fatalf("the agent's sessions are %+v", kept)
 			}
@@ -43,10 +50,12 @@ func TestRealAgentIsTakenUp(t *testing.T) {
 	}
 }
 
+func TestRealAgentForks(t *testing.T) { forks(t, realAgents) }
+
 // A fork of a real agent's session knows what was said before, also when its agent was
 // stopped before the first message. What is said in the fork stays there.
-func TestRealAgentForks(t *testing.T) {
-	for _, agent := range realAgents {
+func forks(t *testing.T, agents []realAgent) {
+	for _, agent := range agents {
 		t.Run(agent.name, func(t *testing.T) {
 			b := startBench(t, agent, "--agent-idle", "2s")
 			c := b.converse(t, "original").in(t)

@@ -40,6 +40,9 @@ type realAgent struct {
 	// refuses are the kinds of content that it says it does not take; loses are
 	// those of which its model is not told although it says that it takes them.
 	refuses, loses []string
+	// asksToRead: it asks people before it reads a file that is linked to, if that lies
+	// outside of the workspace.
+	asksToRead bool
 	// holdsText: a piece of the answer comes only when the answer is complete.
 	holdsText bool
 	// hidesInput: it asks about a tool call without its input: the title and the
@@ -58,8 +61,10 @@ type realAgent struct {
 	noQuestion string
 	// wrapped: its program starts another process, which does the work.
 	wrapped bool
-	// forks: it can fork a session.
-	forks bool
+	// forks: it can fork a session. listsNone: it cannot list its sessions.
+	forks, listsNone bool
+	// hidesTools: its model was not offered the tools of a session's MCP server.
+	hidesTools bool
 	// goesOn: when a command in the background has ended, it tells its model without a
 	// prompt.
 	goesOn bool

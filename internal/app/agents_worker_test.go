@@ -37,7 +37,7 @@ func TestRealAgentRemembersOnAnotherWorker(t *testing.T) {
 // attachWorker runs another worker of the hub's workspace until the test ends.
 func (b *bench) attachWorker(t *testing.T) {
 	t.Helper()
-	cfg := workerConfig(b.node.cfg, "another", nil, b.node.log)
+	cfg := workerConfig(b.node.cfg, "another", nil, nil, b.node.log)
 	var err error
 	if cfg.Providers, err = worker.LoadProviders(b.providers); err != nil {
 		t.Fatal(err)

@@ -22,12 +22,41 @@ func agentsLine(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// discovery is what searches for the agents of this machine; nil: nothing does.
+func discovery(on bool, root string, leaveOut []string) func() map[string]worker.Provider {
+	if !on {
+		return nil
+	}
+	if abs, err := filepath.Abs(root); err == nil {
+		root = abs
+	}
+	return func() map[string]worker.Provider {
+		found := known.Providers(known.Look(os.Environ(), root))
+		maps.DeleteFunc(found, func(name string, _ worker.Provider) bool { return slices.Contains(leaveOut, name) })
+		return found
+	}
+}
+
+// checkLeftOut refuses names that no known agent has: a mistyped one would be offered.
+func checkLeftOut(names []string) error {
+	var all []string
+	for _, a := range known.Agents() {
+		all = append(all, a.Name)
+	}
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			return fmt.Errorf("%q is no agent that this program knows: there are %s", name, strings.Join(all, ", "))
+		}
+	}
+	return nil
+}
+
 // AgentReport tells what is here of an agent. As JSON it is an element of the output of
 // `sessionhub agents --json`.
 type AgentReport struct {
 	Name     string         `json:"name"`
 	Title    string         `json:"title,omitempty"`
-	Status   string         `json:"status"`  // AgentFound, AgentMissing or AgentConfigured
+	Status   string         `json:"status"`  // AgentFound, AgentLeftOut, AgentMissing or AgentConfigured
 	Program  string         `json:"program"` // what is looked up in PATH
 	Path     string         `json:"path,omitempty"`
 	Version  string         `json:"version,omitempty"`
@@ -42,6 +71,7 @@ type AgentReport struct {
 // What the status of an agent may be.
 const (
 	AgentFound      = "found"      // in PATH, and of use
+	AgentLeftOut    = "left_out"   // in PATH, and not to be offered
 	AgentMissing    = "missing"    // known, and not found
 	AgentConfigured = "configured" // in the providers file, which counts
 )
@@ -56,15 +86,18 @@ func Agents(cfg config.Agents) ([]AgentReport, error) {
 			return nil, fmt.Errorf("%w:\n--providers-file: %w", ErrConfig, err)
 		}
 	}
+	if err := checkLeftOut(cfg.LeaveOutAgents); err != nil {
+		return nil, fmt.Errorf("%w:\n--leave-out-agents: %w", ErrConfig, err)
+	}
 	root, err := filepath.Abs(cfg.WorkspaceRoot)
 	if err != nil {
 		return nil, fmt.Errorf("--workspace-root: %w", err)
 	}
-	return reports(known.Look(os.Environ(), root), file), nil
+	return reports(known.Look(os.Environ(), root), file, cfg.LeaveOutAgents), nil
 }
 
 // reports joins what was found with the providers file.
-func reports(found []known.Found, file map[string]worker.Provider) []AgentReport {
+func reports(found []known.Found, file map[string]worker.Provider, leaveOut []string) []AgentReport {
 	var all []AgentReport
 	for _, f := range found {
 		if _, configured := file[f.Name]; configured {
@@ -73,6 +106,9 @@ func reports(found []known.Found, file map[string]worker.Provider) []AgentReport
 		r := AgentReport{
 			Name: f.Name, Title: f.Provider.Title, Status: AgentFound, Program: f.Provider.Command, Path: f.Path, Version: f.Version,
 			Login: f.Login, LoginBy: f.LoginBy, LogIn: f.LogIn, Install: f.Install, Homepage: f.Homepage, Note: f.Refused,
+		}
+		if slices.Contains(leaveOut, f.Name) {
+			r.Status = AgentLeftOut
 		}
 		if f.Path == "" {
 			r.Status = AgentMissing

@@ -16,7 +16,6 @@ import (
 	"sessionhub/internal/config"
 	"sessionhub/protocol"
 	"sessionhub/worker"
-	"sessionhub/worker/known"
 )
 
 // ErrConfig is wrapped by what Start refuses because of a setting.
@@ -48,8 +47,15 @@ func prepare(cfg *config.Serve, node string, log *slog.Logger) (p parts, err err
 	}
 	cfg.WorkspaceRoot, err = filepath.Abs(cfg.WorkspaceRoot)
 	check("--workspace-root", err)
-	p.providers, err = loadProviders(cfg.ProvidersFile, cfg.Discovers(), cfg.WorkspaceRoot)
+	offered, err := loadProviders(cfg.ProvidersFile)
 	check("--providers-file", err)
+	check("--leave-out-agents", checkLeftOut(cfg.LeaveOutAgents))
+	find := discovery(cfg.Discovers(), cfg.WorkspaceRoot, cfg.LeaveOutAgents)
+	p.providers = maps.Clone(offered)
+	if find != nil && err == nil {
+		p.providers = find()
+		maps.Copy(p.providers, offered)
+	}
 	if names := slices.Sorted(maps.Keys(p.providers)); err == nil && !slices.Contains(names, cfg.DefaultProvider) {
 		check("--default-provider", fmt.Errorf("there is no %q, but %s; `sessionhub agents` tells what is missing", cfg.DefaultProvider, strings.Join(names, ", ")))
 	}
@@ -70,11 +76,10 @@ func prepare(cfg *config.Serve, node string, log *slog.Logger) (p parts, err err
 	check("SESSIONHUB_WORKER_KEYS_FILE", err)
 	check("API keys and worker keys", checkApart(p.keys, p.workerKeys))
 	if cfg.Worker != config.WorkerNone {
-		providers := p.providers
-		if len(providers) == 0 { // to find what else is wrong
-			providers = map[string]worker.Provider{demoProvider: {Command: demoProvider}}
+		if len(offered) == 0 { // to find what else is wrong
+			offered = map[string]worker.Provider{demoProvider: {Command: demoProvider}}
 		}
-		p.worker, err = worker.New(workerConfig(*cfg, node, providers, log))
+		p.worker, err = worker.New(workerConfig(*cfg, node, offered, find, log))
 		check("embedded worker", err)
 	}
 	if len(errs) > 0 {
@@ -96,9 +101,9 @@ func Check(cfg config.Serve, log *slog.Logger) error {
 	return err
 }
 
-// loadProviders gives the built-in provider, the agents that are found if discover says so,
-// and those of the file. Of two with one name the last of these counts.
-func loadProviders(file string, discover bool, root string) (map[string]worker.Provider, error) {
+// loadProviders gives the built-in provider and those of the file. Of two with one name the
+// last of these counts.
+func loadProviders(file string) (map[string]worker.Provider, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -107,9 +112,6 @@ func loadProviders(file string, discover bool, root string) (map[string]worker.P
 		Command: self, Args: []string{"demo-agent"}, AskingModes: []string{"ask"}, AllowedModes: []string{"auto"},
 		Title: "Demo agent", Description: "It obeys simple commands, without a model.",
 	}}
-	if discover {
-		maps.Copy(providers, known.Providers(known.Look(os.Environ(), root)))
-	}
 	if file == "" {
 		return providers, nil
 	}
@@ -121,10 +123,10 @@ func loadProviders(file string, discover bool, root string) (map[string]worker.P
 	return providers, nil
 }
 
-func workerConfig(cfg config.Serve, name string, providers map[string]worker.Provider, log *slog.Logger) worker.Config {
+func workerConfig(cfg config.Serve, name string, providers map[string]worker.Provider, find func() map[string]worker.Provider, log *slog.Logger) worker.Config {
 	return worker.Config{
 		Name: name, Version: Version, Root: cfg.WorkspaceRoot, Capacity: cfg.WorkerCapacity,
-		Providers: providers, AgentIdle: cfg.AgentIdle, ChildrenIdle: cfg.ChildrenIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
+		Providers: providers, Discover: find, AgentIdle: cfg.AgentIdle, ChildrenIdle: cfg.ChildrenIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
 		// Below this the hub cuts: a worker needs room for what is never cut.
 		MaxEventBytes: max(cfg.MaxEventBytes, 64<<10),
 		SessionMCP:    sessionMCP(cfg),

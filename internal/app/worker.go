@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -104,18 +102,21 @@ func drainWorker(w *worker.Worker, timeout time.Duration, force context.Context,
 
 // newWorker makes the worker, and names every setting that is wrong.
 func newWorker(cfg config.Worker, log *slog.Logger) (*worker.Worker, []string, error) {
-	providers, err := loadProviders(cfg.ProvidersFile, cfg.DiscoverAgents, cfg.WorkspaceRoot)
+	providers, err := loadProviders(cfg.ProvidersFile)
 	var errs []error
 	if err != nil {
 		errs = append(errs, fmt.Errorf("--providers-file: %w", err))
 		providers = map[string]worker.Provider{demoProvider: {Command: demoProvider}} // to find what else is wrong
+	}
+	if err := checkLeftOut(cfg.LeaveOutAgents); err != nil {
+		errs = append(errs, fmt.Errorf("--leave-out-agents: %w", err))
 	}
 	if _, err := auth.ParseHosts(cfg.AdminHosts); err != nil {
 		errs = append(errs, fmt.Errorf("--admin-hosts: %w", err))
 	}
 	w, err := worker.New(worker.Config{
 		Name: cfg.Name, Version: Version, Root: cfg.WorkspaceRoot, Workspace: cfg.Workspace, Capacity: cfg.WorkerCapacity,
-		Providers: providers, AgentIdle: cfg.AgentIdle, ChildrenIdle: cfg.ChildrenIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
+		Providers: providers, Discover: discovery(cfg.DiscoverAgents, cfg.WorkspaceRoot, cfg.LeaveOutAgents), AgentIdle: cfg.AgentIdle, ChildrenIdle: cfg.ChildrenIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
 	})
 	if err != nil {
 		errs = append(errs, err)
@@ -126,7 +127,7 @@ func newWorker(cfg config.Worker, log *slog.Logger) (*worker.Worker, []string, e
 		}
 		return nil, nil, fmt.Errorf("%w:\n%w", ErrConfig, err)
 	}
-	return w, slices.Sorted(maps.Keys(providers)), nil
+	return w, w.ProviderNames(), nil
 }
 
 // CheckWorker is Check for the settings of a worker.

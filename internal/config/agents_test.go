@@ -1,6 +1,7 @@
 package config
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -48,11 +49,11 @@ func TestDefaultProviderIsSaid(t *testing.T) {
 }
 
 func TestAgentsSettings(t *testing.T) {
-	a, err := ParseAgents([]string{"--providers-file", "p.yaml", "--json"}, env{"SESSIONHUB_WORKSPACE_ROOT": "/w"}.lookup)
-	if want := (Agents{ProvidersFile: "p.yaml", WorkspaceRoot: "/w", JSON: true}); err != nil || a != want {
+	a, err := ParseAgents([]string{"--providers-file", "p.yaml", "--json"}, env{"SESSIONHUB_WORKSPACE_ROOT": "/w", "SESSIONHUB_LEAVE_OUT_AGENTS": "codex,qwen"}.lookup)
+	if want := (Agents{ProvidersFile: "p.yaml", WorkspaceRoot: "/w", LeaveOutAgents: []string{"codex", "qwen"}, JSON: true}); err != nil || !reflect.DeepEqual(a, want) {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if a, err := ParseAgents(nil, env{}.lookup); err != nil || a != DefaultAgents() {
+	if a, err := ParseAgents(nil, env{}.lookup); err != nil || !reflect.DeepEqual(a, DefaultAgents()) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	if _, err := ParseAgents([]string{"codex"}, env{}.lookup); err == nil {

@@ -38,7 +38,8 @@ type Serve struct {
 	WorkerBuffer    int64  // for each session while the hub is out of reach
 	WorkspaceRoot   string
 	ProvidersFile   string
-	DiscoverAgents  Toggle // ToggleAuto: see Discovers
+	DiscoverAgents  Toggle   // ToggleAuto: see Discovers
+	LeaveOutAgents  []string // of those that are found
 	DefaultProvider string
 	AgentIdle       time.Duration
 
@@ -187,6 +188,7 @@ func (s *Serve) settings() []setting {
 		{"workspace-root", groupWorker, "every working directory lies in here", required(&s.WorkspaceRoot, "a directory")},
 		{"providers-file", groupWorker, "YAML file with kinds of agents; demo is built in", text(&s.ProvidersFile, "a file")},
 		{"discover-agents", groupWorker, "offer the agents that this program knows and finds in PATH, with this machine's logins; auto: in local mode, where nothing says that others share the hub", toggle(&s.DiscoverAgents)},
+		{"leave-out-agents", groupWorker, leaveOutHelp, list(&s.LeaveOutAgents)},
 		{"default-provider", groupWorker, "kind of agent of a session that names none", required(&s.DefaultProvider, "a provider's name")},
 		{"turn-timeout", groupWorker, "a turn in which the agent says nothing for so long is ended", duration(&s.TurnTimeout, tick, year)},
 		{"agent-idle", groupWorker, "an agent is stopped after so long without a message", duration(&s.AgentIdle, tick, year)},

@@ -36,6 +36,7 @@ var changed = map[string]change{
 	"providers-file":              {"p.yaml", func(s *Serve) { s.ProvidersFile = "p.yaml" }},
 	"default-provider":            {"codex", func(s *Serve) { s.DefaultProvider, s.DefaultProviderSaid = "codex", true }},
 	"discover-agents":             {"true", func(s *Serve) { s.DiscoverAgents = ToggleOn }},
+	"leave-out-agents":            {"codex, gemini", func(s *Serve) { s.LeaveOutAgents = []string{"codex", "gemini"} }},
 	"turn-timeout":                {"45m", func(s *Serve) { s.TurnTimeout = 45 * time.Minute }},
 	"agent-children-idle":         {"3h", func(s *Serve) { s.ChildrenIdle = 3 * time.Hour }},
 	"agent-idle":                  {"90s", func(s *Serve) { s.AgentIdle = 90 * time.Second }},

@@ -23,6 +23,7 @@ type Worker struct {
 	Workspace      string // names the file system; empty: by machine and root
 	ProvidersFile  string
 	DiscoverAgents bool
+	LeaveOutAgents []string // of those that are found
 	AgentIdle      time.Duration
 	ChildrenIdle   time.Duration
 	TurnTimeout    time.Duration
@@ -63,6 +64,7 @@ func (w *Worker) settings(parseHub func(string) (*url.URL, error)) []setting {
 		{"workspace", groupWorker, "names the files below the root: a session goes on where it has run; empty: the machine and the root", name(&w.Workspace)},
 		{"providers-file", groupWorker, "YAML file with kinds of agents; demo is built in", text(&w.ProvidersFile, "a file")},
 		{"discover-agents", groupWorker, "offer the agents that this program knows and finds in PATH, with this machine's logins, to the users of the hub", onOff(&w.DiscoverAgents)},
+		{"leave-out-agents", groupWorker, leaveOutHelp, list(&w.LeaveOutAgents)},
 		{"turn-timeout", groupWorker, "a turn in which the agent says nothing for so long is ended", duration(&w.TurnTimeout, tick, year)},
 		{"agent-idle", groupWorker, "an agent is stopped after so long without a message", duration(&w.AgentIdle, tick, year)},
 		{"agent-children-idle", groupWorker, "the same for an agent that has started processes which still run, such as a server", duration(&w.ChildrenIdle, tick, year)},

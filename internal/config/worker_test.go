@@ -48,6 +48,7 @@ func TestEveryWorkerSetting(t *testing.T) {
 		"log-format":      {"json", func(w *Worker) { w.LogFormat = LogJSON }},
 		"log-level":       {"debug", func(w *Worker) { w.LogLevel = -4 }},
 
+		"leave-out-agents":    {"codex", func(w *Worker) { w.LeaveOutAgents = []string{"codex"} }},
 		"agent-children-idle": {"3h", func(w *Worker) { w.ChildrenIdle = 3 * time.Hour }},
 	}
 	key := env{"SESSIONHUB_WORKER_KEY": "the-key"}

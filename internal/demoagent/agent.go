@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -191,11 +192,12 @@ func (a *agent) Prompt(ctx context.Context, p acp.PromptRequest) (acp.PromptResp
 
 // promptText joins the text blocks. Links, which every agent must take (ACP,
 // "Content"), come behind them, so that a command stays in the first line; other
-// kinds are not offered and are left out.
+// kinds are not offered and are left out. So are texts for a model alone: it has none.
 func promptText(blocks []acp.ContentBlock) string {
 	var parts, links []string
 	for _, b := range blocks {
 		switch {
+		case b.Text != nil && b.Text.Annotations != nil && slices.Equal(b.Text.Annotations.Audience, []acp.Role{acp.RoleAssistant}):
 		case b.Text != nil:
 			parts = append(parts, b.Text.Text)
 		case b.ResourceLink != nil:

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	acp "github.com/coder/acp-go-sdk"
 )
 
 // promptly is how fast a cancelled turn has to end, with -race on a busy machine.
@@ -342,5 +344,14 @@ func TestCancelEndsEveryKindOfTurn(t *testing.T) {
 				t.Errorf("the next turn: %+v", r)
 			}
 		})
+	}
+}
+
+// A text for a model alone is none of the user's words.
+func TestPromptTextLeavesOutWhatIsForAModel(t *testing.T) {
+	note := acp.TextBlock("\n\n<attached_files>")
+	note.Text.Annotations = &acp.Annotations{Audience: []acp.Role{acp.RoleAssistant}}
+	if got := promptText([]acp.ContentBlock{acp.TextBlock("hello"), acp.ResourceLinkBlock("a", "file:///a"), note}); got != "hello\n[a](file:///a)" {
+		t.Errorf("the text is %q", got)
 	}
 }

@@ -29,9 +29,11 @@ func contentTexts(raw json.RawMessage) []string {
 }
 
 // contextTags begin the texts that agents put into the user's role on their own:
-// codex the first three, claude the others (the last two are a file and an
-// image that were attached).
-var contextTags = [...]string{"<environment_context>", "<user_instructions>", "<turn_aborted>", "<system-reminder>", "<context ref=", "[Image: "}
+// codex the first three, claude the next ones (the last two of these are a file and an
+// image that were attached). The last one begins the worker's note about attached files.
+var contextTags = [...]string{
+	"<environment_context>", "<user_instructions>", "<turn_aborted>", "<system-reminder>", "<context ref=", "[Image: ", "<attached_files>",
+}
 
 // taskNotification begins what claude tells its model when a command in the background
 // has ended. It stands for a text of the user.

@@ -111,15 +111,16 @@ func planCall(tools []Tool) (*ToolCall, error) {
 	return &ToolCall{Name: tool.Name, Arguments: arguments}, nil
 }
 
-// mcpCall calls the tool "echo" of an MCP server. Agents put the server's name in front.
+// mcpCall calls the tool "echo" of an MCP server. Agents put the server's name in front. One
+// that has its model search for such tools gets the search: the next turn has the tool.
 func mcpCall(tools []Tool, text string) (*ToolCall, error) {
 	for _, tool := range tools {
 		if strings.HasSuffix(tool.Name, "echo") {
 			return &ToolCall{Name: tool.Name, Namespace: tool.Namespace, Arguments: map[string]any{"text": text}}, nil
 		}
 	}
-	_, err := pick(tools, "echo")
-	return nil, err
+	tool, err := pick(tools, "echo", "ToolSearch")
+	return &ToolCall{Name: tool.Name, Arguments: map[string]any{"query": "echo", "max_results": 5}}, err
 }
 
 // questionCall asks the user which database it shall be, and which parts.

@@ -86,7 +86,30 @@ export interface Provider {
   icon?: string;
   /** Whether the agent is logged in on its worker, as far as could be seen. */
   login?: "found" | "missing";
-  capabilities?: { mode?: string; askingModes?: string[]; allowedModes?: string[] };
+  capabilities?: {
+    mode?: string;
+    askingModes?: string[];
+    allowedModes?: string[];
+    /** The MCP servers that a session may bring; absent: none. */
+    sessionMCP?: "none" | "http" | "any";
+    /** Absent until an agent of the provider has started on its worker. */
+    agent?: AgentAbilities;
+  };
+}
+
+/** What an agent said it can do when it last started. An absent field is false. */
+export interface AgentAbilities {
+  images?: boolean;
+  audio?: boolean;
+  embeddedContext?: boolean;
+  load?: boolean;
+  resume?: boolean;
+  list?: boolean;
+  fork?: boolean;
+  steering?: boolean;
+  reasons?: boolean;
+  mcpHttp?: boolean;
+  mcpSse?: boolean;
 }
 
 /** `default` is the one to preselect. An earlier hub names none. */

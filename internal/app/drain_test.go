@@ -63,7 +63,7 @@ func TestDrainWithALongTurnEndsStreamsInOrder(t *testing.T) {
 		if err != nil {
 			t.Errorf("the node stopped with %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the node did not stop")
 	}
 }

@@ -46,7 +46,7 @@ func TestEmptiedValkeyEndsItsSessions(t *testing.T) {
 			}
 			comeBack(server)
 
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			stop := context.AfterFunc(ctx, sse.close)
 			defer stop()

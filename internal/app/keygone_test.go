@@ -133,7 +133,7 @@ func (h *hubUnderTest) cookieWith(s protocol.CreateResponse, header ...string) s
 // not end.
 func (h *hubUnderTest) wantNoStream(code protocol.Code, path string, header ...string) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", h.url+path, nil)
 	if err != nil {

@@ -352,7 +352,7 @@ func serverFrames(in *bufio.Reader) (texts []string, code int) {
 
 // writeText sends one text message.
 func (st *stream) writeText(text string) error {
-	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), judge.Patience)
 	defer stop()
 	return st.ws.Write(ctx, websocket.MessageText, []byte(text))
 }

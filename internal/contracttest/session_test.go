@@ -422,7 +422,7 @@ func TestDraining(t *testing.T) {
 		if code := n.Cmd.ProcessState.ExitCode(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(judge.Patience):
 		t.Error("it does not end")
 	}
 }

@@ -33,7 +33,7 @@ func (n *node) agentSessions(query string) protocol.AgentSessions {
 // joined waits until the node's own worker has joined.
 func (n *node) joined() {
 	n.t.Helper()
-	for end := time.Now().Add(time.Minute); !strings.Contains(n.Log.String(), "worker joined"); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(judge.Patience); !strings.Contains(n.Log.String(), "worker joined"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			n.t.Fatal("no worker has joined")
 		}
@@ -50,7 +50,7 @@ func (n *node) takeUp(id string) session {
 // until waits until the session has a status, and gives its events.
 func (s session) until(want ...protocol.Status) []protocol.Event {
 	s.n.t.Helper()
-	end := time.Now().Add(time.Minute)
+	end := time.Now().Add(judge.Patience)
 	for !slices.Contains(want, s.view().Status) {
 		if time.Now().After(end) {
 			s.n.t.Fatalf("the session is %s, want %v:\n%s", s.view().Status, want, s.n.Log.String())

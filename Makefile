@@ -150,6 +150,7 @@ test-go: build provision ## Go tests (PACKAGES=./hub/... TEST_FLAGS="-run Name -
 	CHROMIUM="$$(scripts/need.sh chromium)" SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_CLAUDE_ACP="$$claude" \
 	SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_TEST_REDIS="$$redis" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
 		scripts/test-go.sh -race -p $(TEST_PROCS) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+	$(if $(filter ./...,$(PACKAGES)),scripts/test-whole.sh -p $(TEST_PROCS) $(TEST_FLAGS))
 
 .PHONY: test-load
 test-load: build provision ## the tests that know how long something may take, judged by it; on a quiet machine (PACKAGES, TEST_FLAGS)

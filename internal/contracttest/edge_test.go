@@ -275,6 +275,7 @@ func TestBannerNamesTheWorkspace(t *testing.T) {
 // A token that was narrowed, in scope or in time, ends with its maker at the latest; one
 // of the full scope and life may renew itself.
 func TestTokenRenewal(t *testing.T) {
+	t.Parallel()
 	n := serve(t)
 	s := n.create(`{}`)
 	token := func(maker, body string) protocol.TokenResponse {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"sessionhub/internal/testkit/hubtest"
 	"sessionhub/internal/testkit/judge"
@@ -30,7 +29,7 @@ type stream struct {
 }
 
 // streamTime bounds every stream of a test.
-const streamTime = 80 * time.Second
+const streamTime = 2 * judge.Patience
 
 func (s session) sse(query string, header ...string) *stream {
 	s.n.t.Helper()

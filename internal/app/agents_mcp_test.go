@@ -13,6 +13,7 @@ import (
 // A session brings a small MCP server, and the model of a real agent calls its tool. The
 // server has the variable that the session gave it, and nobody sees the value.
 func TestRealAgentsCallMCPServers(t *testing.T) {
+	t.Parallel()
 	const token = "s3cr3t-of-the-server"
 	for _, agent := range realAgents {
 		t.Run(agent.name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 // A session that a real agent keeps is listed and taken up: its history is in the log, and
 // its model is told of it.
 func TestRealAgentIsTakenUp(t *testing.T) {
+	t.Parallel()
 	for _, agent := range realAgents {
 		t.Run(agent.name, func(t *testing.T) {
 			b := startBench(t, agent)
@@ -46,6 +47,7 @@ func TestRealAgentIsTakenUp(t *testing.T) {
 // A fork of a real agent's session knows what was said before, also when its agent was
 // stopped before the first message. What is said in the fork stays there.
 func TestRealAgentForks(t *testing.T) {
+	t.Parallel()
 	for _, agent := range realAgents {
 		t.Run(agent.name, func(t *testing.T) {
 			b := startBench(t, agent, "--agent-idle", "2s")

@@ -105,12 +105,13 @@ func TestBadRequests(t *testing.T) {
 
 // A token opens its own session only, within its scope, until it ends.
 func TestTokens(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	a, b := h.create(protocol.CreateRequest{}), h.create(protocol.CreateRequest{})
 	h.want(404, protocol.CodeNotFound, "GET", "/api/sessions/"+b.SessionID, nil, "Authorization", "Bearer "+a.Token)
 	h.want(403, protocol.CodeForbidden, "POST", "/api/sessions", `{}`, "Authorization", "Bearer "+a.Token)
 	var read protocol.TokenResponse
-	h.call("POST", "/api/sessions/"+a.SessionID+"/token", `{"scope":"read","ttlSeconds":5}`, &read, "Authorization", "Bearer "+a.Token)
+	h.call("POST", "/api/sessions/"+a.SessionID+"/token", `{"scope":"read","ttlSeconds":10}`, &read, "Authorization", "Bearer "+a.Token)
 	bearer := "Bearer " + read.Token
 	h.want(403, protocol.CodeScope, "POST", "/api/sessions/"+a.SessionID+"/messages", `{"content":"x"}`, "Authorization", bearer)
 	h.want(403, protocol.CodeScope, "POST", "/api/sessions/"+a.SessionID+"/token", `{"scope":"read write"}`, "Authorization", bearer)

@@ -18,6 +18,7 @@ import (
 // sessions are gone: their streams, which heard of nothing, end and say so, their
 // agents end, and the next session works. The streams once stayed for ever.
 func TestEmptiedValkeyEndsItsSessions(t *testing.T) {
+	t.Parallel()
 	for name, comeBack := range map[string]func(*valkeytest.Server){
 		"while it runs":  func(*valkeytest.Server) {},
 		"over a restart": func(server *valkeytest.Server) { server.Kill(); server.Restart() },

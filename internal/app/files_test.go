@@ -22,6 +22,7 @@ import (
 // that a network has: each request is answered or refused in bounded time, and nothing of it
 // stays behind.
 func TestFilesOverTwoNodesAndAFaultyLink(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	env := map[string]string{"SESSIONHUB_TOKEN_SECRET": clusterEnv["SESSIONHUB_TOKEN_SECRET"], "SESSIONHUB_WORKER_KEY": testWorkerKey}
 	near := startHubEnv(t, env, "--valkey-url", server.URL(), "--worker", "none")

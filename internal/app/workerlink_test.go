@@ -317,6 +317,7 @@ func (h *hubUnderTest) remote(t *testing.T) {
 
 // A hub that stops lets turns on workers elsewhere finish, as those on its own.
 func TestStoppingHubLetsRemoteTurnsFinish(t *testing.T) {
+	t.Parallel()
 	h := startOpenHub(t, "--drain-timeout", "20s")
 	h.remote(t)
 	s := h.create(protocol.CreateRequest{})

@@ -21,6 +21,16 @@ const Patience = 2 * time.Minute
 // Load reports whether this run judges time and load.
 func Load() bool { return os.Getenv(Variable) != "" }
 
+// OneGoroutine leaves a test out where the race detector watches. It is for a test with
+// much to compute in one goroutine, where no race can be: `make test` runs it without
+// the detector.
+func OneGoroutine(tb testing.TB) {
+	tb.Helper()
+	if Raced {
+		tb.Skip("skip: one goroutine: scripts/test-whole.sh runs it without the race detector")
+	}
+}
+
 // AtMost logs how long something took. A run that judges time fails when that was
 // longer than most.
 func AtMost(tb testing.TB, what string, took, most time.Duration) {

@@ -70,6 +70,9 @@ func TestEmptiedValkeyEndsItsSessions(t *testing.T) {
 				return resp.StatusCode == http.StatusNotFound
 			})
 			next := a.create(protocol.CreateRequest{WorkingDirectory: a.root})
+			judge.Within(t, 20*time.Second, "the other node has its store, too", func() bool {
+				return b.call("GET", "/api/sessions/"+next.SessionID, nil, nil, "Authorization", "Bearer "+next.Token).StatusCode == http.StatusOK
+			})
 			after := openSSE(t, b, next)
 			a.send(next, "hello again")
 			if done := completeOf(t, until(t, after, isType(protocol.EventComplete))); done.StopReason != protocol.StopEndTurn {

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -59,21 +61,30 @@ func TestFilesOverTwoNodesAndAFaultyLink(t *testing.T) {
 	ask := func(h *hubUnderTest) (status int, code protocol.Code) {
 		t.Helper()
 		began := time.Now()
-		a := h.call("GET", "/api/sessions/"+s.SessionID+"/files/content?path=long.txt", nil, nil)
+		resp, err := http.Get(h.url + "/api/sessions/" + s.SessionID + "/files/content?path=long.txt")
+		if err != nil {
+			t.Error(err)
+			return 0, ""
+		}
+		defer resp.Body.Close()
+		body, broken := io.ReadAll(resp.Body)
 		if took := time.Since(began); took > patience {
 			t.Errorf("an answer came after %s", took)
 		}
-		if a.StatusCode == http.StatusOK {
-			if string(a.Body) != string(text) {
-				t.Errorf("%d bytes that are not the file's", len(a.Body))
+		if resp.StatusCode == http.StatusOK {
+			if !bytes.HasPrefix(text, body) || broken == nil && len(body) < len(text) {
+				t.Errorf("%d bytes that are not the file's", len(body))
 			}
-			return a.StatusCode, ""
+			if broken != nil { // its worker did not answer in time behind the first part
+				return 0, protocol.CodeWorkerTimeout
+			}
+			return resp.StatusCode, ""
 		}
 		var p protocol.Problem
-		if err := protocol.Decode(a.Body, &p); err != nil {
-			t.Errorf("%d: %s", a.StatusCode, a.Body)
+		if err := protocol.Decode(body, &p); err != nil {
+			t.Errorf("%d: %s", resp.StatusCode, body)
 		}
-		return a.StatusCode, p.Code
+		return resp.StatusCode, p.Code
 	}
 	works := func(what string) {
 		t.Helper()

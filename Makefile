@@ -23,11 +23,13 @@ RUN_FLAGS ?=
 IMAGE ?= sessionhub:$(VERSION)
 
 # How the tests run. -p is the number of packages at once: on a small machine
-# more of them only makes timing tests wait for each other.
+# more of them only makes timing tests wait for each other. -parallel is the number
+# of tests at once of those that say that they may: they mostly wait.
 PACKAGES ?= ./...
 TEST_FLAGS ?=
 TEST_TIMEOUT ?= 45m
 TEST_PROCS ?= 2
+TEST_PARALLEL ?= 8
 BENCH ?= .
 BENCH_FLAGS ?=
 BENCHTIME ?= 1s
@@ -149,7 +151,8 @@ test-go: build provision ## Go tests (PACKAGES=./hub/... TEST_FLAGS="-run Name -
 	SESSIONHUB_TEST_NGINX="$$nginx" SESSIONHUB_TEST_HAPROXY="$$haproxy" SESSIONHUB_TEST_CADDY="$$caddy" \
 	CHROMIUM="$$(scripts/need.sh chromium)" SESSIONHUB_TEST_CODEX_ACP="$$codex" SESSIONHUB_TEST_CLAUDE_ACP="$$claude" \
 	SESSIONHUB_TEST_VALKEY="$$valkey" SESSIONHUB_TEST_REDIS="$$redis" SESSIONHUB_BIN="$(CURDIR)/$(BIN)" \
-		scripts/test-go.sh -race -p $(TEST_PROCS) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+		scripts/test-go.sh -race -p $(TEST_PROCS) -parallel $(TEST_PARALLEL) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) $(PACKAGES)
+	$(if $(filter ./...,$(PACKAGES)),scripts/test-whole.sh -p $(TEST_PROCS) $(TEST_FLAGS))
 
 .PHONY: test-load
 test-load: build provision ## the tests that know how long something may take, judged by it; on a quiet machine (PACKAGES, TEST_FLAGS)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -69,6 +70,7 @@ func TestNothingBeginsTheBackgroundButWork(t *testing.T) {
 
 // Ten thousand tool calls that never end cost no more memory than those of a turn.
 func TestToolsOfTheBackgroundAreBounded(t *testing.T) {
+	judge.OneGoroutine(t)
 	s := behindTurn(t)
 	for i := range maxTools + 100 {
 		s.updateFor(fmt.Sprintf(`{"sessionUpdate":"tool_call","toolCallId":"t%d","status":"in_progress"}`, i))

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -91,6 +92,7 @@ func TestPermissionWithAHugeIDIsAsked(t *testing.T) {
 
 // The hub keeps open questions in the session's state, which it stores whole.
 func TestOpenPermissionsAreBoundedInBytes(t *testing.T) {
+	judge.OneGoroutine(t)
 	s := prompted(t)
 	refused := 0
 	for i := range maxAsks {
@@ -181,6 +183,7 @@ func TestHeldBackAgentIsNotTakenForSilent(t *testing.T) {
 // What is cut from a question has a hash in its place, for the hub's "always"
 // rules compare what they are given.
 func TestCutQuestionsStayDifferent(t *testing.T) {
+	judge.OneGoroutine(t)
 	long := strings.Repeat("x", 900<<10)
 	for name, call := range map[string]string{
 		"title":   `{"toolCallId":"t","title":"` + long + `%s"}`,
@@ -207,6 +210,7 @@ func TestCutQuestionsStayDifferent(t *testing.T) {
 
 // The parts of a question that does not fit are its whole, in order and before it.
 func TestLongQuestionGoesOutWhole(t *testing.T) {
+	judge.OneGoroutine(t)
 	s := prompted(t)
 	long := strings.Repeat("é \"quoted\"\n", 200_000)
 	call := `{"toolCallId":"t","title":"Write","kind":"edit","rawInput":{"text":` + string(protocol.Marshal(long)) + `}}`
@@ -242,6 +246,7 @@ func TestLongQuestionGoesOutWhole(t *testing.T) {
 // What is too much to be remembered until it is asked about is not asked as if
 // there were nothing: the hub is told that it is not whole.
 func TestForgottenCallIsNotAskedAsEmpty(t *testing.T) {
+	judge.OneGoroutine(t)
 	s := prompted(t)
 	for i := range 4 {
 		s.onLine(parseLine([]byte(fmt.Sprintf(

@@ -120,22 +120,43 @@ func converseWithAsker(t *testing.T, flags ...string) *person {
 // Of several questions one is answered at a time, by a key that was pressed when
 // it could be read: the second press of a key does not answer the next one.
 func TestChatSaysWhichQuestionAKeyAnswers(t *testing.T) {
+	// A chat that stands still for a second between two presses is right to take them for
+	// two: that a key is held is known by time. It is not so again and again.
+	for attempt := 1; !secondPressIsHeld(t); attempt++ {
+		if attempt == 5 || judge.Load() {
+			t.Fatal("the second press of a key answered the next question")
+		}
+		t.Log("the second press of a key came late")
+	}
+}
+
+// secondPressIsHeld has three questions asked and answered. It reports whether a key that
+// was pressed again answered nothing.
+func secondPressIsHeld(t *testing.T) bool {
+	t.Helper()
 	p := converseWithAsker(t)
 	p.press("many first second third\r")
 	p.expect("? first (1 of 3)")
 	p.expect("[y/1] Allow")
 	p.expect("a key answers question 1 of 3")
-	p.press("y")
-	time.Sleep(150 * time.Millisecond) // a key that is pressed twice, or held
-	p.press("y")
+	p.press("yy") // a key that is pressed twice, or held
 	p.expect("→ Allow: first")
-	p.expect("? second (1 of 2)")
+	shown := func(text string) bool { return loose(text).MatchString(p.everything()) }
+	answered := func() bool { return shown("→ Allow: second") }
+	judge.Within(t, 20*time.Second, "the second question", func() bool {
+		return answered() || shown("? second (1 of 2)")
+	})
 	p.press("y")
-	p.expect("held or pressed twice")
+	judge.Within(t, 20*time.Second, "word of the held key", func() bool {
+		return answered() || shown("held or pressed twice")
+	})
+	if answered() {
+		return false
+	}
 	p.expect("[y/1] Allow")
 	time.Sleep(heldKey)
-	if all := p.everything(); strings.Contains(all, "→ Allow: second") {
-		t.Fatal("the second press of a key answered the next question")
+	if answered() {
+		return false
 	}
 	p.press("n")
 	p.expect("→ Reject: second")
@@ -146,6 +167,7 @@ func TestChatSaysWhichQuestionAKeyAnswers(t *testing.T) {
 	for _, said := range []string{`"first" is a`, `"second" is r`, `"third" is a`} {
 		judge.Within(t, 20*time.Second, "the agent is told that "+said, func() bool { return loose(said).MatchString(p.everything()) })
 	}
+	return true
 }
 
 // heldKey is longer than the chat takes a key for held.
@@ -168,11 +190,11 @@ func TestChatShowsAllOfAnEditBeforeItIsAllowed(t *testing.T) {
 		p.press(" ")
 		p.expect(line)
 	}
-	for range 5 {
+	judge.Within(t, 20*time.Second, "the end of the edit", func() bool {
 		time.Sleep(150 * time.Millisecond)
 		p.press(" ")
-	}
-	p.expect("+ line 100 of it")
+		return loose("+ line 100 of it").MatchString(p.everything())
+	})
 	p.expect("[y/1] Allow")
 	p.press("1")
 	p.expect("→ Allow: edit")

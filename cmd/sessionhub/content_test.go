@@ -66,7 +66,7 @@ func TestHiddenQuestionOutlivesItsNode(t *testing.T) {
 	if err != nil || whole.FullBytes != q.FullBytes || !strings.Contains(string(whole.Input), "rm -rf ~") {
 		t.Fatalf("the whole has %d of %d bytes: %v", whole.FullBytes, q.FullBytes, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), judge.Patience)
 	defer cancel()
 	if _, err := s.Approve(ctx, allow); err != nil {
 		t.Fatal(err)

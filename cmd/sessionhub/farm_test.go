@@ -76,7 +76,7 @@ func (f *farm) workerWith(hub, key string, flags ...string) *soak.Process {
 			f.t.Logf("a worker's log:\n%s", p.Said())
 		}
 	})
-	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(f.t.Context(), judge.Patience)
 	defer cancel()
 	if _, err := p.Find(ctx, "linked to the hub"); err != nil {
 		f.t.Fatal(err)

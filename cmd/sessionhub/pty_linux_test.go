@@ -165,7 +165,7 @@ func (p *person) left() int {
 	}()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(judge.Patience):
 		p.t.Fatal("the program does not end")
 	}
 	p.wg.Wait()

@@ -315,7 +315,7 @@ func TestTerminatedWorkerHandsOver(t *testing.T) {
 	}
 	select {
 	case <-w.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(judge.Patience):
 		t.Fatal("it does not end")
 	}
 	if w.ExitCode() != 0 {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -15,6 +16,7 @@ func (r *stepper) stateBytes() int { return len(protocol.Marshal(r.s)) }
 // Questions are in the state, which each change stores anew. An agent that asked on
 // and on made one of 58 MiB.
 func TestOpenQuestionsAreBoundedInBytes(t *testing.T) {
+	judge.OneGoroutine(t)
 	r := running(t)
 	input := `{"command":"` + strings.Repeat("x", 1<<20-20) + `"}`
 	r.do(ask("i1", input), ask("i2", input), ask("i3", input)).want("asked i1 for m1", "requires_action m1", "asked i2 for m1", "asked i3 for m1")
@@ -57,6 +59,7 @@ func TestRulesAreBounded(t *testing.T) {
 // The answers of a long turn are kept for a reconnect: not all of them, for a worker
 // has long had the old ones. The cancel is kept whatever comes behind it.
 func TestCommandsOfATurnAreBounded(t *testing.T) {
+	judge.OneGoroutine(t)
 	r := running(t).do(ask("i", "{}"), option("i", "always"))
 	for i := range 10_000 {
 		r.do(ask(fmt.Sprint("i", i), "{}"))

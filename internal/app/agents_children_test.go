@@ -10,6 +10,7 @@ import (
 // A real agent with a server that it has started stays for longer than without one.
 // What is ended in the end is named, and nothing that the agent needs itself.
 func TestRealAgentStaysWithWhatItStarted(t *testing.T) {
+	t.Parallel()
 	for _, agent := range realAgents {
 		t.Run(agent.name, func(t *testing.T) {
 			c := startBench(t, agent, "--agent-idle", "500ms", "--agent-children-idle", "3s").converse(t, "server").in(t)

@@ -15,6 +15,7 @@ func TestRealAgentsCallMCPServers(t *testing.T) { callMCPServers(t, realAgents) 
 // A session brings a small MCP server, and the model of a real agent calls its tool. The
 // server has the variable that the session gave it, and nobody sees the value.
 func callMCPServers(t *testing.T, agents []realAgent) {
+	t.Parallel()
 	const token = "s3cr3t-of-the-server"
 	for _, agent := range agents {
 		t.Run(agent.name, func(t *testing.T) {

@@ -30,6 +30,7 @@ var modesOf = map[string]struct {
 // The options of a real agent: the list, a change of model and mode by people, what is not
 // allowed, a change of the agent's own, and what its next start keeps.
 func TestRealAgentsOptions(t *testing.T) {
+	t.Parallel()
 	for _, agent := range realAgents {
 		t.Run(agent.name, func(t *testing.T) { optionsOfAgent(t, agent) })
 	}

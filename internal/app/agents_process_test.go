@@ -67,6 +67,7 @@ var processScenarios = []scenario{
 
 // An agent that was stopped because nobody spoke to it knows what was before.
 func TestRealAgentRemembersAfterIdleStop(t *testing.T) {
+	t.Parallel()
 	for _, agent := range realAgents {
 		t.Run(agent.name, func(t *testing.T) { remembersAfterIdleStop(t, agent) })
 	}

@@ -15,6 +15,7 @@ func TestRealAgentIsTakenUp(t *testing.T) { isTakenUp(t, realAgents) }
 // A session that a real agent keeps is listed and taken up: its history is in the log, and
 // its model is told of it.
 func isTakenUp(t *testing.T, agents []realAgent) {
+	t.Parallel()
 	for _, agent := range agents {
 		t.Run(agent.name, func(t *testing.T) {
 			b := startBench(t, agent)
@@ -55,6 +56,7 @@ func TestRealAgentForks(t *testing.T) { forks(t, realAgents) }
 // A fork of a real agent's session knows what was said before, also when its agent was
 // stopped before the first message. What is said in the fork stays there.
 func forks(t *testing.T, agents []realAgent) {
+	t.Parallel()
 	for _, agent := range agents {
 		t.Run(agent.name, func(t *testing.T) {
 			b := startBench(t, agent, "--agent-idle", "2s")

@@ -12,6 +12,7 @@ import (
 // another worker of the same workspace: the hub has kept the agent's own id of
 // the session.
 func TestRealAgentRemembersOnAnotherWorker(t *testing.T) {
+	t.Parallel()
 	for _, agent := range realAgents {
 		t.Run(agent.name, func(t *testing.T) {
 			t.Parallel() // most of it is the lease of the lost worker

@@ -105,17 +105,18 @@ func TestBadRequests(t *testing.T) {
 
 // A token opens its own session only, within its scope, until it ends.
 func TestTokens(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	a, b := h.create(protocol.CreateRequest{}), h.create(protocol.CreateRequest{})
 	h.want(404, protocol.CodeNotFound, "GET", "/api/sessions/"+b.SessionID, nil, "Authorization", "Bearer "+a.Token)
 	h.want(403, protocol.CodeForbidden, "POST", "/api/sessions", `{}`, "Authorization", "Bearer "+a.Token)
 	var read protocol.TokenResponse
-	h.call("POST", "/api/sessions/"+a.SessionID+"/token", `{"scope":"read","ttlSeconds":5}`, &read, "Authorization", "Bearer "+a.Token)
+	h.call("POST", "/api/sessions/"+a.SessionID+"/token", `{"scope":"read","ttlSeconds":10}`, &read, "Authorization", "Bearer "+a.Token)
 	bearer := "Bearer " + read.Token
 	h.want(403, protocol.CodeScope, "POST", "/api/sessions/"+a.SessionID+"/messages", `{"content":"x"}`, "Authorization", bearer)
 	h.want(403, protocol.CodeScope, "POST", "/api/sessions/"+a.SessionID+"/token", `{"scope":"read write"}`, "Authorization", bearer)
 	a.Token = read.Token
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ws, err := h.ws(ctx, a, "0")
 	if err != nil {
@@ -141,7 +142,7 @@ func TestTokens(t *testing.T) {
 func TestBadFrames(t *testing.T) {
 	h := startHub(t)
 	s := h.create(protocol.CreateRequest{})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ws, err := h.ws(ctx, s, "latest")
 	if err != nil {
@@ -234,7 +235,7 @@ func TestProtocolViolations(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := dialRaw(t, h, s)
-			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(patience))
 			in := bufio.NewReader(conn)
 			for { // the rest of the head
 				line, err := in.ReadString('\n')
@@ -294,7 +295,7 @@ func TestGarbageOnTheListener(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(patience))
 		_, _ = io.WriteString(c, raw)
 		if tc, ok := c.(*net.TCPConn); ok {
 			_ = tc.CloseWrite()
@@ -340,7 +341,7 @@ func TestChunkedBodyThatBreaksOff(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 				t.Fatal(err)
 			}
 			head := "POST /api/sessions/" + s.SessionID + "/messages HTTP/1.1\r\nHost: " + host + "\r\nAuthorization: Bearer " + s.Token +

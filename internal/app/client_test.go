@@ -235,7 +235,7 @@ func TestClientIsToldOfADrain(t *testing.T) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- h.node.Stop(context.Background()) }()
 	follow(t, stream, func(f client.Frame) bool { return f.Control() == protocol.ControlDraining })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := stream.Next(ctx); err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) {
 		t.Errorf("after a drain without another node came %v", err)

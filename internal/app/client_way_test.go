@@ -43,6 +43,7 @@ var brokenWays = map[string]func(w http.ResponseWriter, r *http.Request, hub htt
 // Whatever keeps WebSockets out, the client is there within 5 s, by SSE, and does
 // not try again for the next stream.
 func TestClientFindsTheWayThatIsOpen(t *testing.T) {
+	t.Parallel()
 	for name, way := range brokenWays {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -214,6 +214,7 @@ func (h *hubUnderTest) sendPatiently(s protocol.CreateResponse, text string) (se
 // a write was taken, and everything comes when it is back: in a new epoch, which
 // those who read live go into without a gap.
 func TestValkeyAwayForAWhile(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	nodes := startNodes(t, server, 2)
 	a, b := nodes[0], nodes[1]

@@ -44,9 +44,9 @@ func askingAgent() {
 			oldText, newText := lockFile("1.0.0"), lockFile("6.6.6-evil")
 			call["content"] = []any{map[string]string{"type": "diff", "path": "/x/package-lock.json", "oldText": oldText, "newText": newText}}
 		case "bigwrite": // a command at the end of a long script
-			call["rawInput"] = map[string]string{"path": "run.sh", "text": script(3<<20, rest)}
+			call["rawInput"] = map[string]string{"path": "run.sh", "text": script(scriptBytes(), rest)}
 		case "bigannounced": // what is asked about was told before, and the question names it only
-			announced := map[string]any{"sessionUpdate": "tool_call", "status": "pending", "rawInput": map[string]string{"text": script(2<<20, rest)}}
+			announced := map[string]any{"sessionUpdate": "tool_call", "status": "pending", "rawInput": map[string]string{"text": script(scriptBytes(), rest)}}
 			for k, v := range call {
 				announced[k] = v
 			}

@@ -22,6 +22,15 @@ import (
 	"sessionhub/worker"
 )
 
+// scriptBytes is the length of a script that is asked about: more than an event can have,
+// in several parts.
+func scriptBytes() int {
+	if judge.Raced {
+		return 5 << 18
+	}
+	return 3 << 20
+}
+
 // readContent reads the whole of a question with the session's token. The bytes of
 // the answer are what its fullBytes says.
 func (h *hubUnderTest) readContent(s protocol.CreateResponse, interaction string) protocol.ApprovalContent {
@@ -114,7 +123,7 @@ func TestHiddenQuestionIsReadBeforeItIsAllowed(t *testing.T) {
 	for _, word := range []string{"bigwrite", "bigannounced"} {
 		h.send(s, word+" rm -rf ~")
 		q, _ := pendingApproval(t, sub)
-		if !q.Truncated || q.FullBytes < 2<<20 || strings.Contains(string(q.Input), "rm -rf") || !strings.Contains(string(q.Input), " bytes left out …") {
+		if !q.Truncated || q.FullBytes < scriptBytes() || strings.Contains(string(q.Input), "rm -rf") || !strings.Contains(string(q.Input), " bytes left out …") {
 			t.Fatalf("%s: asked with truncated %v, %d bytes: %.300s", word, q.Truncated, q.FullBytes, q.Input)
 		}
 		allow := protocol.ApproveRequest{InteractionID: q.InteractionID, Decision: protocol.AllowOnce}
@@ -218,6 +227,7 @@ func TestHubKeepsWhatItCutsItself(t *testing.T) {
 // question is there, what one node was told of a reader holds on the others, and
 // nothing of it stays in the store.
 func TestHiddenQuestionOnManyNodes(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	nodes := startNodes(t, server, 2, "--providers-file", askingProviders(t))
 	a, b := nodes[0], nodes[1]
@@ -259,6 +269,7 @@ func TestHiddenQuestionOnManyNodes(t *testing.T) {
 // The link breaks in the middle of the parts, again and again: they come again,
 // and none twice.
 func TestHiddenQuestionOverABadLink(t *testing.T) {
+	t.Parallel()
 	h := startOpenHub(t)
 	h.remoteAsking(t)
 	s := h.create(protocol.CreateRequest{Provider: "asking"})
@@ -281,6 +292,7 @@ func TestHiddenQuestionOverABadLink(t *testing.T) {
 
 // The worker dies between the parts and the answer: nothing is left to be read.
 func TestHiddenQuestionOfALostWorker(t *testing.T) {
+	t.Parallel()
 	h := startOpenHub(t, "--worker-lease", "3s")
 	stop := h.remoteAsking(t)
 	s := h.create(protocol.CreateRequest{Provider: "asking"})

@@ -44,6 +44,7 @@ func drained(t *testing.T, ws *wsStream) (complete protocol.CompleteData) {
 // A turn that outlasts --drain-timeout is completed with an error, and its
 // streams are told to come back and end in order. Once, every stream was reset.
 func TestDrainWithALongTurnEndsStreamsInOrder(t *testing.T) {
+	t.Parallel()
 	h := startHub(t, "--drain-timeout", "1s")
 	s := h.create(protocol.CreateRequest{})
 	ws, err := h.ws(t.Context(), s, "0")
@@ -63,7 +64,7 @@ func TestDrainWithALongTurnEndsStreamsInOrder(t *testing.T) {
 		if err != nil {
 			t.Errorf("the node stopped with %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the node did not stop")
 	}
 }
@@ -72,6 +73,7 @@ func TestDrainWithALongTurnEndsStreamsInOrder(t *testing.T) {
 // Once, the next one was on its way to the worker that ended, was never run, and
 // was completed with an error, after seconds: nobody had stored the release.
 func TestDrainLeavesWhatWaitsToAnotherNode(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	a := startHubEnv(t, clusterEnv, "--valkey-url", server.URL(), "--drain-timeout", "200ms")
 	s := a.create(protocol.CreateRequest{})

@@ -18,6 +18,7 @@ import (
 // sessions are gone: their streams, which heard of nothing, end and say so, their
 // agents end, and the next session works. The streams once stayed for ever.
 func TestEmptiedValkeyEndsItsSessions(t *testing.T) {
+	t.Parallel()
 	for name, comeBack := range map[string]func(*valkeytest.Server){
 		"while it runs":  func(*valkeytest.Server) {},
 		"over a restart": func(server *valkeytest.Server) { server.Kill(); server.Restart() },
@@ -46,7 +47,7 @@ func TestEmptiedValkeyEndsItsSessions(t *testing.T) {
 			}
 			comeBack(server)
 
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			stop := context.AfterFunc(ctx, sse.close)
 			defer stop()
@@ -69,6 +70,9 @@ func TestEmptiedValkeyEndsItsSessions(t *testing.T) {
 				return resp.StatusCode == http.StatusNotFound
 			})
 			next := a.create(protocol.CreateRequest{WorkingDirectory: a.root})
+			judge.Within(t, 20*time.Second, "the other node has its store, too", func() bool {
+				return b.call("GET", "/api/sessions/"+next.SessionID, nil, nil, "Authorization", "Bearer "+next.Token).StatusCode == http.StatusOK
+			})
 			after := openSSE(t, b, next)
 			a.send(next, "hello again")
 			if done := completeOf(t, until(t, after, isType(protocol.EventComplete))); done.StopReason != protocol.StopEndTurn {

@@ -69,7 +69,7 @@ const (
 	// hostileMost bounds one way: an agent may be silent for 40 s, take 10 s to
 	// obey a cancel, and has 2 s between SIGTERM and SIGKILL. Megabytes take long
 	// under the race detector, on a machine that is busy with other tests.
-	hostileMost = 2 * time.Minute
+	hostileMost = 5 * time.Minute
 	// heapMost is what this process may hold of it all. The log of a deleted
 	// session stays for a minute, 16 MiB at most each.
 	heapMost = 300 << 20

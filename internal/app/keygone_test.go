@@ -133,7 +133,7 @@ func (h *hubUnderTest) cookieWith(s protocol.CreateResponse, header ...string) s
 // not end.
 func (h *hubUnderTest) wantNoStream(code protocol.Code, path string, header ...string) {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", h.url+path, nil)
 	if err != nil {
@@ -184,6 +184,7 @@ func allEnd(t *testing.T, since time.Time, gone, kept map[string]opened) {
 // open WebSocket went on to take commands, its event streams stayed, and so did all
 // that its tokens, tickets and cookies opened, until they ended by themselves.
 func TestRemovedKeyEndsAllThatItOpened(t *testing.T) {
+	t.Parallel()
 	alice, bob, portal := keyLine("a", "alice", "key-a"), keyLine("b", "bob", "key-b"), keyLine("portal", "*", "key-p")
 	file := newKeysFile(t, alice, bob, portal)
 	h := startHubEnv(t, map[string]string{"SESSIONHUB_API_KEYS_FILE": file.path})
@@ -268,6 +269,7 @@ func (h *hubUnderTest) history(s protocol.CreateResponse, token string) uint64 {
 // Another hash under the same name is a rotation: the tokens stay, and what the old
 // key itself opened ends. The same holds for a key that is given to another user.
 func TestKeyRotatesUnderItsName(t *testing.T) {
+	t.Parallel()
 	file := newKeysFile(t, keyLine("a", "alice", "old-key"))
 	h := startHubEnv(t, map[string]string{"SESSIONHUB_API_KEYS_FILE": file.path})
 	s := h.createAs("old-key", protocol.CreateRequest{})
@@ -289,6 +291,7 @@ func TestKeyRotatesUnderItsName(t *testing.T) {
 // Two versions of a keys file can have one length and one time: a file system may
 // count in steps of two seconds, and a copy may keep the time of its source.
 func TestKeysFileWithTheTimeOfTheOneBefore(t *testing.T) {
+	t.Parallel()
 	long := time.Now().Add(-time.Hour).Truncate(time.Second)
 	for name, replace := range map[string]func(path, text string) error{
 		"another file": func(path, text string) error {
@@ -331,6 +334,7 @@ func TestKeysFileWithTheTimeOfTheOneBefore(t *testing.T) {
 // Each node reads its keys file itself: a key that leaves it ends its streams on all
 // nodes within 2 s, whichever node made the token.
 func TestRemovedKeyEndsItsStreamsOnAllNodes(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	file := newKeysFile(t, keyLine("a", "alice", "key-a"), keyLine("b", "bob", "key-b"))
 	env := maps.Clone(clusterEnv)

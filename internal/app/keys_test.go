@@ -16,6 +16,7 @@ import (
 // Keys in a file: each user sees their own sessions, a service key all; a key
 // that is taken out of the file stops working, and a broken file changes nothing.
 func TestAPIKeysFile(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys")
 	line := func(name, user, key string) string {
 		return fmt.Sprintf("%s:%s:%x\n", name, user, sha256.Sum256([]byte(key)))
@@ -64,6 +65,7 @@ func TestAPIKeysFile(t *testing.T) {
 // A key moves from one file to the other. The first of the two edits makes it a key
 // of both kinds, which is refused; the file was not read again after the second one.
 func TestKeyMovesToTheOtherFile(t *testing.T) {
+	t.Parallel()
 	stays, moves, own := keyLine("a", "alice", "key-a"), keyLine("m", "alice", "key-m"), keyLine("w", "*", "key-w")
 	api, workers := newKeysFile(t, stays, moves), newKeysFile(t, own)
 	h := startHubEnv(t, map[string]string{"SESSIONHUB_API_KEYS_FILE": api.path, "SESSIONHUB_WORKER_KEYS_FILE": workers.path}, "--worker", "none")

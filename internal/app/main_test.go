@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"flag"
 	"os"
 	"syscall"
 	"testing"
@@ -31,6 +32,11 @@ func TestMain(m *testing.M) {
 		case "asking-agent":
 			askingAgent()
 		}
+	}
+	// Half of the tests wait, for agents, leases and faults: they do so beside each other.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
 	}
 	// fasthttp looks after its idle workers in a goroutine that sleeps for up to
 	// 10 s after the server has ended. The client of Valkey looks for a cluster up to

@@ -16,6 +16,7 @@ import (
 // An option is set on a node without workers, reaches the agent of another one, and is seen
 // on both. One that is set while no agent runs holds for the next.
 func TestOptionsOverTwoNodes(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	nodes := startNodes(t, server, 2, "--agent-idle", "300ms")
 	a, b := nodes[0], nodes[1]

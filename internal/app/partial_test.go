@@ -37,6 +37,7 @@ func primaryOf(t *testing.T, c *valkeytest.Cluster, key string) int {
 // So does the hub, with one worker that has sessions on all of them: the whole node
 // once said 503 until that server was back.
 func TestSessionsOfOtherPrimariesAreServed(t *testing.T) {
+	t.Parallel()
 	cluster := valkeytest.StartCluster(t, valkeytest.Valkey(t), "cluster-require-full-coverage no")
 	// The user's own keys lie on a server that stays.
 	const key = "the-key-of-clients"

@@ -89,7 +89,7 @@ func useFrom(t *testing.T, h *hubUnderTest, c *client.Client) []logLine {
 		t.Fatal(err)
 	}
 	want := map[string]int{"session created": 1, "session deleted": 1, "stream opened": 2, "stream closed": 2}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		var lines []logLine
 		seen := map[string]int{}
 		for text := range strings.Lines(h.log.String()) {

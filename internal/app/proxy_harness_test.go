@@ -172,7 +172,7 @@ func (d *frontDoor) start() {
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		c, err := tls.Dial("tcp", d.addr, &tls.Config{RootCAs: d.cert.pool})
 		if err == nil {
 			_ = c.Close()

@@ -29,6 +29,7 @@ func behind(t *testing.T, name string) (*frontDoor, *client.Client) {
 
 // The recipes' files, in the proxies that they are for.
 func TestBehindProxies(t *testing.T) {
+	t.Parallel()
 	for _, name := range slices.Sorted(maps.Keys(frontDoors)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -75,6 +75,7 @@ func finish(t *testing.T, program string, args ...string) string {
 }
 
 func TestRecipeCurl(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	if out := finish(t, "bash", "-eu", h.recipe("curl", "recipe.sh")); !strings.Contains(out, "Approved: allow_once.") {
 		t.Errorf("it printed %s", out)
@@ -82,6 +83,7 @@ func TestRecipeCurl(t *testing.T) {
 }
 
 func TestRecipeJavaScript(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	path := h.recipe("javascript", "recipe.mjs")
 	raw, err := os.ReadFile(path)
@@ -118,6 +120,7 @@ func background(t *testing.T, env []string, program string, args ...string) {
 }
 
 func TestRecipeBot(t *testing.T) {
+	t.Parallel()
 	h := startHubEnv(t, map[string]string{"SESSIONHUB_API_KEY": "bot-key"})
 	addr := freeAddress(t)
 	background(t, []string{"SESSIONHUB_API_KEY=bot-key", "PORT=" + addr[strings.LastIndex(addr, ":")+1:]}, "node", h.recipe("bot", "bot.mjs"))
@@ -160,6 +163,7 @@ func TestRecipeBot(t *testing.T) {
 // the page, too. The hub's connection breaks in the middle, and EventSource comes
 // back.
 func TestRecipeEventSource(t *testing.T) {
+	t.Parallel()
 	chromium := need.Chromium.Path(t)
 	h := startHub(t)
 	page, err := os.ReadFile(h.recipe("eventsource", "page.html"))

@@ -187,6 +187,7 @@ func TestCookieReadsStreams(t *testing.T) {
 // second, and cannot renew itself: not even by what rounding adds. A token of the
 // full scope that was made for 60 s once made itself one of 24 h.
 func TestNarrowTokenDoesNotRenewItself(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	for _, narrow := range []string{`{"scope":"read","ttlSeconds":60}`, `{"ttlSeconds":60}`, `{"ttlSeconds":86399}`} {
 		s := h.create(protocol.CreateRequest{})
@@ -219,6 +220,7 @@ func TestNarrowTokenDoesNotRenewItself(t *testing.T) {
 // A ticket lived for 30 s even if its token ended earlier. After the token's end it
 // opened a stream, which had the whole log before it was cut.
 func TestTicketDoesNotOutliveItsToken(t *testing.T) {
+	t.Parallel()
 	h := startHub(t)
 	s := h.create(protocol.CreateRequest{})
 	var short protocol.TokenResponse

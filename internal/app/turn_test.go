@@ -254,6 +254,7 @@ func TestDeleteEndsEverything(t *testing.T) {
 
 // Idle agents do not keep others waiting: with one place, sessions take turns.
 func TestIdleAgentMakesPlaceForAWaitingSession(t *testing.T) {
+	t.Parallel()
 	h := startHub(t, "--worker-capacity", "1")
 	a, b := h.create(protocol.CreateRequest{}), h.create(protocol.CreateRequest{})
 	subA, subB := openSSE(t, h, a), openSSE(t, h, b)

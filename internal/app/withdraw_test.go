@@ -14,6 +14,7 @@ import (
 // A worker withdraws a question over the wire: it is closed for everybody, a late
 // answer is 409, and the worker is told who came first.
 func TestWithdrawnQuestionIsClosedForEverybody(t *testing.T) {
+	t.Parallel()
 	h := startOpenHub(t)
 	l := h.dialLink(testWorkerKey)
 	l.hello()

@@ -61,7 +61,7 @@ func (l *link) send(f protocol.FrameType, data any) {
 
 // read gives the next frame, pings left out.
 func (l *link) read() (protocol.Frame, error) {
-	ctx, cancel := context.WithTimeout(l.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(l.t.Context(), patience)
 	defer cancel()
 	for {
 		_, raw, err := l.ws.Read(ctx)
@@ -278,7 +278,7 @@ func TestStoppingHubEndsLinksInOrder(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the hub does not stop")
 	}
 }
@@ -317,6 +317,7 @@ func (h *hubUnderTest) remote(t *testing.T) {
 
 // A hub that stops lets turns on workers elsewhere finish, as those on its own.
 func TestStoppingHubLetsRemoteTurnsFinish(t *testing.T) {
+	t.Parallel()
 	h := startOpenHub(t, "--drain-timeout", "20s")
 	h.remote(t)
 	s := h.create(protocol.CreateRequest{})
@@ -337,7 +338,7 @@ func TestStoppingHubLetsRemoteTurnsFinish(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the hub does not stop")
 	}
 }

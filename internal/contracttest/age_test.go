@@ -14,6 +14,7 @@ import (
 // A client of an event stream has nothing to say. One that sent bytes on and on once
 // took a whole core of the hub, which read them away.
 func TestEventStreamEndsWhenItsClientSpeaks(t *testing.T) {
+	t.Parallel()
 	n := serve(t)
 	s := n.create(`{}`)
 	request := "GET " + s.path + "/events HTTP/1.1\r\nHost: " + n.Host() + "\r\n\r\n"

@@ -67,6 +67,7 @@ func (s session) ends(n *node, most time.Duration, messageID string) (c protocol
 // is there: the same one, or another one of the workspace, also when the node with
 // the link of the sleeping one is killed. It once ended with worker_lost.
 func TestMessageToASleepingWorkerWaits(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	env := []string{"SESSIONHUB_TOKEN_SECRET=" + strings.Repeat("s", 32), "SESSIONHUB_WORKER_KEY=" + workerKey}
 	flags := []string{"--valkey-url", server.URL(), "--worker", "none", "--worker-lease", "6s"}

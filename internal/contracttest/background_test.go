@@ -143,6 +143,7 @@ func TestBackgroundIsStopped(t *testing.T) {
 // A call that the agent told of by its question alone ends with the question, if nobody has
 // allowed it. The session said for hours that it runs.
 func TestRefusedInTheBackground(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--providers-file", scripted.Providers(t))
 	for _, c := range []struct {
 		scenario, outcome string
@@ -208,6 +209,7 @@ func killAgent(t *testing.T, root string) {
 // Whatever is killed in the middle of work in the background: its question ends once, the
 // session does not say that it works, and the next message runs.
 func TestKilledInTheBackground(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		// begin gives a node with a session's worker, and then kills something. after is the node on

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -46,7 +47,7 @@ func TestChangesOfASession(t *testing.T) {
 	}
 	s.send("/write since one two")
 	var asked []protocol.ToolApprovalData
-	for end := time.Now().Add(20 * time.Second); len(asked) == 0 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(judge.Patience); len(asked) == 0 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		asked = s.open()
 	}
 	if len(asked) != 1 {

@@ -155,6 +155,7 @@ func TestStreamLimits(t *testing.T) {
 
 // Rates: of each user, with a Retry-After that is true.
 func TestRates(t *testing.T) {
+	t.Parallel()
 	n := serveEnv(t, []string{"SESSIONHUB_API_KEY=key-of-the-service"}, "--rate-sessions", "1/s:2", "--rate-messages", "1/s:2")
 	n.key = "key-of-the-service"
 	s := n.create(`{"userId":"ann"}`)

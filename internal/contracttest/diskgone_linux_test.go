@@ -24,7 +24,7 @@ func (n *node) failed() {
 	n.t.Helper()
 	select {
 	case <-n.Ended:
-	case <-time.After(time.Minute):
+	case <-time.After(judge.Patience):
 		n.t.Fatal("the node does not end")
 	}
 	if code := n.Cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(n.Log.String(), "sessionhub serve") {

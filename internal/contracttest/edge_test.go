@@ -275,6 +275,7 @@ func TestBannerNamesTheWorkspace(t *testing.T) {
 // A token that was narrowed, in scope or in time, ends with its maker at the latest; one
 // of the full scope and life may renew itself.
 func TestTokenRenewal(t *testing.T) {
+	t.Parallel()
 	n := serve(t)
 	s := n.create(`{}`)
 	token := func(maker, body string) protocol.TokenResponse {
@@ -352,7 +353,7 @@ func serverFrames(in *bufio.Reader) (texts []string, code int) {
 
 // writeText sends one text message.
 func (st *stream) writeText(text string) error {
-	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), judge.Patience)
 	defer stop()
 	return st.ws.Write(ctx, websocket.MessageText, []byte(text))
 }

@@ -24,6 +24,7 @@ func (s session) fork(body string, header ...string) session {
 // A fork has the original's history, and its agent the original's memory. Until its first
 // turn has ended, each start of the agent forks anew: some agents keep a fork only then.
 func TestForkASession(t *testing.T) {
+	t.Parallel()
 	providers := scripted.Providers(t)
 	n := serve(t, "--providers-file", providers, "--agent-idle", "500ms")
 	agentLog := func() string {

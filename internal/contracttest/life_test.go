@@ -18,12 +18,13 @@ import (
 // A session does not expire while a turn runs or a question is open, and every
 // event begins its time anew.
 func TestBusySessionDoesNotExpire(t *testing.T) {
-	n := serve(t, "--session-idle-ttl", "600ms")
+	t.Parallel()
+	n := serve(t, "--session-idle-ttl", "5s")
 	slow, asks := n.create(`{}`), n.create(`{}`)
 	st, question := slow.ws(""), asks.ws("")
 	asks.send("/approve yes?")
 	q := hubtest.Decode[protocol.ToolApprovalData](t, question.until("tool_approval").Data)
-	if c := slow.turn(st, "/slow 1.5"); c.StopReason != "end_turn" {
+	if c := slow.turn(st, "/slow 6"); c.StopReason != "end_turn" {
 		t.Errorf("the long turn: %+v", c)
 	}
 	if v := asks.view(); v.Status != "requires_action" {
@@ -80,6 +81,7 @@ func TestDeleteInMidTurn(t *testing.T) {
 
 // A ticket has the scope of its token, and dies with it.
 func TestTicketHasItsTokensScope(t *testing.T) {
+	t.Parallel()
 	n := serve(t)
 	s := n.create(`{}`)
 	read := ok[protocol.TokenResponse](n, 201, "POST", s.path+"/token", `{"scope":"read"}`, s.bearer()...)
@@ -134,7 +136,8 @@ func TestAlways(t *testing.T) {
 // Of a subscriber that takes nothing nothing is kept; it can resume, and gets
 // the rest once and in order.
 func TestSlowReaderResumes(t *testing.T) {
-	n := serve(t, "--write-timeout", "1s", "--log-max-events", "100000", "--log-max-bytes", "256MiB")
+	t.Parallel()
+	n := serve(t, "--write-timeout", "8s", "--log-max-events", "100000", "--log-max-bytes", "256MiB")
 	s := n.create(`{}`)
 	st := s.ws("")
 	s.send("/stream 4000 4000 1500")

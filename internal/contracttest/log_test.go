@@ -194,6 +194,7 @@ func TestLongOutputIsSplit(t *testing.T) {
 
 // A turn survives its clients.
 func TestTurnSurvivesItsClients(t *testing.T) {
+	t.Parallel()
 	n := serve(t)
 	s := n.create(`{}`)
 	st := s.ws("")

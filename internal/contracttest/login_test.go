@@ -80,6 +80,7 @@ func TestLoginFromAfar(t *testing.T) {
 
 // Nobody logs in: the message ends, and says what to do. The next one asks again.
 func TestLoginExpires(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--providers-file", loginProviders(t), "--approval-timeout", "1s")
 	s := n.create(scriptedSession)
 	st := s.ws("")
@@ -100,6 +101,7 @@ func TestLoginExpires(t *testing.T) {
 
 // The agent's own program logs a person in, in a terminal. The agent is started again then.
 func TestLoginByATerminalFromAfar(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--providers-file", loginProviders(t), "--log-level", "debug")
 	s := n.create(scriptedSession)
 	st := s.ws("")

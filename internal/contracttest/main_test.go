@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	}
 	// Tests that wait for clocks wait beside each other, on however few cores.
 	flag.Parse()
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {

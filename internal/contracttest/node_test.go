@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -40,7 +41,7 @@ func (n *node) dial() net.Conn {
 		n.t.Fatal(err)
 	}
 	n.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	_ = c.SetDeadline(time.Now().Add(judge.Patience))
 	return c
 }
 

@@ -120,6 +120,7 @@ func TestListenersOfEachFamily(t *testing.T) {
 // With --log-format json whoever collects what the program prints can read each line as
 // JSON: the banner, the log, what agents write on stderr, and why it ends.
 func TestEveryLineIsJSON(t *testing.T) {
+	t.Parallel()
 	lines := func(what, text string) (msgs string) {
 		t.Helper()
 		for line := range strings.Lines(text) {

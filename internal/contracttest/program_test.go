@@ -92,6 +92,7 @@ func TestUsage(t *testing.T) {
 
 // What the demo agent obeys, over the whole path.
 func TestDemoProvider(t *testing.T) {
+	t.Parallel()
 	n := serve(t)
 	s := n.create(`{}`)
 	st := s.ws("")
@@ -165,6 +166,7 @@ func TestDemoProvider(t *testing.T) {
 // An agent is stopped when nobody has written for --agent-idle, and starts
 // again with the next message.
 func TestIdleAgentIsStopped(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--agent-idle", "300ms")
 	s := n.create(`{}`)
 	st := s.ws("")

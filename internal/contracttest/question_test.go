@@ -180,6 +180,7 @@ func TestQuestionThatCannotBeShown(t *testing.T) {
 // Whatever is killed while a question is open, the question ends for everybody, its message
 // has one end, and the next message works and can ask again.
 func TestQuestionOverKills(t *testing.T) {
+	t.Parallel()
 	ended := func(t *testing.T, s session, st *stream, q protocol.ElicitationData, code string) {
 		t.Helper()
 		var log strings.Builder
@@ -271,6 +272,7 @@ func agentsIn(t *testing.T, dir string) (pids []int) {
 // A question that one node's worker asks is answered on another, once: of two answers at the
 // same time, one wins.
 func TestQuestionOverTwoNodes(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	env := []string{"SESSIONHUB_TOKEN_SECRET=" + strings.Repeat("s", 32)}
 	a := serveEnv(t, env, "--valkey-url", server.URL())

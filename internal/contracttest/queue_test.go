@@ -174,6 +174,7 @@ func TestQueue(t *testing.T) {
 // An edit that crosses the hand of its message: either the agent gets the new text, or the
 // editor is told that it was too late.
 func TestEditThatCrossesTheHand(t *testing.T) {
+	t.Parallel()
 	n := serve(t)
 	s := n.create("{}")
 	late := 0
@@ -210,6 +211,7 @@ func TestEditThatCrossesTheHand(t *testing.T) {
 
 // A steered turn ends with what it has taken in, and each message has one end.
 func TestSteering(t *testing.T) {
+	t.Parallel()
 	n := serve(t)
 	s := n.create("{}")
 	if a := s.post("m1", "/slow 600", protocol.DeliverSteer); a.Delivery != protocol.DeliverQueue {
@@ -283,6 +285,7 @@ func TestReasonIsTheNextMessage(t *testing.T) {
 // kill -9 of the node: what waits is there at the next start, in its order, with its texts,
 // and what was held is held.
 func TestQueueOutlivesTheNode(t *testing.T) {
+	t.Parallel()
 	dir, root := t.TempDir(), t.TempDir()
 	flags := []string{"--data-dir", dir, "--workspace-root", root}
 	n := serve(t, flags...)
@@ -368,6 +371,7 @@ func TestSteeringWithoutAnOutcome(t *testing.T) {
 // kill -9 of an agent in a steered turn: what it had taken in ends with the turn, and the
 // rest runs.
 func TestQueueOutlivesTheAgent(t *testing.T) {
+	t.Parallel()
 	n := serve(t)
 	s := n.create(`{"agentOptions":{"mode":"auto"}}`)
 	st := s.ws("")
@@ -401,6 +405,7 @@ func TestQueueOutlivesTheAgent(t *testing.T) {
 // Two nodes, and the worker of one of them is killed in a steered turn: the queue is one,
 // and what waits runs elsewhere.
 func TestQueueOnTwoNodes(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	env := []string{"SESSIONHUB_TOKEN_SECRET=" + strings.Repeat("s", 32), "SESSIONHUB_WORKER_KEY=" + workerKey}
 	flags := []string{"--valkey-url", server.URL(), "--worker", "none", "--worker-lease", "6s"}

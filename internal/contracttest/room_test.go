@@ -20,6 +20,7 @@ func (s session) gone(n *node) {
 // A store on disk keeps so many sessions: those that have slept longest expire, and are
 // gone soon. One that is at work stays, however old it is.
 func TestSessionsThatHaveSleptLongestExpire(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--data-dir", t.TempDir(), "--data-max-sessions", "3", "--agent-idle", "100ms", "--rate-sessions", "100/s:100")
 	busy := n.create(`{}`)
 	busy.send("/slow 600")
@@ -48,6 +49,7 @@ func TestSessionsThatHaveSleptLongestExpire(t *testing.T) {
 
 // The same for bytes.
 func TestSessionsExpireForTheirBytes(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--data-dir", t.TempDir(), "--data-max-bytes", "1MiB", "--agent-idle", "100ms", "--rate-sessions", "100/s:100")
 	var all []session
 	for range 4 { // some 400 KiB each
@@ -67,6 +69,7 @@ func TestSessionsExpireForTheirBytes(t *testing.T) {
 // With --data-dir, sessions count for the limit of their user while they have an agent,
 // or something to do: they can sleep for long.
 func TestSleepingSessionsDoNotCount(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--data-dir", t.TempDir(), "--max-sessions-per-user", "2", "--agent-idle", "100ms", "--rate-sessions", "100/s:100")
 	var all []session
 	for range 5 {

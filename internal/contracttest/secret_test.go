@@ -26,6 +26,7 @@ type hoard map[string]string
 // bad ones, and looks for them in all that the program wrote: as text and as
 // JSON, at the level that says most.
 func TestNoSecretIsLogged(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
 			secrets := hoard{

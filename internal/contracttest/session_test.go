@@ -113,6 +113,7 @@ func TestList(t *testing.T) {
 
 // GET history: pages, limits, the gap of a trimmed log.
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--log-max-events", "1500")
 	s := n.create(`{}`)
 	st := s.ws("")
@@ -260,6 +261,7 @@ func TestFailedSession(t *testing.T) {
 
 // A question that nobody answers expires, and the agent is told no.
 func TestApprovalExpires(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--approval-timeout", "700ms")
 	s := n.create(`{}`)
 	st := s.ws("")
@@ -383,6 +385,7 @@ func TestProviders(t *testing.T) {
 // Draining: not ready, no new streams or messages (503, Retry-After), the
 // running turn ends, streams are told and closed with 1001, exit code 0.
 func TestDraining(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--drain-timeout", "4s")
 	s := n.create(`{}`)
 	st, live := s.ws(""), s.sse("")
@@ -422,7 +425,7 @@ func TestDraining(t *testing.T) {
 		if code := n.Cmd.ProcessState.ExitCode(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(judge.Patience):
 		t.Error("it does not end")
 	}
 }

@@ -49,7 +49,7 @@ func TestStopUnderRequests(t *testing.T) {
 		n.Terminate()
 		select {
 		case <-n.Ended:
-		case <-time.After(time.Minute):
+		case <-time.After(judge.Patience):
 			t.Error("the node does not end")
 		}
 		close(stop)

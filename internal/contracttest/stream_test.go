@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"sessionhub/internal/testkit/hubtest"
+	"sessionhub/internal/testkit/judge"
 
 	"github.com/coder/websocket"
 
@@ -29,7 +29,7 @@ type stream struct {
 }
 
 // streamTime bounds every stream of a test.
-const streamTime = 80 * time.Second
+const streamTime = 2 * judge.Patience
 
 func (s session) sse(query string, header ...string) *stream {
 	s.n.t.Helper()
@@ -176,7 +176,7 @@ func (s session) turn(st *stream, text string) protocol.CompleteData {
 // command sends a WebSocket command and gives the answer to it.
 func (st *stream) command(kind, id, data string) answer {
 	st.t.Helper()
-	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), judge.Patience)
 	defer stop()
 	if err := st.ws.Write(ctx, websocket.MessageText, []byte(`{"type":"`+kind+`","id":"`+id+`","data":`+data+`}`)); err != nil {
 		st.t.Fatal(err)

@@ -33,7 +33,7 @@ func (n *node) agentSessions(query string) protocol.AgentSessions {
 // joined waits until the node's own worker has joined.
 func (n *node) joined() {
 	n.t.Helper()
-	for end := time.Now().Add(time.Minute); !strings.Contains(n.Log.String(), "worker joined"); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(judge.Patience); !strings.Contains(n.Log.String(), "worker joined"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			n.t.Fatal("no worker has joined")
 		}
@@ -50,7 +50,7 @@ func (n *node) takeUp(id string) session {
 // until waits until the session has a status, and gives its events.
 func (s session) until(want ...protocol.Status) []protocol.Event {
 	s.n.t.Helper()
-	end := time.Now().Add(time.Minute)
+	end := time.Now().Add(judge.Patience)
 	for !slices.Contains(want, s.view().Status) {
 		if time.Now().After(end) {
 			s.n.t.Fatalf("the session is %s, want %v:\n%s", s.view().Status, want, s.n.Log.String())
@@ -116,6 +116,7 @@ func short(t *testing.T, events []protocol.Event) string {
 // The replay of session/load is the log's beginning, without a message. It is no work: it
 // costs nothing, and no turn is counted. The next message goes to the same agent.
 func TestTakeUpASession(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--providers-file", scripted.Providers(t, "SCRIPTED_KEPT=some:5:2"))
 	page := n.agentSessions("")
 	if len(page.Sessions) != 4 || page.NextCursor != "" || page.Workspace == "" {
@@ -180,6 +181,7 @@ func TestASessionIsTakenUpOnce(t *testing.T) {
 
 // A list without an end, an agent that hangs or dies, and one that cannot list.
 func TestAgentSessionsOfABadAgent(t *testing.T) {
+	t.Parallel()
 	t.Run("10,000 sessions", func(t *testing.T) {
 		t.Parallel()
 		n := serve(t, "--providers-file", scripted.Providers(t, "SCRIPTED_KEPT=odd:10000:10000"))
@@ -232,6 +234,7 @@ func TestAgentSessionsOfABadAgent(t *testing.T) {
 // A history that cannot be loaded fails the session, and says why. What it had by then
 // stays.
 func TestTakeUpOfWhatCannotBeLoaded(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--providers-file", scripted.Providers(t))
 	for id, want := range map[string]string{
 		"refuses": `queued(0) starting(0) failed(0) closed`,
@@ -273,6 +276,7 @@ func TestMessageWaitsForTheHistory(t *testing.T) {
 
 // What an agent replays is held to what people could have sent, and asks nobody.
 func TestHostileHistory(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--providers-file", scripted.Providers(t))
 	s := n.takeUp("hostile")
 	got := short(t, s.until(protocol.StatusIdle))
@@ -286,6 +290,7 @@ func TestHostileHistory(t *testing.T) {
 
 // A long history is stored as fast as the store takes it, whole and once.
 func TestLongHistory(t *testing.T) {
+	t.Parallel()
 	n := serve(t, "--providers-file", scripted.Providers(t), "--log-max-events", "200000", "--log-max-bytes", "1GiB", "--worker-buffer", "64KiB")
 	s := n.takeUp("kept-10-10000")
 	var got, want strings.Builder
@@ -307,6 +312,7 @@ func TestLongHistory(t *testing.T) {
 // A worker that is killed in the middle of a replay leaves a part of the history in the log.
 // No other worker begins it again, and the next message finds the agent with all of it.
 func TestWorkerIsKilledInTheMiddleOfAHistory(t *testing.T) {
+	t.Parallel()
 	n := serveEnv(t, []string{"SESSIONHUB_WORKER_KEY=" + workerKey}, "--worker", "none", "--worker-lease", "4s")
 	root, providers := t.TempDir(), scripted.Providers(t)
 	first := n.worker(t, "first", root, "--providers-file", providers)
@@ -330,6 +336,7 @@ func TestWorkerIsKilledInTheMiddleOfAHistory(t *testing.T) {
 // another's. A user's own worker shows them to that user alone. A fork stays among the
 // user's own sessions, so any worker makes it.
 func TestAgentSessionsOfOthers(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := func(name string, lines ...string) string {
 		path := filepath.Join(dir, name)
@@ -376,6 +383,7 @@ func TestAgentSessionsOfOthers(t *testing.T) {
 
 // Two nodes: the worker's link is on the other one.
 func TestTakeUpOverAnotherNode(t *testing.T) {
+	t.Parallel()
 	store := valkeytest.Start(t, valkeytest.Valkey(t))
 	env := []string{"SESSIONHUB_TOKEN_SECRET=" + strings.Repeat("s", 32), "SESSIONHUB_WORKER_KEY=" + workerKey}
 	providers := scripted.Providers(t, "SCRIPTED_KEPT=some:2:0")

@@ -180,6 +180,7 @@ func TestScriptedAgentInTrouble(t *testing.T) {
 // A node is killed in the middle of it all. Title and usage are what was told, also on
 // the next node, and costs are added up over the agent's processes.
 func TestToldSurvivesAKilledNode(t *testing.T) {
+	t.Parallel()
 	providers, dir, root := scripted.Providers(t), t.TempDir(), t.TempDir()
 	env := []string{"SESSIONHUB_TOKEN_SECRET=" + strings.Repeat("s", 32)}
 	disk := func() *node {
@@ -214,6 +215,7 @@ func TestToldSurvivesAKilledNode(t *testing.T) {
 
 // Two nodes over one store: a session is named at one, and its agent tells at the other.
 func TestToldAcrossNodes(t *testing.T) {
+	t.Parallel()
 	server := valkeytest.Start(t, valkeytest.Valkey(t))
 	env := []string{"SESSIONHUB_TOKEN_SECRET=" + strings.Repeat("s", 32)}
 	a := serveEnv(t, env, "--valkey-url", server.URL(), "--providers-file", scripted.Providers(t))

@@ -198,6 +198,7 @@ func TestTranscriptIsCut(t *testing.T) {
 
 // A user gets four at a time, and the fifth when one is over.
 func TestTranscriptsAtATime(t *testing.T) {
+	t.Parallel()
 	n := serve(t)
 	s, open := n.long()
 	var all []*http.Response

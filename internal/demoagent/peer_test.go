@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
+
 	"go.uber.org/goleak"
 )
 
@@ -59,7 +61,7 @@ type peer struct {
 }
 
 // limit is how long a test waits for anything.
-const limit = 10 * time.Second
+const limit = judge.Patience
 
 // connect starts an agent on pipes and ends it with the test.
 func connect(t *testing.T) *peer {

@@ -88,13 +88,15 @@ func run(t *testing.T, spec Spec) *Process {
 }
 
 // finished waits for Done with a bound, so that a failure is a failure and no hang.
-func finished(t *testing.T, p *Process, limit time.Duration) Exit {
+func finished(t *testing.T, p *Process, most time.Duration) Exit {
 	t.Helper()
+	began := time.Now()
 	select {
 	case <-p.Done():
+		judge.AtMost(t, "the end of the tree", time.Since(began), most)
 		return p.Wait()
-	case <-time.After(limit):
-		t.Fatalf("agent %d not done within %v", p.PID(), limit)
+	case <-time.After(judge.Patience):
+		t.Fatalf("agent %d not done within %v", p.PID(), judge.Patience)
 		return Exit{}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 // These tests hold on every Unix system; tree_linux_test.go has what needs the supervisor.
@@ -132,7 +134,7 @@ func TestReadDeadlineAndCloseEndAWaitingRead(t *testing.T) {
 		if err == nil {
 			t.Error("read of a closed pipe succeeded")
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(judge.Patience):
 		t.Fatal("close did not end the read")
 	}
 }

@@ -136,7 +136,7 @@ func TestKilledHubLeavesNothing(t *testing.T) {
 	hub, family := hubProcess(t)
 	hub.Process.Kill()
 	hub.Wait()
-	allGone(t, family, 5*time.Second)
+	allGone(t, family, judge.Patience)
 }
 
 func TestTerminatedHubLeavesNothing(t *testing.T) {
@@ -270,7 +270,7 @@ func TestAgentSeesItsThreeDescriptorsOnly(t *testing.T) {
 // TestOutputEndsWhenTheAgentClosesIt: the supervisor keeps no copy of the pipes.
 func TestOutputEndsWhenTheAgentClosesIt(t *testing.T) {
 	p := run(t, shellSpec(t, `echo last; exec >&- 2>&-; sleep 30`))
-	p.Stdout.SetReadDeadline(time.Now().Add(5 * time.Second))
+	p.Stdout.SetReadDeadline(time.Now().Add(judge.Patience))
 	if out, err := io.ReadAll(p.Stdout); err != nil || string(out) != "last\n" {
 		t.Errorf("read %q, %v", out, err)
 	}
@@ -369,7 +369,7 @@ func TestExitIsToldBeforeTheTreeIsGone(t *testing.T) {
 	p := run(t, shellSpec(t, "(trap '' TERM; exec sleep 300) & sleep 0.1; exit 3"))
 	select {
 	case <-p.Exited():
-	case <-time.After(10 * time.Second):
+	case <-time.After(judge.Patience):
 		t.Fatal("the exit was not told")
 	}
 	select {

@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"sessionhub/hub/store"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -112,6 +113,10 @@ func content(t *testing.T, s *Store) (logs map[string][]protocol.Entry, rest str
 // or, where it was killed and the end of its log cannot be told from one that was never
 // written, by a new epoch.
 func TestFlippedBits(t *testing.T) {
+	apart := 10
+	if judge.Raced {
+		apart = 101
+	}
 	for _, end := range []string{"closed", "killed"} {
 		t.Run(end, func(t *testing.T) {
 			fs := vfs.NewCrashableMem()
@@ -177,7 +182,7 @@ func TestFlippedBits(t *testing.T) {
 			most := 0 // events that are missing
 			for path, b := range whole {
 				size += len(b)
-				for at := 0; at < len(b); at += 10 {
+				for at := 0; at < len(b); at += apart {
 					b[at] ^= 1 << (at % 8)
 					flipped := put(t, whole)
 					b[at] ^= 1 << (at % 8)

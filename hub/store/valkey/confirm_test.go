@@ -18,7 +18,7 @@ func TestConfirmAsksNoOldPrimary(t *testing.T) {
 	set := valkeytest.StartSentinelSet(t, valkeytest.Valkey(t), 2, "min-replicas-to-write 1")
 	s := open(t, set.URL(), space(), func(o *Options) { o.CallTimeout = time.Second })
 	w := &worker{t: t, store: s, id: "s1", assignment: benchSession(t, s, "s1")}
-	w.append(time.Now().Add(10 * time.Second))
+	w.append(time.Now().Add(judge.Patience))
 	old := set.Primary()
 	// A node that has not heard of the failover.
 	behind := open(t, old.URL(), s.opt.Prefix, func(o *Options) { o.CallTimeout = time.Second })
@@ -37,7 +37,7 @@ func TestConfirmAsksNoOldPrimary(t *testing.T) {
 	if sealed.Last != before.Last || len(sealed.Epochs) != 2 || sealed.Epochs[1].First != sealed.Last+1 {
 		t.Errorf("confirmed %+v: want the log of %+v in a new epoch", sealed, before)
 	}
-	w.append(time.Now().Add(20 * time.Second))
+	w.append(time.Now().Add(judge.Patience))
 	for _, x := range set.Watch {
 		x.Stop() // else they would tell it at once
 	}

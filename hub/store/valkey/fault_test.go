@@ -201,7 +201,7 @@ func under(t *testing.T, url string, fault func(s *Store)) []*worker {
 		wg.Go(func() { steps.Add(compactUntil(t, node, w.id, stop)) })
 		wg.Go(func() {
 			for {
-				w.append(time.Now().Add(40 * time.Second))
+				w.append(time.Now().Add(judge.Patience))
 				select {
 				case <-stop:
 					return
@@ -214,7 +214,7 @@ func under(t *testing.T, url string, fault func(s *Store)) []*worker {
 	close(stop)
 	wg.Wait()
 
-	deadline := time.Now().Add(20 * time.Second) // for all watchers together
+	deadline := time.Now().Add(judge.Patience) // for all watchers together
 	if steps.Load() == 0 {
 		t.Error("nothing was compacted meanwhile")
 	}
@@ -384,7 +384,7 @@ func TestFailover(t *testing.T) {
 	w := &worker{t: t, store: s, id: "s1", assignment: benchSession(t, s, "s1")}
 	r := newReader(t, s, "s1")
 	for range 50 {
-		w.append(time.Now().Add(10 * time.Second))
+		w.append(time.Now().Add(judge.Patience))
 	}
 	old, next := set.Primary(), set.Replica()
 	judge.Within(t, 10*time.Second, "replication", func() bool {
@@ -397,7 +397,7 @@ func TestFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 10 {
-		w.append(time.Now().Add(10 * time.Second))
+		w.append(time.Now().Add(judge.Patience))
 	}
 	before, err := s.Load(t.Context(), "s1")
 	if err != nil {
@@ -423,7 +423,7 @@ func TestFailover(t *testing.T) {
 	// The worker learns of it as of a hole, and starts anew from what is there.
 	w.n = after.N
 	for range 5 {
-		w.append(time.Now().Add(20 * time.Second))
+		w.append(time.Now().Add(judge.Patience))
 	}
 	end, err := s.Load(t.Context(), "s1")
 	if err != nil {
@@ -433,9 +433,9 @@ func TestFailover(t *testing.T) {
 		t.Errorf("epochs %+v, want a second one from %d", end.Epochs, after.Last+1)
 	}
 	// Notices come from the new primary.
-	w.append(time.Now().Add(10 * time.Second))
+	w.append(time.Now().Add(judge.Patience))
 	for range 60 { // so that the log is longer than the reader has seen it
-		w.append(time.Now().Add(10 * time.Second))
+		w.append(time.Now().Add(judge.Patience))
 	}
 	judge.Within(t, 20*time.Second, "notice from the new primary", func() bool {
 		texts := r.texts()
@@ -453,9 +453,9 @@ func TestPlannedFailover(t *testing.T) {
 	w := &worker{t: t, store: s, id: "s1", assignment: benchSession(t, s, "s1")}
 	r := newReader(t, s, "s1")
 	for range 20 {
-		w.append(time.Now().Add(10 * time.Second))
+		w.append(time.Now().Add(judge.Patience))
 	}
-	r.await(t, 20, time.Now().Add(10*time.Second))
+	r.await(t, 20, time.Now().Add(judge.Patience))
 	old, next := set.Primary(), set.Replica()
 	do(t, set.Watch[0], "SENTINEL", "FAILOVER", set.Name)
 	set.AwaitPrimary(next)
@@ -465,9 +465,9 @@ func TestPlannedFailover(t *testing.T) {
 		return err == nil && strings.HasPrefix(role, "slave")
 	})
 	for range 20 {
-		w.append(time.Now().Add(20 * time.Second))
+		w.append(time.Now().Add(judge.Patience))
 	}
-	if got := r.await(t, 40, time.Now().Add(15*time.Second)); !slices.Equal(got, w.stored) {
+	if got := r.await(t, 40, time.Now().Add(judge.Patience)); !slices.Equal(got, w.stored) {
 		t.Errorf("a watcher saw %d events of %d", len(got), len(w.stored))
 	}
 	judge.Within(t, 20*time.Second, "word that the new primary is there", func() bool { return s.Available("") == nil })

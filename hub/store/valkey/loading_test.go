@@ -49,7 +49,7 @@ func TestServerThatLoadsTakesSubscriptions(t *testing.T) {
 	}
 	select {
 	case <-news:
-	case <-time.After(10 * time.Second):
+	case <-time.After(judge.Patience):
 		t.Error("no notice of an append")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sessionhub/hub/store"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/internal/testkit/valkeytest"
 	"sessionhub/protocol"
 )
@@ -78,7 +79,7 @@ func nextStep(ctx context.Context, s store.Sessions, id string, to uint64, each 
 // compactAll compacts a log to its end.
 func compactAll(t *testing.T, s *Store, id string, each int) {
 	t.Helper()
-	for until := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(judge.Patience); ; time.Sleep(10 * time.Millisecond) {
 		c, err := nextStep(t.Context(), s, id, never, each)
 		if err == nil && len(c.Entries) == 0 {
 			return

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 // start runs a server for one test and a client whose idle connections end with
@@ -248,7 +250,7 @@ func TestClientThatLeavesEndsItsReply(t *testing.T) {
 					response.Body.Close()
 				}
 			}()
-			deadline, stop := context.WithTimeout(t.Context(), 10*time.Second)
+			deadline, stop := context.WithTimeout(t.Context(), judge.Patience)
 			defer stop()
 			for len(server.Requests()) == 0 && deadline.Err() == nil {
 				time.Sleep(time.Millisecond)
@@ -280,7 +282,7 @@ func TestCloseEndsRepliesUnderWay(t *testing.T) {
 			failed <- err
 		}()
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(judge.Patience)
 	for len(server.Requests()) < 2 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}

@@ -14,11 +14,22 @@ import (
 // Variable is set in a run that judges time and load.
 const Variable = "SESSIONHUB_TEST_LOAD"
 
-// patience is what a fact may take in a run that does not judge time.
-const patience = 2 * time.Minute
+// Patience is what a fact may take in a run that does not judge time. As the bound of a
+// wait it judges nothing: without it, a test of what never comes would not end.
+const Patience = 2 * time.Minute
 
 // Load reports whether this run judges time and load.
 func Load() bool { return os.Getenv(Variable) != "" }
+
+// OneGoroutine leaves a test out where the race detector watches. It is for a test with
+// much to compute in one goroutine, where no race can be: `make test` runs it without
+// the detector.
+func OneGoroutine(tb testing.TB) {
+	tb.Helper()
+	if Raced {
+		tb.Skip("skip: one goroutine: scripts/test-whole.sh runs it without the race detector")
+	}
+}
 
 // AtMost logs how long something took. A run that judges time fails when that was
 // longer than most.
@@ -39,7 +50,7 @@ func AtMost(tb testing.TB, what string, took, most time.Duration) {
 func Within(tb testing.TB, most time.Duration, what string, ok func() bool) {
 	tb.Helper()
 	began := time.Now()
-	limit := max(most, patience)
+	limit := max(most, Patience)
 	if Load() {
 		limit = most
 	}

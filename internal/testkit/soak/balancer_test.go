@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sessionhub/internal/testkit/judge"
 )
 
 // A balancer passes over what takes no connection, and goes on to what comes back.
@@ -41,7 +43,7 @@ func TestBalancerFindsANodeThatLives(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(judge.Patience))
 		if _, err := io.WriteString(conn, "hello"); err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +59,7 @@ func TestBalancerFindsANodeThatLives(t *testing.T) {
 	}
 	defer open.Close()
 	b.Close() // cuts what is open
-	_ = open.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = open.SetDeadline(time.Now().Add(judge.Patience))
 	if _, err := io.ReadAll(open); err != nil && err.(net.Error).Timeout() {
 		t.Error("a connection outlives its balancer")
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/internal/testkit/soak"
 	"sessionhub/internal/testkit/valkeytest"
 	"sessionhub/protocol"
@@ -95,7 +96,7 @@ func soakCluster(t *testing.T, o soak.ClusterOptions) soak.Report {
 
 	report, err := soak.Run(t.Context(), soak.Options{
 		Groups: groups, URLs: cluster.URLs(), APIKey: "soak-api-key", Duration: duration, Every: time.Second, Churn: 5 * time.Second,
-		Settle: 30 * time.Second, Seed: seed, Faults: append(cluster.Faults(), fleet.Faults()...),
+		Settle: settle(), Seed: seed, Faults: append(cluster.Faults(), fleet.Faults()...),
 		Heal: func() error {
 			if err := cluster.Heal(); err != nil {
 				return err
@@ -104,16 +105,17 @@ func soakCluster(t *testing.T, o soak.ClusterOptions) soak.Report {
 		},
 		StoreRestarts: true, StoreLoses: o.Sentinels != nil, Limits: limits, Logf: t.Logf,
 	})
-	judge(t, report, report.Findings, err)
+	verdict(t, report, report.Findings, err)
 	if report.Events < 20*uint64(duration/time.Second) || uint64(report.Kept) > report.Events/2 || report.Within == 0 {
 		t.Error("too little came: the run proves little")
 	}
-	left(t, "an agent after its session", 10*time.Second, func() []int { return soak.Marked("SOAK_MARK=" + mark) })
+	left(t, "an agent after its session", func() []int { return soak.Marked("SOAK_MARK=" + mark) })
 	if t.Failed() {
 		keep(t, "nodes", cluster.Said())
+		keep(t, "workers", fleet.Said())
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), drain+30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), drain+judge.Patience)
 	defer cancel()
 	if err := fleet.Stop(ctx); err != nil {
 		t.Error(err)
@@ -121,6 +123,6 @@ func soakCluster(t *testing.T, o soak.ClusterOptions) soak.Report {
 	if err := cluster.Stop(ctx); err != nil {
 		t.Error(err)
 	}
-	left(t, "a process of the program", 5*time.Second, func() []int { return soak.Named(string(program)) })
+	left(t, "a process of the program", func() []int { return soak.Named(string(program)) })
 	return report
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -38,6 +40,7 @@ type slot struct {
 
 	mu   sync.Mutex // held by the fault that works on the process
 	proc *Process
+	past []*Process // that were killed, the oldest first
 }
 
 // NewFleet starts the workers.
@@ -66,9 +69,25 @@ func NewFleet(o FleetOptions) (*Fleet, error) {
 func (f *Fleet) launch(s *slot) error {
 	p, err := f.o.Bin.Worker("ws://"+s.proxy.Addr(), f.o.Key, append([]string{"--name", s.name}, f.o.Flags...)...)
 	if err == nil {
+		if s.proc != nil {
+			s.past = append(s.past, s.proc)
+		}
 		s.proc = p
 	}
 	return err
+}
+
+// Said is what the processes of each place have said, one after the other.
+func (f *Fleet) Said() string {
+	var b strings.Builder
+	for i, s := range f.slots {
+		s.mu.Lock()
+		for _, p := range append(slices.Clone(s.past), s.proc) {
+			fmt.Fprintf(&b, "place %d, process %d:\n%s\n", i, p.PID(), p.Said())
+		}
+		s.mu.Unlock()
+	}
+	return b.String()
 }
 
 // Close kills every worker.

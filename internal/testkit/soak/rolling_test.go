@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/internal/testkit/soak"
 	"sessionhub/internal/testkit/valkeytest"
 )
@@ -58,7 +59,7 @@ func TestRollingRestart(t *testing.T) {
 	report, err := soak.Roll(t.Context(), soak.RollOptions{
 		Cluster: cluster, APIKey: "soak-api-key", Clients: clients, Sessions: sessions, Pause: 2 * time.Second, Logf: t.Logf,
 	})
-	judge(t, report, report.Findings, err)
+	verdict(t, report, report.Findings, err)
 	moved := 0
 	for i, x := range report.Restarts {
 		moved += x.Streams
@@ -75,7 +76,7 @@ func TestRollingRestart(t *testing.T) {
 	if t.Failed() {
 		keep(t, "nodes", cluster.Said())
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), drain+30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), drain+judge.Patience)
 	defer cancel()
 	if err := fleet.Stop(ctx); err != nil {
 		t.Error(err)
@@ -83,5 +84,5 @@ func TestRollingRestart(t *testing.T) {
 	if err := cluster.Stop(ctx); err != nil {
 		t.Error(err)
 	}
-	left(t, "a process of the program", 5*time.Second, func() []int { return soak.Named(string(program)) })
+	left(t, "a process of the program", func() []int { return soak.Named(string(program)) })
 }

@@ -181,6 +181,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		err = errors.Join(err, o.Heal())
 	}
 	o.Logf("the faults are over")
+	over := time.Now()
 	close(stop)
 	if greed != nil {
 		greed.stop()
@@ -196,6 +197,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	talkers.Wait()
 
 	settle(ctx, o, all)
+	o.Logf("every session had its last turn %s after the faults", time.Since(over).Round(time.Millisecond))
 	report := Report{Seed: o.Seed, Turns: count.turns, Faults: count.faults, Gaps: map[string]int{}, Lost: count.lost}
 	if greed != nil {
 		greed.settle(ctx, o.Settle, &report)

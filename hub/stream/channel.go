@@ -95,7 +95,7 @@ func (c *Channel) Start(sink Sink, grant session.Grant) {
 	own.channel, own.started, own.busy, own.caughtUp = c, true, true, true
 	c.own, c.sink = own, sink
 	ss.tails.enterChannel(ss, own)
-	ss.Metrics.StreamOpened(own.transport())
+	ss.Metrics.StreamOpened(own.Transport())
 	own.tail.mu.Lock()
 	own.controlLocked(protocol.ControlReady, protocol.Ready{
 		Connection: c.id, UserID: c.user, Node: ss.Node, HeartbeatSeconds: int(ss.Timers.Heartbeat / time.Second),

@@ -111,7 +111,7 @@ func (s pump) write() bool {
 func (s pump) delivered(c chunk) {
 	s.events.Add(c.events)
 	s.bytes.Add(uint64(len(c.bytes)))
-	s.tail.streams.Metrics.Delivered(s.transport(), c.events, len(c.bytes), c.at)
+	s.tail.streams.Metrics.Delivered(s.Transport(), c.events, len(c.bytes), c.at)
 }
 
 // recover ends this stream only, after a panic in its pump. busy stays set, so no second

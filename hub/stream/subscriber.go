@@ -160,11 +160,11 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant session.Grant) (*Su
 	opened = true
 	ss.Metrics.Resumed(s.from.After > 0, len(s.from.Gaps) > 0)
 	if sub.rides() {
-		ss.Metrics.Subscribed(sub.transport())
+		ss.Metrics.Subscribed(sub.Transport())
 		ss.pumps.start(sub)
 		return sub, nil
 	}
-	ss.Metrics.StreamOpened(sub.transport())
+	ss.Metrics.StreamOpened(sub.Transport())
 	// connected is written before any frame of the client is read. So a client that breaks
 	// the protocol at once still gets it before the close.
 	if (pump{sub}).first() {
@@ -244,7 +244,8 @@ func (s *Subscriber) connectedLocked(snap store.Snapshot) {
 	})
 }
 
-func (s *Subscriber) transport() metrics.Transport {
+// Transport is the kind of the stream's connection.
+func (s *Subscriber) Transport() metrics.Transport {
 	if s.enc.EventStream() {
 		return metrics.TransportSSE
 	}
@@ -264,17 +265,17 @@ func (s *Subscriber) Stop(code int, reason string, cause metrics.CloseReason) {
 	}
 	ss := s.tail.streams
 	ss.tails.leave(s)
-	ss.giveSlot(s.slot())
+	ss.giveSlot(slotOf(s))
 	if s.rides() {
-		ss.Metrics.Unsubscribed(s.transport())
+		ss.Metrics.Unsubscribed(s.Transport())
 		return
 	}
-	ss.Metrics.StreamClosed(s.transport(), s.ended.Load().cause, s.Age())
+	ss.Metrics.StreamClosed(s.Transport(), s.ended.Load().cause, s.Age())
 }
 
-// slot is what the subscriber counts for. A channel counts for its user, and each of its
+// slotOf is what a subscriber counts for. A channel counts for its user, and each of its
 // subscriptions for the session.
-func (s *Subscriber) slot() store.Slot {
+func slotOf(s *Subscriber) store.Slot {
 	slot := store.Slot{Session: s.tail.session, User: s.tail.user, Encoding: s.enc}
 	switch {
 	case s.rides():
@@ -352,9 +353,6 @@ func (s *Subscriber) claimLocked() bool {
 	s.busy = true
 	return true
 }
-
-// Transport is the kind of the stream's connection.
-func (s *Subscriber) Transport() metrics.Transport { return s.transport() }
 
 // Age is how long the stream has been open.
 func (s *Subscriber) Age() time.Duration { return s.tail.streams.tails.now() - s.opened }

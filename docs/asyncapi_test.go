@@ -37,19 +37,39 @@ func TestMessagesAreDocumented(t *testing.T) {
 		t.Errorf("the messages are %v", messages.keys())
 	}
 
-	// The hub sends the same on both channels; only one takes commands.
-	var down []string
+	// The hub sends the same on the WebSocket and as events; only a WebSocket takes commands.
+	// The connections for many sessions send more, and take their own commands.
+	var down, shared []string
 	for _, key := range messages.keys() {
-		if strings.HasPrefix(key, "event.") || strings.HasPrefix(key, "control.") {
-			down = append(down, key)
+		switch group, _, _ := strings.Cut(key, "."); {
+		case slices.Contains(onlyShared, key):
+			if group == "control" && key != "control.refused" {
+				shared = append(shared, key)
+			}
+		case group == "event", group == "control":
+			down, shared = append(down, key), append(shared, key)
 		}
 	}
-	same(t, "the WebSocket's channel", doc.at(t, "channels", "websocket", "messages").keys(), messages.keys())
+	ofSession := func(k string) bool { return slices.Contains(onlyShared, k) }
+	same(t, "the WebSocket's channel", doc.at(t, "channels", "websocket", "messages").keys(), slices.DeleteFunc(messages.keys(), ofSession))
 	same(t, "the event stream's channel", doc.at(t, "channels", "sse", "messages").keys(), down)
 	same(t, "sendOnWebSocket", operation(t, doc, "sendOnWebSocket"), down)
 	same(t, "sendOnSSE", operation(t, doc, "sendOnSSE"), down)
 	same(t, "takeCommands", operation(t, doc, "takeCommands"),
-		slices.DeleteFunc(messages.keys(), func(k string) bool { return !strings.HasPrefix(k, "command.") }))
+		slices.DeleteFunc(messages.keys(), func(k string) bool { return !strings.HasPrefix(k, "command.") || ofSession(k) }))
+	taken := []string{"command.subscribe", "command.unsubscribe", "command.ping"}
+	same(t, "the shared WebSocket's channel", doc.at(t, "channels", "sharedWebsocket", "messages").keys(),
+		slices.Concat(shared, taken, []string{"ack", "error"}))
+	same(t, "sendOnSharedWebSocket", operation(t, doc, "sendOnSharedWebSocket"), shared)
+	same(t, "takeSubscriptions", operation(t, doc, "takeSubscriptions"), taken)
+	shared = append(shared, "control.refused") // a POST has been answered by the time
+	same(t, "the shared event stream's channel", doc.at(t, "channels", "sharedSse", "messages").keys(), shared)
+	same(t, "sendOnSharedSSE", operation(t, doc, "sendOnSharedSSE"), shared)
+}
+
+// onlyShared are the messages of connections for many sessions alone.
+var onlyShared = []string{
+	"control.ready", "control.unsubscribed", "control.refused", "command.subscribe", "command.unsubscribe",
 }
 
 // The channels are the routes of the two streams.

@@ -27,6 +27,7 @@ var bodies = []any{
 	protocol.ConfigValue{}, protocol.ConfigOption{}, protocol.ConfigOptionsData{}, protocol.SessionOptions{}, protocol.SetOptionRequest{}, protocol.SetOptionResponse{},
 	protocol.ElicitationData{}, protocol.ElicitationResolvedData{}, protocol.Elicitations{}, protocol.AnswerRequest{}, protocol.AnswerResponse{},
 	protocol.Attachment{}, protocol.AttachmentBlock{},
+	protocol.Ready{}, protocol.Unsubscribed{}, protocol.Subscription{}, protocol.SubscribeRequest{}, protocol.UnsubscribeRequest{}, protocol.ChannelRequest{}, protocol.SubscribeResponse{}, protocol.Refusal{},
 	protocol.Command{}, protocol.Ack{}, protocol.CommandError{}, protocol.CommandErrorBody{}, protocol.AuthResponse{}, protocol.AuthRequest{},
 }
 

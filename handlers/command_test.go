@@ -52,10 +52,10 @@ func FuzzCommand(f *testing.F) {
 	set := metrics.New(prometheus.NewRegistry(), metrics.Build{}, []string{"demo"})
 	log := slog.New(slog.DiscardHandler)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if _, problem := readCommand(websocket.MessageBinary, raw); problem == "" {
+		if _, problem := readCommand(websocket.MessageBinary, raw, protocol.CommandTypes); problem == "" {
 			t.Error("a binary message was taken")
 		}
-		cmd, problem := readCommand(websocket.MessageText, raw)
+		cmd, problem := readCommand(websocket.MessageText, raw, protocol.CommandTypes)
 		if len(problem) > maxCloseReason || !utf8.ValidString(problem) {
 			t.Errorf("no close frame can carry %q", problem)
 		}

@@ -107,6 +107,7 @@ var codeOf = []struct {
 	{hub.ErrIdempotency, protocol.CodeIdempotency},
 	{hub.ErrSessionLimit, protocol.CodeSessionLimit},
 	{hub.ErrConnectionLimit, protocol.CodeConnectionLimit},
+	{hub.ErrTooManySubscriptions, protocol.CodeConnectionLimit},
 	{hub.ErrApprovalExpired, protocol.CodeApprovalExpired},
 	{hub.ErrQuestionExpired, protocol.CodeQuestionExpired},
 	{hub.ErrFileChanged, protocol.CodeChanged},

@@ -142,6 +142,10 @@ func (s *Server) routes() error {
 	api.Get("/providers", s.listProviders)
 	api.Get("/stats", s.stats)
 	api.Get("/agent-sessions", s.listAgentSessions)
+	api.Add(fiber.MethodGet, "/ws", s.channelSocket)
+	api.Add(fiber.MethodGet, "/events", s.channelEvents)
+	api.Post("/events", s.channelEvents)
+	api.Post("/events/:connection", s.changeChannel)
 	api.Post("/sessions", s.createSession)
 	api.Get("/sessions", s.listSessions)
 	one := api.Group("/sessions/:id")
@@ -201,6 +205,7 @@ func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHand
 
 // Serve answers on the listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
+	s.cfg.Hub.Channels.Serve(s.changeSubscriptions)
 	if err := s.app.Listener(patientListener{l, s.cfg.Log}); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}

@@ -60,6 +60,7 @@ type commands struct {
 	server  *Server
 	conn    *wsconn.Conn
 	sub     *hub.Subscriber
+	channel *hub.Channel // nil: a session's stream
 	service bool // see caller
 	key     bool // opened with an API key's rights
 	remote  net.Addr
@@ -146,7 +147,7 @@ func closeReason(err error) metrics.CloseReason {
 
 // readCommand reads one command. A problem closes the connection: the client does not speak
 // the protocol.
-func readCommand(kind websocket.MessageType, raw []byte) (cmd protocol.Command, problem string) {
+func readCommand(kind websocket.MessageType, raw []byte, known []protocol.CommandType) (cmd protocol.Command, problem string) {
 	if kind != websocket.MessageText {
 		return cmd, "binary messages are not commands"
 	}
@@ -156,7 +157,7 @@ func readCommand(kind websocket.MessageType, raw []byte) (cmd protocol.Command, 
 	if cmd.ID == "" || len(cmd.ID) > maxCommandID {
 		return cmd, fmt.Sprintf("a command needs an id of 1 to %d bytes", maxCommandID)
 	}
-	if !slices.Contains(protocol.CommandTypes, cmd.Type) {
+	if !slices.Contains(known, cmd.Type) {
 		return cmd, "unknown command type"
 	}
 	return cmd, ""
@@ -164,7 +165,11 @@ func readCommand(kind websocket.MessageType, raw []byte) (cmd protocol.Command, 
 
 // handle runs one command. A problem that it returns closes the connection.
 func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem string) {
-	cmd, problem := readCommand(kind, raw)
+	known := protocol.CommandTypes
+	if cs.channel != nil {
+		known = protocol.ChannelCommandTypes
+	}
+	cmd, problem := readCommand(kind, raw, known)
 	if problem != "" {
 		return problem
 	}
@@ -177,13 +182,20 @@ func (cs *commands) handle(kind websocket.MessageType, raw []byte) (problem stri
 	default:
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 		defer cancel()
-		answer, err := any(nil), cs.stillValid(ctx)
-		if err == nil {
-			answer, err = cs.server.run(ctx, cs.who(), cs.sub.Session(), cmd.Type, cmd.Data, hub.Admission{})
-		}
+		answer, err := cs.carryOut(ctx, cmd)
 		cs.reply(cmd, answer, err)
 	}
 	return ""
+}
+
+func (cs *commands) carryOut(ctx context.Context, cmd protocol.Command) (any, error) {
+	if cs.channel != nil {
+		return cs.obey(ctx, cmd)
+	}
+	if err := cs.stillValid(ctx); err != nil {
+		return nil, err
+	}
+	return cs.server.run(ctx, cs.who(), cs.sub.Session(), cmd.Type, cmd.Data, hub.Admission{})
 }
 
 // stillValid checks the connection's credential for one command, as a request's credential

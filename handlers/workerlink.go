@@ -100,7 +100,7 @@ func offers(header, name string) bool {
 // Shutdown.
 func (s *Server) serveWorker(conn *wsconn.Conn, who auth.Identity, remote string) {
 	began := time.Now()
-	s.cfg.Metrics.StreamOpened(metrics.TransportWorker, false, false)
+	s.cfg.Metrics.StreamOpened(metrics.TransportWorker)
 	s.cfg.Log.Info("worker link opened", "key", who.Name, "remote", remote)
 	ctx, end := context.WithCancelCause(s.links)
 	defer s.recoverLink(end, who)

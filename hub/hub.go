@@ -42,6 +42,7 @@ type Config struct {
 	MaxAttachmentsBytes      int64 // of one session, together
 	MaxConnectionsPerSession int
 	MaxConnections           int // of this node; 0: no limit
+	MaxSubscriptions         int // of one channel; 0: no limit
 	DefaultProvider          string
 	// Providers may be named by a session although no worker offers them now. They are
 	// built in, come from the providers file, or were found on this machine.
@@ -77,6 +78,7 @@ type Hub struct {
 	*Questions
 	Files         Files
 	AgentSessions AgentSessions
+	Channels      *Channels
 	due           *deadlines
 }
 
@@ -97,7 +99,7 @@ func New(cfg Config, st store.Store) *Hub {
 	eng := engine.NewEngine(env, cfg.Policy, st)
 	in := rooms{
 		cfg: cfg, store: st, env: env, engine: eng,
-		streams: stream.NewStreams(env, st, stream.StreamLimits{PerNode: cfg.MaxConnections, PerSession: cfg.MaxConnectionsPerSession, PerUser: cfg.Limits.ConnectionsPerUser}, cfg.KeyHolds),
+		streams: stream.NewStreams(env, st, stream.StreamLimits{PerNode: cfg.MaxConnections, PerSession: cfg.MaxConnectionsPerSession, PerUser: cfg.Limits.ConnectionsPerUser, PerChannel: cfg.MaxSubscriptions}, cfg.KeyHolds),
 		fleet: fleet.NewFleet(env, eng, st, fleet.FleetConfig{
 			MaxEventBytes: cfg.MaxEventBytes, Providers: cfg.Providers, DefaultProvider: cfg.DefaultProvider, Preselect: cfg.Preselect,
 			ShareAgentSessions: cfg.ShareAgentSessions,
@@ -105,7 +107,7 @@ func New(cfg Config, st store.Store) *Hub {
 		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter),
 	}
 	commands := &Commands{rooms: in}
-	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, due: &deadlines{rooms: in}}
+	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, Channels: &Channels{rooms: in}, due: &deadlines{rooms: in}}
 }
 
 // Run keeps time for the hub (deadlines, heartbeats, slow subscribers, assignments) until
@@ -116,6 +118,7 @@ func (h *Hub) Run(ctx context.Context) {
 	wg.Go(func() { h.env.Keep(ctx, "the deadlines", h.due.run) })
 	wg.Go(func() { h.streams.Run(ctx) })
 	wg.Go(func() { h.fleet.Run(ctx) })
+	wg.Go(func() { h.env.Keep(ctx, "the letters about channels", h.Channels.run) })
 	wg.Go(func() { h.env.Keep(ctx, "the compactor", h.compact.Run) })
 	if bounded, ok := h.store.(store.Bounded); ok {
 		e := &roomKeeper{rooms: h.rooms, Bounded: bounded}

@@ -25,6 +25,7 @@ type (
 	Encoding      = protocol.Encoding
 	Stream        = stream.Stream
 	Subscriber    = stream.Subscriber
+	Channel       = stream.Channel
 	Sink          = stream.Sink
 	WorkerKey     = fleet.WorkerKey
 	WorkerConn    = fleet.WorkerConn
@@ -39,6 +40,9 @@ type (
 const (
 	WebSocket = protocol.WebSocket
 	SSE       = protocol.SSE
+
+	SharedWebSocket = protocol.SharedWebSocket
+	SharedSSE       = protocol.SharedSSE
 )
 
 // The formats of a transcript.
@@ -83,6 +87,8 @@ var (
 	ErrSessionLimit      = store.ErrSessionLimit
 	ErrConnectionLimit   = stream.ErrConnectionLimit
 	ErrStreamEnded       = stream.ErrStreamEnded
+
+	ErrTooManySubscriptions = stream.ErrTooManySubscriptions
 	ErrUnavailable       = store.ErrUnavailable
 	ErrUnreachable       = store.ErrUnreachable
 	ErrUnsupportedCursor = store.ErrUnsupportedCursor

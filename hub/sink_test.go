@@ -42,6 +42,8 @@ type frame struct {
 	seq  uint64 // 0: a control frame
 	from string // of a compacted event
 	id   string // SSE only
+
+	session string // on a channel; empty: the connection's own
 }
 
 func newSink(enc protocol.Encoding) *sink {
@@ -126,7 +128,7 @@ func (s *sink) stall() (release func()) {
 
 // take reads whole frames: a write holds no part of one. Called with mu held.
 func (s *sink) take(p []byte) {
-	if s.enc == protocol.SSE {
+	if s.enc.EventStream() {
 		s.takeSSE(string(p))
 		return
 	}
@@ -182,6 +184,12 @@ func (s *sink) takeSSE(p string) {
 
 func (s *sink) keep(raw, id string) {
 	f := frame{raw: raw, id: id}
+	if s.enc.Shared() {
+		if rest, ok := strings.CutPrefix(raw, `{"sessionId":"`); ok {
+			f.session, rest, _ = strings.Cut(rest, `",`)
+			raw = "{" + rest
+		}
+	}
 	own := raw
 	if rest, ok := strings.CutPrefix(raw, `{"from":`); ok {
 		from, after, _ := strings.Cut(rest, ",")
@@ -239,9 +247,15 @@ func (f frame) data(v any) {
 }
 
 // script writes the frames in short: control frames by name, events by seq.
-func (s *sink) script() string {
+func (s *sink) script() string { return s.scriptOf("") }
+
+// scriptOf is script for one session of a channel.
+func (s *sink) scriptOf(session string) string {
 	var out []string
 	for _, f := range s.got() {
+		if f.session != session {
+			continue
+		}
 		switch kind := f.kind(); {
 		case f.seq != 0:
 			at := strconv.FormatUint(f.seq, 10)

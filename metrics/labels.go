@@ -116,11 +116,12 @@ const (
 	LimitMessageBytes          Limit = "message_bytes"           // a body or a WebSocket message
 	LimitOpenApprovals         Limit = "open_approvals"          // of one session, or a question that cannot be asked: docs/WORKERS.md
 	LimitApprovalBytes         Limit = "approval_bytes"          // a question that cannot be shown whole
+	LimitSubscriptions         Limit = "subscriptions_per_connection"
 )
 
 // Limits lists every limit.
 var Limits = []Limit{LimitConnections, LimitConnectionsPerSession, LimitConnectionsPerUser, LimitSessionsPerUser,
-	LimitMessageRate, LimitSessionRate, LimitQueuedMessages, LimitMessageBytes, LimitOpenApprovals, LimitApprovalBytes}
+	LimitMessageRate, LimitSessionRate, LimitQueuedMessages, LimitMessageBytes, LimitOpenApprovals, LimitApprovalBytes, LimitSubscriptions}
 
 // AuthFailure says why a request or a frame was refused because of its credential or its
 // origin.

@@ -70,13 +70,15 @@ type Set struct {
 
 // stream holds the counters of one transport.
 type stream struct {
-	open     prometheus.Gauge
-	opened   prometheus.Counter
-	seconds  prometheus.Observer
-	events   prometheus.Counter
-	bytes    prometheus.Counter
-	closed   map[CloseReason]prometheus.Counter
-	rejected map[protocol.Code]prometheus.Counter
+	open prometheus.Gauge
+	// subscriptions are of the channels among the connections.
+	subscriptions prometheus.Gauge
+	opened        prometheus.Counter
+	seconds       prometheus.Observer
+	events        prometheus.Counter
+	bytes         prometheus.Counter
+	closed        map[CloseReason]prometheus.Counter
+	rejected      map[protocol.Code]prometheus.Counter
 }
 
 // New registers everything on reg and returns the Set. providers are the names that get
@@ -118,7 +120,7 @@ func New(reg prometheus.Registerer, build Build, providers []string) *Set {
 	s.resumed, s.gapped = resumes[resumeComplete], resumes[resumeGap]
 
 	commands := f.counter("commands_total", "Commands of clients, over WebSocket or HTTP.", "type", "result")
-	for _, t := range protocol.CommandTypes {
+	for _, t := range append(slices.Clone(protocol.CommandTypes), protocol.CommandSubscribe, protocol.CommandUnsubscribe) {
 		s.commands[t] = resolve(commands.MustCurryWith(prometheus.Labels{"type": string(t)}), CommandResults)
 	}
 	f.gauge("build_info", "1, labelled with this program's version.", "version", "goversion").
@@ -128,6 +130,7 @@ func New(reg prometheus.Registerer, build Build, providers []string) *Set {
 
 func (s *Set) newStreams(f factory) {
 	open := f.gauge("connections", "Open connections of this node.", "transport")
+	subscriptions := f.gauge("subscriptions", "Sessions that the open connections for many sessions are subscribed to.", "transport")
 	opened := f.counter("connections_opened_total", "Connections that were opened.", "transport")
 	closed := f.counter("connections_closed_total", "Connections that ended.", "transport", "reason")
 	seconds := f.histogram("connection_duration_seconds", "How long connections were open.", lifeBuckets, "transport")
@@ -137,13 +140,14 @@ func (s *Set) newStreams(f factory) {
 	for _, t := range Transports {
 		label := prometheus.Labels{"transport": t.String()}
 		s.streams[t] = stream{
-			open:     open.With(label),
-			opened:   opened.With(label),
-			seconds:  seconds.With(label),
-			events:   events.With(label),
-			bytes:    bytes.With(label),
-			closed:   resolve(closed.MustCurryWith(label), CloseReasons),
-			rejected: resolve(rejected.MustCurryWith(label), RejectReasons),
+			open:          open.With(label),
+			subscriptions: subscriptions.With(label),
+			opened:        opened.With(label),
+			seconds:       seconds.With(label),
+			events:        events.With(label),
+			bytes:         bytes.With(label),
+			closed:        resolve(closed.MustCurryWith(label), CloseReasons),
+			rejected:      resolve(rejected.MustCurryWith(label), RejectReasons),
 		}
 	}
 }
@@ -167,15 +171,25 @@ func withOther(providers []string) []string {
 	return slices.Compact(all)
 }
 
-// StreamOpened counts a connection. resumed says that it began at a cursor behind an event.
-// gap says that some events after the cursor could not be given.
-func (s *Set) StreamOpened(t Transport, resumed, gap bool) {
+// StreamOpened counts a connection.
+func (s *Set) StreamOpened(t Transport) {
 	s.streams[t].open.Inc()
 	s.streams[t].opened.Inc()
+}
+
+// Subscribed counts a subscription of a channel, and Unsubscribed its end.
+func (s *Set) Subscribed(t Transport) { s.streams[t].subscriptions.Inc() }
+
+// Unsubscribed is above.
+func (s *Set) Unsubscribed(t Transport) { s.streams[t].subscriptions.Dec() }
+
+// Resumed counts the beginning of a reader of a log. behind says that it began at a cursor
+// behind an event. gap says that some events after the cursor could not be given.
+func (s *Set) Resumed(behind, gap bool) {
 	switch {
 	case gap:
 		s.gapped.Inc()
-	case resumed:
+	case behind:
 		s.resumed.Inc()
 	}
 }

@@ -112,6 +112,7 @@ func TestNames(t *testing.T) {
 		slow_subscribers_closed_total:COUNTER
 		store_errors_total{op}:COUNTER
 		store_up:GAUGE
+		subscriptions{transport}:GAUGE
 		tokens_total{kind,provider}:COUNTER
 		turn_seconds{provider}:HISTOGRAM
 		turns_total{provider,stop_reason}:COUNTER
@@ -184,7 +185,7 @@ func TestEverySeriesExistsAtZero(t *testing.T) {
 	for prefix, want := range map[string]int{
 		"sessionhub_connections_closed_total":   3 * len(CloseReasons),
 		"sessionhub_connections_rejected_total": 3 * len(RejectReasons),
-		"sessionhub_commands_total":             len(protocol.CommandTypes) * len(CommandResults),
+		"sessionhub_commands_total":             (len(protocol.CommandTypes) + 2) * len(CommandResults),
 		"sessionhub_turns_total":                3 * len(protocol.StopReasons), // demo, codex, other
 		"sessionhub_turn_seconds":               3,
 		"sessionhub_tokens_total":               3 * len(TokenKinds),
@@ -210,12 +211,12 @@ func TestEachMethodCountsItsSeries(t *testing.T) {
 		do   func()
 		want map[string]float64
 	}{
-		{"stream opened", func() { s.StreamOpened(TransportSSE, false, false) }, map[string]float64{
+		{"stream opened", func() { s.StreamOpened(TransportSSE) }, map[string]float64{
 			`connections{transport="sse"}`: 1, `connections_opened_total{transport="sse"}`: 1}},
-		{"stream resumed", func() { s.StreamOpened(TransportWebSocket, true, false) }, map[string]float64{
+		{"stream resumed", func() { s.StreamOpened(TransportWebSocket); s.Resumed(true, false) }, map[string]float64{
 			`connections{transport="websocket"}`: 1, `connections_opened_total{transport="websocket"}`: 1,
 			`resumes_total{result="complete"}`: 1}},
-		{"stream resumed with a gap", func() { s.StreamOpened(TransportWebSocket, false, true) }, map[string]float64{
+		{"stream resumed with a gap", func() { s.StreamOpened(TransportWebSocket); s.Resumed(false, true) }, map[string]float64{
 			`connections{transport="websocket"}`: 1, `connections_opened_total{transport="websocket"}`: 1,
 			`resumes_total{result="gap"}`: 1}},
 		{"stream closed", func() { s.StreamClosed(TransportSSE, CloseSlow, time.Second) }, map[string]float64{
@@ -279,7 +280,7 @@ func TestEachMethodCountsItsSeries(t *testing.T) {
 			`worker_lost_total`: 1, `store_up`: 1, `draining`: 1}},
 		{"outside the closed sets", func() {
 			s.StreamClosed(TransportWorker, "x", 0)
-			s.StreamOpened(TransportWorker, false, false)
+			s.StreamOpened(TransportWorker)
 			s.StreamRejected(TransportWorker, "x")
 			s.EventAppended("x")
 			s.SessionEnded("x")

@@ -60,8 +60,10 @@ func (e Entry) JSONLen() int {
 }
 
 // AppendJSON appends the event's JSON. The bytes are the same on every transport and node.
-func (e Entry) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
+func (e Entry) AppendJSON(b []byte) []byte { return e.appendMembers(append(b, '{')) }
+
+// appendMembers appends the event's JSON without its first brace.
+func (e Entry) appendMembers(b []byte) []byte {
 	if e.From != 0 {
 		b = append(b, `"from":`...)
 		b = strconv.AppendUint(b, e.From, 10)
@@ -108,15 +110,18 @@ func AppendEventFrame(b []byte, e Entry) []byte {
 // AppendEventSSE appends an event as a server-sent event (WHATWG HTML, section 9.2). Its id
 // is the cursor after the event.
 func AppendEventSSE(b []byte, epoch string, e Entry) []byte {
-	b = append(b, "id: "...)
+	b = appendSSEHead(append(b, "id: "...), epoch, e)
+	return append(e.AppendJSON(b), "\n\n"...)
+}
+
+// appendSSEHead appends everything between "id: " and the data.
+func appendSSEHead(b []byte, epoch string, e Entry) []byte {
 	b = append(b, epoch...)
 	b = append(b, '-')
 	b = strconv.AppendUint(b, e.Seq, 10)
 	b = append(b, "\nevent: "...)
 	b = append(b, e.Type...)
-	b = append(b, "\ndata: "...)
-	b = e.AppendJSON(b)
-	return append(b, "\n\n"...)
+	return append(b, "\ndata: "...)
 }
 
 // AppendControlSSE appends a control frame as a server-sent event. It has no id, so a

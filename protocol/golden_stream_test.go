@@ -156,6 +156,9 @@ func goldenControls() []golden {
 		control(ControlGap, Gap{Epoch: "e1", FromSeq: 1, ToSeq: 8, Reason: GapTrimmed}),
 		control(ControlExpiring, Expiring{ExpiresAt: moment.UTC()}),
 		control(ControlDraining, Draining{ReconnectAfterMs: 1500}),
+		control(ControlReady, Ready{Connection: "bjE.abc", UserID: "ann", Node: "n1", HeartbeatSeconds: 15}),
+		control(ControlUnsubscribed, Unsubscribed{Code: CloseEnded, Reason: "the session has ended"}),
+		control(ControlRefused, Refusal{SessionID: "s1", Code: CodeNotFound, Detail: "there is no such session", RetryAfter: 1}),
 	}
 }
 
@@ -167,6 +170,8 @@ func goldenCommands() []golden {
 	return []golden{
 		command(CommandMessage, MessageRequest{Content: raw(`"hi"`), MessageID: "m1"}),
 		command(CommandApprove, ApproveRequest{InteractionID: "i1", OptionID: "o1"}),
+		command(CommandSubscribe, SubscribeRequest{Sessions: []Subscription{{SessionID: "s1", After: "e1-9"}}, List: true}),
+		command(CommandUnsubscribe, UnsubscribeRequest{SessionIDs: []string{"s1"}, List: true}),
 		command(CommandCancel, CancelRequest{MessageID: "m1"}),
 		command(CommandRename, RenameRequest{Title: new("Login")}),
 		command(CommandSetOption, SetOptionRequest{ConfigID: "fast", Value: BoolValue(true)}),

@@ -117,6 +117,7 @@ func benchFlags(o *bench.Options, mode *string, asJSON *bool) *flag.FlagSet {
 	f.IntVar(&o.Rate, "rate", o.Rate, "events a second of each session; 0: as fast as its subscribers take them")
 	f.IntVar(&o.Window, "window", o.Window, "with --rate 0: events of a turn; two turns are under way")
 	f.StringVar(&o.Transport, "transport", o.Transport, "`name`: websocket, sse or mixed")
+	f.IntVar(&o.Shared, "shared", o.Shared, "with --mode idle or sessions: so many connections carry all sessions; 0: each has its own")
 	f.IntVar(&o.Connecting, "connecting", o.Connecting, "connections that are opened at once")
 	f.DurationVar(&o.Settle, "settle", o.Settle, "wait before memory is measured")
 	f.DurationVar(&o.Timeout, "timeout", o.Timeout, "of the whole run")

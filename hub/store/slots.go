@@ -21,7 +21,8 @@ type Slots interface {
 	Connections(ctx context.Context, sessions []string) ([]protocol.Connections, error)
 }
 
-// Slot names what one stream counts for.
+// Slot names what one stream counts for. Without a session, it counts for the user alone;
+// without a user, for the session alone. One of the two is set.
 type Slot struct {
 	Session  string
 	User     string

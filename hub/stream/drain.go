@@ -23,7 +23,11 @@ func (ss *Streams) Drain(ctx context.Context, spread time.Duration) error {
 	var subs []*Subscriber
 	ss.tails.each(func(t *tail) {
 		t.mu.Lock()
-		subs = append(subs, t.subs...)
+		for _, s := range t.subs {
+			if !s.rides() {
+				subs = append(subs, s)
+			}
+		}
 		t.mu.Unlock()
 	})
 	waits := make([]time.Duration, len(subs))
@@ -49,7 +53,7 @@ func (ss *Streams) Drain(ctx context.Context, spread time.Duration) error {
 				if late >= 0 && goals[i] == 0 {
 					goals[i] = s.tail.last
 				}
-				if late >= restTime || late >= 0 && (!s.started || s.cursor >= goals[i]) {
+				if late >= restTime || late >= 0 && s.restedLocked(goals[i]) {
 					s.endLocked(protocol.CloseGoingAway, "the node is draining", metrics.CloseDraining)
 				}
 			}
@@ -67,4 +71,13 @@ func (ss *Streams) Drain(ctx context.Context, spread time.Duration) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// restedLocked reports whether the stream has got the log up to goal, or has not begun. Of a
+// channel, that everything is written that the hub has.
+func (s *Subscriber) restedLocked(goal uint64) bool {
+	if s.channel != nil {
+		return s.channel.turns.idle()
+	}
+	return !s.started || s.cursor >= goal
 }

@@ -29,15 +29,24 @@ type pumps struct {
 const noMore = 1 << 62
 
 // start starts the pump of a subscriber, which the caller has claimed. After close it
-// starts none, and the stream is cut.
+// starts none, and the stream is cut. A subscriber of a channel has its turn there.
 func (p *pumps) start(s *Subscriber) {
+	if s.channel != nil {
+		s.channel.enqueue(s)
+		return
+	}
+	p.run(pump{s}.run)
+}
+
+// run runs f in a goroutine, which close waits for. After close it runs nothing.
+func (p *pumps) run(f func()) {
 	if p.running.Add(1) > noMore {
 		p.done()
 		return
 	}
 	go func() {
 		defer p.done()
-		pump{s}.run()
+		f()
 	}()
 }
 
@@ -75,16 +84,17 @@ func (s pump) first() (more bool) {
 
 // write writes once. It reports whether there may be more to write.
 func (s pump) write() bool {
-	p, n, at, end := s.next()
-	switch {
-	case end != nil:
-		s.ended.CompareAndSwap(nil, end)
-		s.sink.End(end.code, end.reason)
+	c := s.next(true)
+	switch c.then {
+	case ends:
+		s.ended.CompareAndSwap(nil, c.end)
+		s.sink.End(c.end.code, c.end.reason)
 		return false
-	case p == nil:
+	case writes:
+	default:
 		return false
 	}
-	err := s.sink.Write(p)
+	err := s.sink.Write(c.bytes)
 	if errors.Is(err, ErrStreamEnded) {
 		return false // a cut would keep the close frame from the peer
 	}
@@ -93,10 +103,15 @@ func (s pump) write() bool {
 		s.sink.Cut()
 		return false
 	}
-	s.events.Add(n)
-	s.bytes.Add(uint64(len(p)))
-	s.tail.streams.Metrics.Delivered(s.transport(), n, len(p), at)
+	s.delivered(c)
 	return true
+}
+
+// delivered counts what was written.
+func (s pump) delivered(c chunk) {
+	s.events.Add(c.events)
+	s.bytes.Add(uint64(len(c.bytes)))
+	s.tail.streams.Metrics.Delivered(s.Transport(), c.events, len(c.bytes), c.at)
 }
 
 // recover ends this stream only, after a panic in its pump. busy stays set, so no second
@@ -111,24 +126,44 @@ func (s pump) recover() {
 	s.sink.End(protocol.CloseInternal, "internal")
 }
 
-// next gives the next bytes to write, with n events in them. at is when the first one
-// arrived here; 0: it was read from the store. Without bytes and without an end the pump
-// is over, and next has cleared busy.
-func (s pump) next() (p []byte, n uint64, at int64, end *ending) {
+// chunk is what a subscriber has to write next.
+type chunk struct {
+	bytes  []byte
+	events uint64  // in the bytes
+	at     int64   // when the first of them arrived here; 0: it was read from the store
+	end    *ending // with ends
+	then   verdict
+}
+
+// verdict says what a chunk is.
+type verdict uint8
+
+const (
+	rests  verdict = iota // there is nothing to write: the pump is over
+	writes                // the bytes
+	ends                  // the stream, after all that was written
+	lags                  // the next bytes are in the store, and the caller wanted no read
+	awaits                // the store did not answer a subscriber of a channel: it tries again later
+)
+
+// next gives what to write next. If nothing is left, next has cleared busy. With read, it
+// may read the store. Without, it does not block.
+func (s pump) next(read bool) chunk {
 	t := s.tail
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for {
 		if s.left || s.ended.Load() != nil {
 			s.busy = false
-			return nil, 0, 0, nil
+			return chunk{}
 		}
 		if len(s.control) > 0 {
-			p, s.control = s.control, nil
-			return p, 0, 0, nil
+			p := s.control
+			s.control = nil
+			return chunk{bytes: p, then: writes}
 		}
 		if s.ending != nil {
-			return nil, 0, 0, s.ending
+			return chunk{end: s.ending, then: ends}
 		}
 		// Before the events: a log that never rests must not delay caught_up.
 		if !s.caughtUp && s.cursor >= s.target {
@@ -136,21 +171,31 @@ func (s pump) next() (p []byte, n uint64, at int64, end *ending) {
 			s.controlLocked(protocol.ControlCaughtUp, protocol.CaughtUp{Seq: s.cursor})
 			continue
 		}
+		if s.away {
+			s.away = false
+			return chunk{then: awaits}
+		}
 		if t.moved {
+			if !read {
+				return chunk{then: lags}
+			}
 			if end := s.followLocked(); end != nil {
-				return nil, 0, 0, end
+				return chunk{end: end, then: ends}
 			}
 			continue
 		}
 		if s.cursor < t.last {
-			p, last, at, ok := t.after(s.enc, s.cursor, maxWrite)
+			p, last, at, ok := t.after(s.enc, s.cursor, s.most())
 			if ok {
-				n, s.cursor, s.begun = last-s.cursor, last, true
-				return p, n, at, nil
+				n := last - s.cursor
+				s.cursor, s.begun = last, true
+				return chunk{bytes: p, events: n, at: at, then: writes}
 			}
-			p, n, end := s.readLocked()
-			if p != nil || end != nil {
-				return p, n, 0, end
+			if !read {
+				return chunk{then: lags}
+			}
+			if p, n := s.readLocked(); p != nil {
+				return chunk{bytes: p, events: n, then: writes}
 			}
 			continue
 		}
@@ -161,46 +206,54 @@ func (s pump) next() (p []byte, n uint64, at int64, end *ending) {
 			continue
 		}
 		s.busy = false
-		return nil, 0, 0, nil
+		return chunk{}
 	}
+}
+
+// most bounds the bytes of one write, unless a single event is larger.
+func (s pump) most() int {
+	if s.channel != nil {
+		return maxTurn
+	}
+	return maxWrite
 }
 
 // readLocked reads a page of the store after the cursor, and releases the lock meanwhile.
 // The page is for this subscriber alone. Only the pump moves the cursor.
-func (s pump) readLocked() (p []byte, n uint64, end *ending) {
+func (s pump) readLocked() (p []byte, n uint64) {
 	t := s.tail
 	cursor, epoch := s.cursor, t.epoch
 	page, p, err := s.pageUnlocked(cursor, epoch)
 	switch {
 	case err == nil && page.Epoch != epoch, errors.Is(err, session.ErrNotFound): // or a server that is behind has answered
 		t.moveLocked()
-		return nil, 0, nil
+		return nil, 0
 	case t.moved || t.epoch != epoch: // meanwhile: the page may be of another epoch
-		return nil, 0, nil
+		return nil, 0
 	case errors.Is(err, errTrimmed):
 		gap := protocol.Gap{Epoch: t.epoch, FromSeq: cursor + 1, ToSeq: page.Entries[0].First() - 1, Reason: protocol.GapTrimmed}
 		s.controlLocked(protocol.ControlGap, gap)
 		s.tail.streams.Metrics.Gap(gap.Reason)
 		s.cursor = gap.ToSeq
-		return nil, 0, nil
+		return nil, 0
 	case err != nil:
 		s.awaitStoreLocked(err)
-		return nil, 0, nil
+		return nil, 0
 	case len(page.Entries) == 0:
 		// The announced events are missing: the log is shorter than a notice said.
 		t.last = min(t.last, cursor)
-		return nil, 0, nil
+		return nil, 0
 	}
 	if page.Entries[0].First() <= cursor && s.begun {
 		s.restartLocked()
-		return nil, 0, nil
+		return nil, 0
 	}
 	tip := page.Entries[len(page.Entries)-1]
 	if tip.Type == protocol.EventClosed {
 		t.closed = tip.Seq // a notice without entries did not say so
 	}
 	s.cursor, s.begun = tip.Seq, true
-	return p, uint64(len(page.Entries)), nil
+	return p, uint64(len(page.Entries))
 }
 
 // restartLocked sends the reader another connected frame. It is for a slow reader whose
@@ -226,12 +279,12 @@ func (s pump) pageUnlocked(cursor uint64, epoch string) (page store.Page, p []by
 	defer t.mu.Lock()
 	ctx, cancel := t.streams.StoreCall()
 	defer cancel()
-	page, err = t.streams.store.Read(ctx, t.session, cursor, MaxHistoryEvents, maxWrite)
+	page, err = t.streams.store.Read(ctx, t.session, cursor, MaxHistoryEvents, s.most())
 	if err == nil && len(page.Entries) > 0 {
 		if first := page.Entries[0].First(); first > cursor+1 {
 			err = errTrimmed
 		} else {
-			p = s.enc.Encode(epoch, page.Entries)
+			p = s.enc.Encode(t.session, epoch, page.Entries)
 		}
 	}
 	return page, p, err
@@ -262,10 +315,14 @@ func (s pump) followLocked() *ending {
 }
 
 // awaitStoreLocked pauses after a failed call of the store. The readers stay: they get
-// the rest when the store is back.
+// the rest when the store is back. On a channel the pause must hold nobody else.
 func (s pump) awaitStoreLocked(err error) {
 	t := s.tail
 	t.streams.Log.Debug("read event log", "session", t.session, "error", err)
+	if s.channel != nil {
+		s.away = true
+		return
+	}
 	t.mu.Unlock()
 	time.Sleep(engine.StoreRetry)
 	t.mu.Lock()

@@ -10,20 +10,25 @@ import (
 )
 
 // takeSlot takes a stream's slot under its node, its session and its user, or refuses
-// with ErrConnectionLimit. giveSlot gives the slot back, once.
+// with ErrConnectionLimit. giveSlot gives the slot back, once. A slot without a user is no
+// connection: it is a channel's subscription.
 func (ss *Streams) takeSlot(ctx context.Context, s store.Slot) error {
 	refuse := func(limit metrics.Limit, who string, most int) error {
 		ss.Metrics.LimitRejected(limit)
 		return fmt.Errorf("%w: %s has %d, which is the most", ErrConnectionLimit, who, most)
 	}
-	if open, most := ss.open.Add(1), ss.limits.PerNode; most > 0 && open > int64(most) {
-		ss.open.Add(-1)
+	connection := int64(0)
+	if s.User != "" {
+		connection = 1
+	}
+	if open, most := ss.open.Add(connection), ss.limits.PerNode; connection > 0 && most > 0 && open > int64(most) {
+		ss.open.Add(-connection)
 		return refuse(metrics.LimitConnections, "this node", most)
 	}
 	perSession, perUser := ss.limits.PerSession, ss.limits.PerUser
 	err := ss.store.TakeSlot(ctx, s, perSession, perUser)
 	if err != nil {
-		ss.open.Add(-1)
+		ss.open.Add(-connection)
 	}
 	switch {
 	case errors.Is(err, store.ErrSessionFull):
@@ -35,6 +40,8 @@ func (ss *Streams) takeSlot(ctx context.Context, s store.Slot) error {
 }
 
 func (ss *Streams) giveSlot(s store.Slot) {
-	ss.open.Add(-1)
+	if s.User != "" {
+		ss.open.Add(-1)
+	}
 	ss.store.GiveSlot(s)
 }

@@ -36,11 +36,13 @@ type Store interface {
 	store.Slots
 }
 
-// StreamLimits bound the open streams; 0: no limit.
+// StreamLimits bound the open streams; 0: no limit. Each subscription of a channel counts
+// for its session, and the channel once for the user and the node.
 type StreamLimits struct {
 	PerNode    int
 	PerSession int // of all nodes
 	PerUser    int // of all nodes
+	PerChannel int // subscriptions of one channel
 }
 
 // NewStreams returns the readers' room on a store. keyHolds is Config.KeyHolds of the

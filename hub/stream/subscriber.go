@@ -42,9 +42,10 @@ const maxWrite = 64 << 10
 // Each open stream has one, and thousands of them are idle, so it is kept small.
 type Subscriber struct {
 	// Immutable once Start has returned.
-	tail *tail
-	sink Sink
-	enc  protocol.Encoding
+	tail    *tail
+	sink    Sink
+	channel *Channel // that it writes to; nil: it has a connection of its own
+	enc     protocol.Encoding
 
 	// guarded by tail.mu
 	started  bool // connected is in control: before that nothing is written
@@ -52,6 +53,7 @@ type Subscriber struct {
 	caughtUp bool
 	warned   bool // the expiring frame went out
 	left     bool
+	away     bool          // the store did not answer: see awaits
 	begun    bool          // events were written after the last connected
 	index    int32         // among the tail's subscribers
 	cursor   uint64        // last seq that was handed to the sink
@@ -81,8 +83,9 @@ type ending struct {
 // cursor is valid. Exactly one of Start and Release must be called.
 type Stream struct {
 	streams *Streams
+	channel *Channel // nil: it gets a connection of its own
 	id      string
-	user    string // the user of its slot
+	user    string // the user of its slot; empty on a channel
 	from    store.Place
 	enc     protocol.Encoding
 	// Ended says that the reader has seen the session's last event already.
@@ -92,6 +95,11 @@ type Stream struct {
 // Open decides whether a stream may start, before its first byte. With Latest, the stream
 // starts after the last event at this moment.
 func (ss *Streams) Open(ctx context.Context, id string, c protocol.Cursor, enc protocol.Encoding) (*Stream, error) {
+	return ss.letIn(ctx, id, c, enc, nil)
+}
+
+// letIn is Open, also for a subscription of a channel.
+func (ss *Streams) letIn(ctx context.Context, id string, c protocol.Cursor, enc protocol.Encoding, channel *Channel) (*Stream, error) {
 	if err := ss.ReadyFor(id); err != nil {
 		return nil, err
 	}
@@ -100,10 +108,13 @@ func (ss *Streams) Open(ctx context.Context, id string, c protocol.Cursor, enc p
 		return nil, err
 	}
 	user := snap.State.Info.UserID
+	if channel != nil {
+		user = "" // the channel counts for the user
+	}
 	if err := ss.takeSlot(ctx, store.Slot{Session: id, User: user, Encoding: enc}); err != nil {
 		return nil, err
 	}
-	return &Stream{streams: ss, id: id, user: user, from: from, enc: enc, Ended: snap.State.Closed != "" && from.After >= snap.Last && len(from.Gaps) == 0}, nil
+	return &Stream{streams: ss, channel: channel, id: id, user: user, from: from, enc: enc, Ended: snap.State.Closed != "" && from.After >= snap.Last && len(from.Gaps) == 0}, nil
 }
 
 // Release gives the slot of a stream back that did not start.
@@ -125,12 +136,8 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant session.Grant) (*Su
 		s.Release()
 		return nil, err
 	}
-	now := ss.tails.now()
-	sub := &Subscriber{sink: sink, enc: s.enc, opened: now, cursor: s.from.After, beat: now, grant: grant}
-	if most := ss.Timers.SSEMaxAge; s.enc == protocol.SSE && most > 0 {
-		// Spread over a fifth: streams that came in one wave do not come back in one.
-		sub.retires = now + most - rand.N(most/5+1)
-	}
+	sub := ss.newSubscriber(sink, s.enc, grant)
+	sub.cursor, sub.channel = s.from.After, s.channel
 	ss.tails.join(ss, sub, snap)
 	opened := false
 	defer func() {
@@ -151,7 +158,13 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant session.Grant) (*Su
 	}
 	sub.begin(snap, s.from)
 	opened = true
-	ss.Metrics.StreamOpened(sub.transport(), s.from.After > 0, len(s.from.Gaps) > 0)
+	ss.Metrics.Resumed(s.from.After > 0, len(s.from.Gaps) > 0)
+	if sub.rides() {
+		ss.Metrics.Subscribed(sub.Transport())
+		ss.pumps.start(sub)
+		return sub, nil
+	}
+	ss.Metrics.StreamOpened(sub.Transport())
 	// connected is written before any frame of the client is read. So a client that breaks
 	// the protocol at once still gets it before the close.
 	if (pump{sub}).first() {
@@ -162,6 +175,21 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant session.Grant) (*Su
 	}
 	return sub, nil
 }
+
+// newSubscriber makes a subscriber that has not joined a tail.
+func (ss *Streams) newSubscriber(sink Sink, enc protocol.Encoding, grant session.Grant) *Subscriber {
+	now := ss.tails.now()
+	sub := &Subscriber{sink: sink, enc: enc, opened: now, beat: now, grant: grant}
+	if most := ss.Timers.SSEMaxAge; enc.EventStream() && most > 0 {
+		// Spread over a fifth: streams that came in one wave do not come back in one.
+		sub.retires = now + most - rand.N(most/5+1)
+	}
+	return sub
+}
+
+// rides reports whether it is a session's subscriber on a channel. The channel's own
+// subscriber, which has no session, has the heartbeats, the grant and the end.
+func (s *Subscriber) rides() bool { return s.channel != nil && s.channel.own != s }
 
 // begin puts connected and the gaps first, and makes the caller the pump. snap was read
 // after the watch had begun, and is not strange.
@@ -216,8 +244,9 @@ func (s *Subscriber) connectedLocked(snap store.Snapshot) {
 	})
 }
 
-func (s *Subscriber) transport() metrics.Transport {
-	if s.enc == protocol.SSE {
+// Transport is the kind of the stream's connection.
+func (s *Subscriber) Transport() metrics.Transport {
+	if s.enc.EventStream() {
 		return metrics.TransportSSE
 	}
 	return metrics.TransportWebSocket
@@ -234,9 +263,27 @@ func (s *Subscriber) Stop(code int, reason string, cause metrics.CloseReason) {
 	if left {
 		return
 	}
-	s.tail.streams.tails.leave(s)
-	s.tail.streams.giveSlot(store.Slot{Session: s.tail.session, User: s.tail.user, Encoding: s.enc})
-	s.tail.streams.Metrics.StreamClosed(s.transport(), s.ended.Load().cause, s.Age())
+	ss := s.tail.streams
+	ss.tails.leave(s)
+	ss.giveSlot(slotOf(s))
+	if s.rides() {
+		ss.Metrics.Unsubscribed(s.Transport())
+		return
+	}
+	ss.Metrics.StreamClosed(s.Transport(), s.ended.Load().cause, s.Age())
+}
+
+// slotOf is what a subscriber counts for. A channel counts for its user, and each of its
+// subscriptions for the session.
+func slotOf(s *Subscriber) store.Slot {
+	slot := store.Slot{Session: s.tail.session, User: s.tail.user, Encoding: s.enc}
+	switch {
+	case s.rides():
+		slot.User = ""
+	case s.channel != nil:
+		slot.Session = ""
+	}
+	return slot
 }
 
 // Ended says how the stream ended. After Stop it is never empty.
@@ -278,12 +325,11 @@ func (s *Subscriber) endLocked(code int, reason string, cause metrics.CloseReaso
 
 // controlLocked adds a control frame, to be written before the next events.
 func (s *Subscriber) controlLocked(t protocol.ControlType, data any) {
-	frame := protocol.AppendControl(nil, t, time.Now(), data)
-	if s.enc == protocol.SSE {
-		s.control = protocol.AppendControlSSE(s.control, t, frame)
-		return
+	session := ""
+	if s.rides() {
+		session = s.tail.session
 	}
-	s.control = protocol.AppendFrame(s.control, frame)
+	s.control = s.enc.Control(s.control, t, session, protocol.AppendControl(nil, t, time.Now(), data))
 }
 
 func (s *Subscriber) wakeLocked() {
@@ -307,9 +353,6 @@ func (s *Subscriber) claimLocked() bool {
 	s.busy = true
 	return true
 }
-
-// Transport is the kind of the stream's connection.
-func (s *Subscriber) Transport() metrics.Transport { return s.transport() }
 
 // Age is how long the stream has been open.
 func (s *Subscriber) Age() time.Duration { return s.tail.streams.tails.now() - s.opened }

@@ -87,6 +87,9 @@ func (t *tail) inspect(now time.Time) (cut, beat []*Subscriber, changed bool) {
 		t.bufs = nil // a subscriber that lags reads the store
 	}
 	for _, s := range t.subs {
+		if s.rides() {
+			continue // its channel is inspected
+		}
 		if s.sink.Stalled(timers.WriteTimeout) {
 			if s.ended.CompareAndSwap(nil, &ending{code: protocol.CloseSlow, reason: "took nothing for too long", cause: metrics.CloseSlow}) {
 				t.streams.Metrics.SlowClosed.Inc()
@@ -133,7 +136,7 @@ func (s *Subscriber) sweepLocked(now time.Time, since time.Duration) bool {
 	if since-s.beat >= timers.Heartbeat {
 		s.beat = since
 		switch {
-		case s.enc == protocol.WebSocket:
+		case !s.enc.EventStream():
 			answered := s.asked == 0 || s.sink.LastHeard() > s.asked
 			if s.busy && !answered {
 				return false // one on its way is enough: control frames go ahead of events

@@ -61,7 +61,7 @@ type mark struct {
 }
 
 // add encodes an event at the end of the buffer.
-func (b *buffer) add(enc protocol.Encoding, epoch string, e protocol.Entry, now int64) {
+func (b *buffer) add(enc protocol.Encoding, session, epoch string, e protocol.Entry, now int64) {
 	if len(b.marks) > 0 && e.Seq != b.first+uint64(len(b.marks)) || e.From != 0 {
 		*b = buffer{} // not the next one: readers find it in the store
 		if e.From != 0 {
@@ -72,11 +72,11 @@ func (b *buffer) add(enc protocol.Encoding, epoch string, e protocol.Entry, now 
 		b.first = e.Seq
 		b.data = b.data[:0:0]
 	}
-	size := enc.Size(epoch, e)
+	size := enc.Size(session, epoch, e)
 	if len(b.data)+size > cap(b.data) {
 		b.grow(size)
 	}
-	b.data = enc.Append(b.data, epoch, e)
+	b.data = enc.Append(b.data, session, epoch, e)
 	b.marks = append(b.marks, mark{end: len(b.data), at: now})
 }
 
@@ -160,7 +160,7 @@ func (t *tail) notify(n store.Notice) {
 		}
 		for enc := range protocol.Encodings {
 			if t.readers[enc] > 0 {
-				t.bufs[enc].add(enc, t.epoch, e, now.UnixNano())
+				t.bufs[enc].add(enc, t.session, t.epoch, e, now.UnixNano())
 			}
 		}
 	}
@@ -181,7 +181,7 @@ type tails struct {
 
 	mu    sync.Mutex
 	by    map[string]*tail
-	count int // subscribers on this node
+	count int // connections on this node
 }
 
 func (ts *tails) init() { ts.began, ts.by = time.Now(), make(map[string]*tail) }
@@ -204,7 +204,9 @@ func (ts *tails) enter(ss *Streams, s *Subscriber, snap store.Snapshot) *tail {
 	info := &snap.State.Info
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	ts.count++
+	if !s.rides() {
+		ts.count++
+	}
 	t := ts.by[info.SessionID]
 	if t == nil {
 		t = &tail{
@@ -220,6 +222,17 @@ func (ts *tails) enter(ss *Streams, s *Subscriber, snap store.Snapshot) *tail {
 	t.readers[s.enc]++
 	s.tail = t
 	return t
+}
+
+// enterChannel gives a channel's own subscriber a tail without a log, so that the sweeper
+// finds it.
+func (ts *tails) enterChannel(ss *Streams, own *Subscriber) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.count++
+	t := &tail{streams: ss, session: own.channel.id, user: own.channel.user, stop: func() {}, subs: []*Subscriber{own}}
+	t.readers[own.enc]++
+	ts.by[t.session], own.tail = t, t
 }
 
 // leave removes a subscriber. The tail goes with the last one.
@@ -246,7 +259,9 @@ func (ts *tails) exit(s *Subscriber) bool {
 	}
 	empty := len(t.subs) == 0
 	t.mu.Unlock()
-	ts.count--
+	if !s.rides() {
+		ts.count--
+	}
 	if empty {
 		delete(ts.by, t.session)
 	}

@@ -48,7 +48,7 @@ func TestTailBuffer(t *testing.T) {
 			e := entry(seq, from, sizes.Draw(rt, "size"))
 			kept[seq] = encoded(enc, e)
 			longest = max(longest, len(kept[seq]))
-			b.add(enc, "epoch0", e, int64(seq))
+			b.add(enc, "s1", "epoch0", e, int64(seq))
 			if bound := max(maxTailBytes, longest+200); cap(b.data) > bound {
 				rt.Fatalf("%d bytes are held, the bound is %d", cap(b.data), bound)
 			}
@@ -98,14 +98,14 @@ func TestTailBuffer(t *testing.T) {
 func TestTailIsBounded(t *testing.T) {
 	var b buffer
 	for seq := uint64(1); seq <= 50_000; seq++ {
-		b.add(protocol.WebSocket, "e", entry(seq, 0, 100), 0)
+		b.add(protocol.WebSocket, "s1", "e", entry(seq, 0, 100), 0)
 	}
 	if cap(b.data) > maxTailBytes || len(b.marks) > maxTailBytes/100 || cap(b.marks) > 2*maxTailBytes/100 {
 		t.Errorf("%d bytes and room for %d marks", cap(b.data), cap(b.marks))
 	}
 	// A single event over the bound goes with the next one.
-	b.add(protocol.WebSocket, "e", entry(50_001, 0, 1<<20), 0)
-	b.add(protocol.WebSocket, "e", entry(50_002, 0, 10), 0)
+	b.add(protocol.WebSocket, "s1", "e", entry(50_001, 0, 1<<20), 0)
+	b.add(protocol.WebSocket, "s1", "e", entry(50_002, 0, 10), 0)
 	if cap(b.data) > maxTailBytes {
 		t.Errorf("%d bytes are held after a long event", cap(b.data))
 	}
@@ -119,7 +119,7 @@ func BenchmarkTailAdd(b *testing.B) {
 	e := entry(1, 0, 200)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf.add(protocol.WebSocket, "epoch0", e, 1)
+		buf.add(protocol.WebSocket, "s1", "epoch0", e, 1)
 		e.Seq++
 	}
 }

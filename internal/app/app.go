@@ -128,6 +128,7 @@ func (n *Node) newHub(providers []string, set *metrics.Set) *hub.Hub {
 		MaxAttachmentsBytes:      n.cfg.MaxAttachmentsBytes,
 		MaxConnectionsPerSession: n.cfg.MaxConnectionsPerSession,
 		MaxConnections:           n.cfg.MaxConnections,
+		MaxSubscriptions:         n.cfg.MaxSubscriptions,
 		DefaultProvider:          n.cfg.DefaultProvider,
 		Providers:                providers,
 		Preselect:                n.preselect(),

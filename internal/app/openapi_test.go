@@ -142,6 +142,15 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	r.do(exchange{method: "GET", path: "/api/providers", header: service, status: 200})
 	r.do(exchange{method: "GET", path: "/api/stats", header: service, status: 200})
 
+	// Connections for many sessions.
+	r.do(exchange{method: "GET", path: "/api/events?userId=ann", header: service, status: 200})
+	r.do(exchange{method: "POST", path: "/api/events?userId=ann", body: `{"sessions":[{"sessionId":"s1","after":"latest"}]}`, header: service, status: 200})
+	r.do(exchange{method: "POST", path: "/api/events", body: `{}`, header: service, status: 400, code: protocol.CodeInvalidRequest})
+	ann := startedChannel(t, r.hubUnderTest, "ann", service...)
+	r.do(exchange{method: "POST", path: "/api/events/" + ann + "?userId=ann", body: `{"subscribe":{"sessions":[{"sessionId":"s1"}]},"unsubscribe":{"sessionIds":["s1"]}}`, header: service, status: 200})
+	r.do(exchange{method: "POST", path: "/api/events/none?userId=ann", body: `{}`, header: service, status: 404, code: protocol.CodeNotFound})
+	r.do(exchange{method: "GET", path: "/api/ws?userId=ann", header: service, status: 426, code: protocol.CodeUpgradeRequired})
+
 	// Creating.
 	create := exchange{method: "POST", path: "/api/sessions", header: append(service, "Idempotency-Key", "one"), status: 201,
 		body: `{"provider":"demo","userId":"ann","spaceId":"sp","title":"t","metadata":{"a":[1]},"agentOptions":{"model":"demo-large"}}`}
@@ -312,7 +321,7 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	// HTTP client and is tested with the streams and with the workers.
 	for path, item := range r.doc.Paths.Map() {
 		for method, op := range item.Operations() {
-			if !r.met[op.OperationID] && op.OperationID != "openWebSocket" && op.OperationID != "openWorkerLink" {
+			if !r.met[op.OperationID] && op.OperationID != "openWebSocket" && op.OperationID != "openSharedWebSocket" && op.OperationID != "openWorkerLink" {
 				t.Errorf("%s %s never gave an answer of success", method, path)
 			}
 		}

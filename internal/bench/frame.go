@@ -10,17 +10,18 @@ import (
 
 // prefixBytes is how much of a frame's JSON is looked at: the number, the type,
 // the time and the beginning of the text stand in front.
-const prefixBytes = 192
+const prefixBytes = 256
 
 // notice is what a frame's beginning says.
 type notice struct {
 	first, seq uint64 // of an event; 0 for a control frame
-	kind       []byte // type; holds until the next read
+	session    []byte // of a connection for many; holds until the next read
+	kind       []byte // type; likewise
 	json       []byte // the beginning of the JSON; likewise
 }
 
 // parseNotice reads the beginning of a frame's JSON as the hub writes it:
-// {"from":1,"seq":2,"type":"output","time":"...","data":... or, for a control
+// {"sessionId":"s1","from":1,"seq":2,"type":"output","time":"...","data":... or, for a control
 // frame, {"type":... It is no JSON parser: another order of fields is an error,
 // which a change of the hub's encoder would show at once.
 func parseNotice(p []byte) (notice, error) {
@@ -28,6 +29,11 @@ func parseNotice(p []byte) (notice, error) {
 	rest, ok := bytes.CutPrefix(p, []byte("{"))
 	if !ok {
 		return n, fmt.Errorf("not a frame: %.40q", p)
+	}
+	if r, found := bytes.CutPrefix(rest, []byte(`"sessionId":"`)); found {
+		if n.session, rest, ok = bytes.Cut(r, []byte(`",`)); !ok {
+			return n, fmt.Errorf("not a frame: %.40q", p)
+		}
 	}
 	if r, found := bytes.CutPrefix(rest, []byte(`"from":`)); found {
 		if n.first, rest, ok = number(r); !ok {
@@ -295,14 +301,13 @@ func appendPong(b, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// appendRequest appends the request that opens a stream.
-func appendRequest(b []byte, ws bool, host, session, token, after string) []byte {
+// appendRequest appends the request that opens a stream. credential is a line of the header.
+func appendRequest(b []byte, ws bool, host, below, query, credential string) []byte {
 	kind := "events"
 	if ws {
 		kind = "ws"
 	}
-	b = append(b, "GET /api/sessions/"+session+"/"+kind+"?after="+after+" HTTP/1.1\r\nHost: "+host+
-		"\r\nAuthorization: Bearer "+token+"\r\n"...)
+	b = append(b, "GET "+below+"/"+kind+query+" HTTP/1.1\r\nHost: "+host+"\r\n"+credential+"\r\n"...)
 	if ws {
 		// The key is any 16 bytes: nobody caches in between.
 		b = append(b, "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+

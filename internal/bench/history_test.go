@@ -186,7 +186,7 @@ func TestJoinerReadsAWholeLog(t *testing.T) {
 				}
 				control(protocol.ControlConnected, protocol.Connected{})
 				for _, e := range tc.log {
-					out = enc.Append(out, "e1", e)
+					out = enc.Append(out, "s1", "e1", e)
 				}
 				control(protocol.ControlCaughtUp, protocol.CaughtUp{Seq: small[len(small)-1].Seq})
 				for len(out) > 0 { // in pieces that end anywhere

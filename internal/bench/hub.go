@@ -143,7 +143,7 @@ func limits(key string) []string {
 	most := strconv.Itoa(1_000_000)
 	set := map[string]string{
 		"MAX_CONNECTIONS_PER_SESSION": most, "MAX_CONNECTIONS_PER_USER": most, "MAX_SESSIONS_PER_USER": most,
-		"MAX_QUEUED_MESSAGES": "1000", "LOG_MAX_EVENTS": most, "LOG_MAX_BYTES": "4GiB",
+		"MAX_SUBSCRIPTIONS_PER_CONNECTION": most, "MAX_QUEUED_MESSAGES": "1000", "LOG_MAX_EVENTS": most, "LOG_MAX_BYTES": "4GiB",
 		"RATE_MESSAGES": "1000000/s:1000000", "RATE_SESSIONS": "1000000/s:1000000",
 	}
 	env := defaults(key)

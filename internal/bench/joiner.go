@@ -46,7 +46,7 @@ func (j *joiner) join(ctx context.Context, host, session, token string) (err err
 	if j.ws {
 		head.want, head.next = "HTTP/1.1 101 ", &wsParser{}
 	}
-	if _, err := conn.Write(appendRequest(nil, j.ws, host, session, token, "0")); err != nil {
+	if _, err := conn.Write(appendRequest(nil, j.ws, host, "/api/sessions/"+session, "?after=0", "Authorization: Bearer "+token)); err != nil {
 		return err
 	}
 	for j.caughtUp.IsZero() {

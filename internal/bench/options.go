@@ -16,11 +16,12 @@ type Options struct {
 	Mode        string `json:"mode"` // presets the three below: see Preset
 	Subscribers int    `json:"subscribers"`
 	Sessions    int    `json:"sessions"`
-	Events      int    `json:"events"`    // of each session; 0: none, only idle connections
-	Bytes       int    `json:"bytes"`     // of text in each
-	Rate        int    `json:"rate"`      // events a second of each session; 0: as fast as its subscribers take them
-	Window      int    `json:"window"`    // with rate 0: events of a turn; two turns are under way
-	Transport   string `json:"transport"` // TransportWebSocket, TransportSSE or TransportMixed
+	Events      int    `json:"events"`           // of each session; 0: none, only idle connections
+	Bytes       int    `json:"bytes"`            // of text in each
+	Rate        int    `json:"rate"`             // events a second of each session; 0: as fast as its subscribers take them
+	Window      int    `json:"window"`           // with rate 0: events of a turn; two turns are under way
+	Transport   string `json:"transport"`        // TransportWebSocket, TransportSSE or TransportMixed
+	Shared      int    `json:"shared,omitempty"` // connections that the subscribers share; 0: each has its own
 	Connecting  int    `json:"connecting"`
 	Settle      time.Duration
 	Timeout     time.Duration
@@ -149,6 +150,9 @@ func (o Options) Check() error {
 	case TransportWebSocket, TransportSSE, TransportMixed:
 	default:
 		bad("--transport %q: want %s, %s or %s", o.Transport, TransportWebSocket, TransportSSE, TransportMixed)
+	}
+	if o.Shared != 0 && (o.Shared < 0 || o.Shared > o.Subscribers || o.Sessions != o.Subscribers || o.Mode != ModeIdle && o.Mode != ModeSessions) {
+		bad("--shared %d: want 1 to the number of subscribers, with a session for each, and --mode %s or %s", o.Shared, ModeIdle, ModeSessions)
 	}
 	if o.Settle < 0 || o.Timeout <= 0 {
 		bad("--settle and --timeout must not be negative")

@@ -1,6 +1,10 @@
 package bench
 
-import "time"
+import (
+	"errors"
+	"os"
+	"time"
+)
 
 // lateAfter is the longest silence that is none: a hub sends a heartbeat after
 // 15 s in which it had nothing else to send, and looks once a second who needs
@@ -62,6 +66,12 @@ func (w *swarm) heartbeats() Heartbeats {
 		}
 		p.end(w.ended)
 		sum.add(Heartbeats{Heard: p.beats, Late: p.late, LongestSeconds: p.longest.Seconds()})
+	}
+	for _, c := range w.carriers {
+		if p := c.pulse; c.ended == nil || errors.Is(c.ended, os.ErrDeadlineExceeded) {
+			p.end(w.ended)
+			sum.add(Heartbeats{Heard: p.beats, Late: p.late, LongestSeconds: p.longest.Seconds()})
+		}
 	}
 	return sum
 }

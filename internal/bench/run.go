@@ -178,7 +178,7 @@ func (r *run) createSessions(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.sessions[i] = &session{id: out.SessionID, token: out.Token, moved: make(chan struct{}, 1)}
+		r.sessions[i] = &session{id: out.SessionID, user: out.Session.UserID, token: out.Token, moved: make(chan struct{}, 1)}
 		if n := made.Add(1); n%500 == 0 {
 			r.progress(fmt.Sprintf("%d of %d sessions", n, r.o.Sessions))
 		}
@@ -204,6 +204,7 @@ func (r *run) connect(ctx context.Context, made usage) error {
 		s.session.subs = append(s.session.subs, s)
 		r.swarm.subs = append(r.swarm.subs, s)
 	}
+	r.share()
 	turns := r.turns()
 	for _, s := range r.sessions {
 		if s.active {
@@ -226,6 +227,19 @@ func (r *run) connect(ctx context.Context, made usage) error {
 		r.report.Connect.CPUMicros = &v
 	}
 	return err
+}
+
+// share gives the subscribers to the connections that they share.
+func (r *run) share() {
+	for i := range r.o.Shared {
+		c := &carrier{subs: make(map[string]*subscriber), user: r.sessions[0].user, key: r.target.client.APIKey, begun: make(chan struct{})}
+		for j := i; j < len(r.swarm.subs); j += r.o.Shared {
+			s := r.swarm.subs[j]
+			s.carrier, c.subs[s.session.id] = c, s
+		}
+		c.waiting.Store(int64(len(c.subs)))
+		r.swarm.carriers = append(r.swarm.carriers, c)
+	}
 }
 
 // settle waits and measures what the connections hold.

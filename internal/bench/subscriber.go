@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"os"
 	"sync"
@@ -22,10 +23,12 @@ const readBytes = 64 << 10
 
 var readBuffers = sync.Pool{New: func() any { return new([readBytes]byte) }}
 
-// subscriber is one bare connection that follows a session. connect and read
-// belong to its goroutine; the ledger's atomics may be read by others.
+// subscriber follows a session, on a bare connection of its own or on a carrier. connect
+// and read belong to its goroutine, or to the carrier's; the ledger's atomics may be read
+// by others.
 type subscriber struct {
 	ledger
+	line
 	session *session
 	sampled bool // its latencies are measured
 	host    string
@@ -33,15 +36,10 @@ type subscriber struct {
 	pair    *pair      // with a subscriber at another node; nil: there is none
 	near    bool       // of the two, it is the one at the worker's node
 	swarm   *swarm
+	carrier *carrier // nil: it has the line
 
-	conn   *net.TCPConn
-	parser parser
-	now    time.Time // of the present read
-	pulse  pulse
-	pong   []byte // to be written after the present read
-	code   int    // of the close frame
-	live   bool   // caught_up has been seen
-	turns  int    // complete events seen
+	live  bool // caught_up has been seen
+	turns int  // complete events seen
 
 	ended error // why it ended; owned by the reader until the swarm has waited
 }
@@ -49,8 +47,28 @@ type subscriber struct {
 // connect opens the stream. It returns when the hub has said that the replay is
 // over.
 func (s *subscriber) connect(ctx context.Context, ws bool, local net.Addr) error {
+	request := appendRequest(nil, ws, s.host, "/api/sessions/"+s.session.id, "?after=latest", "Authorization: Bearer "+s.session.token)
+	return s.open(ctx, ws, s.host, local, request, s, &s.ledger, func() bool { return s.live })
+}
+
+// line is a bare connection with a stream on it. It belongs to one goroutine at a time.
+type line struct {
+	on    handler
+	count *ledger // of reads and bytes
+
+	conn   *net.TCPConn
+	parser parser
+	now    time.Time // of the present read
+	pulse  pulse
+	pong   []byte // to be written after the present read
+	code   int    // of the close frame
+}
+
+// open sends the request, and reads until the stream has begun.
+func (s *line) open(ctx context.Context, ws bool, host string, local net.Addr, request []byte, on handler, count *ledger, begun func() bool) error {
+	s.on, s.count = on, count
 	d := net.Dialer{LocalAddr: local, KeepAlive: -1}
-	conn, err := d.DialContext(ctx, "tcp", s.host)
+	conn, err := d.DialContext(ctx, "tcp", host)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -62,12 +80,11 @@ func (s *subscriber) connect(ctx context.Context, ws bool, local net.Addr) error
 		head.want, head.next = "HTTP/1.1 101 ", &wsParser{}
 	}
 	s.parser = head
-	request := appendRequest(nil, ws, s.host, s.session.id, s.session.token, "latest")
 	if _, err := conn.Write(request); err != nil {
 		_ = conn.Close()
 		return fmt.Errorf("open stream: %w", err)
 	}
-	for !s.live {
+	for !begun() {
 		if err := s.readOnce(); err != nil {
 			_ = conn.Close()
 			return fmt.Errorf("open stream: %w", err)
@@ -78,7 +95,7 @@ func (s *subscriber) connect(ctx context.Context, ws bool, local net.Addr) error
 }
 
 // read follows the stream to its end.
-func (s *subscriber) read() error {
+func (s *line) read() error {
 	for {
 		if err := s.readOnce(); err != nil {
 			if s.code != 0 {
@@ -91,7 +108,7 @@ func (s *subscriber) read() error {
 
 // readOnce waits for bytes and takes them. The buffer is borrowed only when there
 // are some: the runtime calls f first to try, then again when there is something.
-func (s *subscriber) readOnce() error {
+func (s *line) readOnce() error {
 	raw, err := s.conn.SyscallConn()
 	if err != nil {
 		return err
@@ -131,22 +148,22 @@ func (s *subscriber) readOnce() error {
 	return err
 }
 
-func (s *subscriber) take(p []byte) error {
-	s.reads.Add(1)
-	s.bytes.Add(uint64(len(p)))
+func (s *line) take(p []byte) error {
+	s.count.reads.Add(1)
+	s.count.bytes.Add(uint64(len(p)))
 	s.now = time.Now()
 	s.pulse.hear(s.now)
-	return s.parser.feed(p, s)
+	return s.parser.feed(p, s.on)
 }
 
-func (s *subscriber) ping(payload []byte) {
+func (s *line) ping(payload []byte) {
 	s.pulse.beats++
 	s.pong = appendPong(s.pong, payload)
 }
 
-func (s *subscriber) comment() { s.pulse.beats++ }
+func (s *line) comment() { s.pulse.beats++ }
 
-func (s *subscriber) closed(code int) { s.code = code }
+func (s *line) closed(code int) { s.code = code }
 
 func (s *subscriber) frame(n notice) error {
 	if n.seq == 0 {
@@ -182,6 +199,9 @@ func (s *subscriber) control(n notice) error {
 		}
 		s.begin(seq)
 		s.live = true
+		if s.carrier != nil {
+			s.carrier.began()
+		}
 	case protocol.ControlGap:
 		s.gaps++
 	}
@@ -191,6 +211,7 @@ func (s *subscriber) control(n notice) error {
 // session is one session under load. Its turns are counted by its subscribers.
 type session struct {
 	id, token string
+	user      string
 	active    bool // it has events
 	subs      []*subscriber
 	pair      *pair // of the first two; nil unless they are compared
@@ -233,6 +254,7 @@ func (s *session) await(ctx context.Context, turn int) error {
 type swarm struct {
 	net      byte // the connections come from 127.0.net.0/24
 	subs     []*subscriber
+	carriers []*carrier // of the subs, which have no connections of their own then
 	latency  histogram
 	patience *patience
 	ended    time.Time // of close
@@ -261,6 +283,9 @@ func (w *swarm) localAddress(i int) net.Addr {
 // connect opens all streams, so many at a time, and starts to read them. The
 // first error ends it.
 func (w *swarm) connect(ctx context.Context, transport string, atOnce int, done func(int)) error {
+	if len(w.carriers) > 0 {
+		return w.carry(ctx, transport, atOnce)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var next, opened atomic.Int64
@@ -308,19 +333,35 @@ func (w *swarm) close() {
 		return
 	}
 	w.ended = time.Now()
-	for _, s := range w.subs {
+	for s := range w.lines() {
 		if s.conn != nil {
 			// A read that waits returns; the descriptor is closed after it.
 			_ = s.conn.SetReadDeadline(time.Unix(1, 0))
 		}
 	}
 	w.wg.Wait()
-	for _, s := range w.subs {
+	for s := range w.lines() {
 		if s.conn != nil {
 			// By a reset: thousands of ports in TIME-WAIT would be missing in the
 			// next run, and make its connects slow before that.
 			_ = s.conn.SetLinger(0)
 			_ = s.conn.Close()
+		}
+	}
+}
+
+// lines are all connections.
+func (w *swarm) lines() iter.Seq[*line] {
+	return func(yield func(*line) bool) {
+		for _, c := range w.carriers {
+			if !yield(&c.line) {
+				return
+			}
+		}
+		for _, s := range w.subs {
+			if s.carrier == nil && !yield(&s.line) {
+				return
+			}
 		}
 	}
 }
@@ -346,6 +387,10 @@ func (w *swarm) delivered() (events, bytes, reads uint64) {
 		events += s.events.Load()
 		bytes += s.bytes.Load()
 		reads += s.reads.Load()
+	}
+	for _, c := range w.carriers {
+		bytes += c.ledger.bytes.Load()
+		reads += c.ledger.reads.Load()
 	}
 	return events, bytes, reads
 }

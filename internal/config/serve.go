@@ -54,6 +54,7 @@ type Serve struct {
 	RateSessions             Rate // made by each user
 	MaxConnections           int  // of this node; 0: no limit
 	MaxConnectionsPerSession int
+	MaxSubscriptions         int // of one connection for many sessions
 	MaxQueuedMessages        int // of each session
 	MaxMessageBytes          int
 	MaxEventBytes            int
@@ -120,6 +121,7 @@ func Default() Serve {
 		RateMessages:             Rate{PerSecond: 5, Burst: 20},
 		RateSessions:             Rate{PerSecond: 1, Burst: 10},
 		MaxConnectionsPerSession: 20,
+		MaxSubscriptions:         10_000,
 		MaxQueuedMessages:        32,
 		MaxMessageBytes:          1 * mib,
 		MaxEventBytes:            1 * mib,
@@ -200,6 +202,7 @@ func (s *Serve) settings() []setting {
 		{"rate-sessions", groupLimit, "sessions that one user makes, as rate:burst", rate(&s.RateSessions)},
 		{"max-connections", groupLimit, "open streams of this node; 0: no limit", number(&s.MaxConnections, 0, 10_000_000)},
 		{"max-connections-per-session", groupLimit, "open streams of one session", number(&s.MaxConnectionsPerSession, 1, 1_000_000)},
+		{"max-subscriptions-per-connection", groupLimit, "sessions that one connection for many sessions is subscribed to", number(&s.MaxSubscriptions, 1, 1_000_000)},
 		{"max-queued-messages", groupLimit, "messages of one session that wait for their turn", number(&s.MaxQueuedMessages, 1, 100_000)},
 		{"max-message-bytes", groupLimit, "a request's body or a WebSocket message", size(&s.MaxMessageBytes, 256, 64*mib)},
 		{"max-event-bytes", groupLimit, "an event's data; longer output is split or cut", size(&s.MaxEventBytes, 1*kib, 64*mib)},

@@ -20,10 +20,10 @@ func (t *slots) TakeSlot(_ context.Context, p store.Slot, perSession, perUser in
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.sessions[p.Session]
-	if perSession > 0 && c.WebSocket+c.SSE >= perSession {
+	if p.Session != "" && perSession > 0 && c.WebSocket+c.SSE >= perSession {
 		return store.ErrSessionFull
 	}
-	if perUser > 0 && t.users[p.User] >= perUser {
+	if p.User != "" && perUser > 0 && t.users[p.User] >= perUser {
 		return store.ErrUserFull
 	}
 	t.add(p, 1)
@@ -42,17 +42,21 @@ func (t *slots) add(p store.Slot, n int) {
 	if t.sessions == nil {
 		t.sessions, t.users = make(map[string]protocol.Connections), make(map[string]int)
 	}
-	c := t.sessions[p.Session]
-	if p.Encoding == protocol.SSE {
-		c.SSE += n
-	} else {
-		c.WebSocket += n
+	if p.Session != "" {
+		c := t.sessions[p.Session]
+		if p.Encoding.EventStream() {
+			c.SSE += n
+		} else {
+			c.WebSocket += n
+		}
+		if t.sessions[p.Session] = c; c == (protocol.Connections{}) {
+			delete(t.sessions, p.Session)
+		}
 	}
-	if t.sessions[p.Session] = c; c == (protocol.Connections{}) {
-		delete(t.sessions, p.Session)
-	}
-	if t.users[p.User] += n; t.users[p.User] == 0 {
-		delete(t.users, p.User)
+	if p.User != "" {
+		if t.users[p.User] += n; t.users[p.User] == 0 {
+			delete(t.users, p.User)
+		}
 	}
 }
 

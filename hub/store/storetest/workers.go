@@ -165,6 +165,27 @@ func testSlots(f *fixture) {
 	if got, err := f.store.Connections(f.ctx, []string{"s1"}); err != nil || got[0] != (protocol.Connections{WebSocket: 2}) {
 		f.Errorf("connections: %+v, %v", got, err)
 	}
+	// A connection for many sessions counts for its user, a subscription for its session.
+	if err := take("", "v", protocol.SharedSSE); err != nil {
+		f.Errorf("a slot without a session: %v", err)
+	}
+	for _, want := range []error{nil, store.ErrUserFull} {
+		if err := take("", "v", protocol.SharedWebSocket); !errors.Is(err, want) {
+			f.Errorf("a slot without a session: %v, want %v", err, want)
+		}
+	}
+	for _, want := range []error{nil, store.ErrSessionFull} {
+		if err := take("s3", "", protocol.SharedSSE); !errors.Is(err, want) {
+			f.Errorf("a slot without a user: %v, want %v", err, want)
+		}
+	}
+	if got, err := f.store.Connections(f.ctx, []string{"s3"}); err != nil || got[0] != (protocol.Connections{SSE: 2}) {
+		f.Errorf("connections: %+v, %v", got, err)
+	}
+	f.store.GiveSlot(store.Slot{User: "v", Encoding: protocol.SharedSSE})
+	f.until("the user's place", func() bool { return take("", "v", protocol.SharedSSE) == nil })
+	f.store.GiveSlot(store.Slot{Session: "s3", Encoding: protocol.SharedSSE})
+	f.until("the session's place", func() bool { return take("s3", "", protocol.SharedWebSocket) == nil })
 	if got, err := f.store.Connections(f.ctx, nil); err != nil || len(got) != 0 {
 		f.Errorf("connections of none: %+v, %v", got, err)
 	}

@@ -114,7 +114,7 @@ func (t *slots) get(c count) int {
 
 func (t *slots) slotCounts(p store.Slot) (session, user count) {
 	session = count{t.channel(p.Session) + ":streams", kindWebSocket}
-	if p.Encoding == protocol.SSE {
+	if p.Encoding.EventStream() {
 		session.kind = kindSSE
 	}
 	return session, count{t.opt.Prefix + "{u:" + p.User + "}:streams", kindAny}
@@ -122,7 +122,7 @@ func (t *slots) slotCounts(p store.Slot) (session, user count) {
 
 // TakeSlot implements store.Slots.
 func (t *slots) TakeSlot(ctx context.Context, p store.Slot, perSession, perUser int) error {
-	if _, ok := t.keys(p.Session); !ok {
+	if _, ok := t.keys(p.Session); !ok && p.Session != "" {
 		return notFound(p.Session)
 	}
 	call, cancel := t.deadline(ctx)
@@ -136,12 +136,16 @@ func (t *slots) TakeSlot(ctx context.Context, p store.Slot, perSession, perUser 
 		count
 		most int
 		full error
-	}{{session, perSession, store.ErrSessionFull}, {user, perUser, store.ErrUserFull}} {
+		of   string
+	}{{session, perSession, store.ErrSessionFull, p.Session}, {user, perUser, store.ErrUserFull, p.User}} {
+		if c.of == "" {
+			continue
+		}
 		free, err := t.takeCount(call, c.count, c.most, live)
 		if err == nil && free {
 			continue
 		}
-		if c.count == user {
+		if c.count == user && p.Session != "" {
 			t.add(session, -1, true)
 		}
 		if err != nil {
@@ -175,8 +179,12 @@ func (t *slots) takeCount(ctx context.Context, c count, most int, live []string)
 // GiveSlot implements store.Slots.
 func (t *slots) GiveSlot(p store.Slot) {
 	session, user := t.slotCounts(p)
-	t.add(session, -1, true)
-	t.add(user, -1, true)
+	if p.Session != "" {
+		t.add(session, -1, true)
+	}
+	if p.User != "" {
+		t.add(user, -1, true)
+	}
 }
 
 // slotRetry is how soon a count is sent again after the store did not take it.

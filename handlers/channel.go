@@ -146,8 +146,7 @@ func (s *Server) subscribeFirst(ch *hub.Channel, r protocol.SubscribeRequest) {
 // could not.
 func (s *Server) startChannel(ch *hub.Channel, sink hub.Sink, who *caller) (forget func(), ok bool) {
 	forget, ok = onFreshStack(s, ch.ID(), func() func() {
-		ch.Start(sink, who.grant())
-		forget := s.cfg.Hub.Channels.Keep(ch)
+		forget := s.cfg.Hub.Channels.Start(ch, sink, who.grant())
 		s.cfg.Log.Info("channel opened", "channel", ch.ID(), "transport", ch.Own().Transport().String(), "user", who.user, "remote", who.remote.String())
 		return forget
 	})

@@ -32,7 +32,7 @@ func (w *world) channel(s *sink, grant session.Grant) *stream.Channel {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ch.Start(s, grant)
+	forget := w.hub.Channels.Start(ch, s, grant)
 	s.sub = ch.Own()
 	w.wg.Go(func() {
 		select {
@@ -40,6 +40,7 @@ func (w *world) channel(s *sink, grant session.Grant) *stream.Channel {
 		case <-w.ctx.Done():
 			s.leave()
 		}
+		forget()
 		ch.Stop(1000, "the client left", metrics.CloseClient)
 	})
 	return ch

@@ -64,20 +64,24 @@ func channelBox(node string) string { return "channels:" + node }
 // Serve sets what changes the channels of this node. It comes before the first channel.
 func (cs *Channels) Serve(serve ChannelServer) { cs.serve.Store(&serve) }
 
-// Open decides whether a user may have a channel. Exactly one of Start and Release of the
-// channel must be called. See Keep.
+// Open decides whether a user may have a channel. Exactly one of Start, and Release of the
+// channel, must be called.
 func (cs *Channels) Open(ctx context.Context, user string, enc protocol.Encoding) (*stream.Channel, error) {
 	return cs.streams.OpenChannel(ctx, user, enc)
 }
 
-// Keep makes a channel that has started known by its id, until forget is called.
-func (cs *Channels) Keep(ch *stream.Channel) (forget func()) {
+// Start begins to write to the channel's connection. From its first frame on, the channel is
+// known by its id, until forget is called. Call Stop of the channel when the connection has
+// ended.
+func (cs *Channels) Start(ch *stream.Channel, sink stream.Sink, grant session.Grant) (forget func()) {
+	ch.Attach(sink, grant)
 	cs.mu.Lock()
-	defer cs.mu.Unlock()
 	if cs.here == nil {
 		cs.here = make(map[string]*stream.Channel)
 	}
 	cs.here[ch.ID()] = ch
+	cs.mu.Unlock()
+	ch.Begin()
 	return func() {
 		cs.mu.Lock()
 		defer cs.mu.Unlock()

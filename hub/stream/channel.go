@@ -30,7 +30,7 @@ type Channel struct {
 	user    string
 	enc     protocol.Encoding
 
-	// Immutable once Start has returned.
+	// Immutable once Attach has returned.
 	own  *Subscriber
 	sink Sink
 
@@ -41,8 +41,12 @@ type Channel struct {
 	closed bool
 }
 
-// subscription is a session of a channel. sub is nil while the session is being opened.
-type subscription struct{ sub *Subscriber }
+// subscription is a session of a channel. sub is nil while the session is being opened, and
+// when that failed. opened is closed when that is over.
+type subscription struct {
+	sub    *Subscriber
+	opened chan struct{}
+}
 
 // Source is something else that a channel carries, beside its sessions: whole frames that
 // name no session. Next appends frames of about most bytes, and nothing if there is none. It
@@ -52,7 +56,7 @@ type Source interface {
 }
 
 // OpenChannel decides whether a user may have another connection, before its first byte. enc
-// is a shared encoding. Exactly one of Start and Release must be called.
+// is a shared encoding. Exactly one of Attach and Release must be called.
 func (ss *Streams) OpenChannel(ctx context.Context, user string, enc protocol.Encoding) (*Channel, error) {
 	if err := ss.Ready(); err != nil {
 		return nil, err
@@ -84,12 +88,12 @@ func (c *Channel) User() string { return c.user }
 // Own is the subscriber that has the connection's heartbeats, grant and end.
 func (c *Channel) Own() *Subscriber { return c.own }
 
-// Release gives the slot of a channel back that did not start.
+// Release gives the slot of a channel back that was not attached.
 func (c *Channel) Release() { c.streams.giveSlot(store.Slot{User: c.user, Encoding: c.enc}) }
 
-// Start begins to write to the sink. It writes ready before it returns. Call Stop when the
-// connection has ended. The channel lives no longer than the grant.
-func (c *Channel) Start(sink Sink, grant session.Grant) {
+// Attach gives the channel its connection. Begin comes next, and Stop when the connection has
+// ended. The channel lives no longer than the grant.
+func (c *Channel) Attach(sink Sink, grant session.Grant) {
 	ss := c.streams
 	own := ss.newSubscriber(sink, c.enc, grant)
 	own.channel, own.started, own.busy, own.caughtUp = c, true, true, true
@@ -109,9 +113,13 @@ func (c *Channel) Start(sink Sink, grant session.Grant) {
 	default:
 	}
 	own.tail.mu.Unlock()
+}
+
+// Begin begins to write. It writes ready before it returns.
+func (c *Channel) Begin() {
 	c.turns.first()
-	if ss.pumps.closed() { // Run made its list of streams to cut before this one
-		own.cut()
+	if c.streams.pumps.closed() { // Run made its list of streams to cut before this one
+		c.own.cut()
 	}
 }
 
@@ -133,12 +141,13 @@ func (c *Channel) Wake() { c.turns.wakeSource() }
 // Subscribe adds a session, from a cursor on. A session that is there already begins anew.
 // Its first frame is connected. The caller has checked that the session is the user's.
 func (c *Channel) Subscribe(ctx context.Context, id string, from protocol.Cursor) error {
-	mine := new(subscription)
+	mine := &subscription{opened: make(chan struct{})}
 	old, err := c.reserve(id, mine)
 	if err != nil {
 		return err
 	}
-	old.stop()
+	defer close(mine.opened)
+	old.stop() // before the next begins: its frames must not come behind connected
 	sub, err := c.subscribe(ctx, id, from)
 	if err != nil {
 		c.forget(id, mine)
@@ -151,7 +160,7 @@ func (c *Channel) Subscribe(ctx context.Context, id string, from protocol.Cursor
 	}
 	c.mu.Unlock()
 	if !current { // given up or replaced meanwhile, or the connection has ended
-		mine.stop()
+		sub.Stop(0, "", metrics.CloseClient)
 	}
 	return nil
 }
@@ -189,8 +198,13 @@ func (c *Channel) subscribe(ctx context.Context, id string, from protocol.Cursor
 	return stream.Start(ctx, &rider{c, id}, session.Grant{})
 }
 
+// stop ends a subscription that has lost its place in the channel. One that is being opened
+// ends first: it finds that it has no place.
 func (s *subscription) stop() {
-	if s != nil && s.sub != nil {
+	if s == nil {
+		return
+	}
+	if <-s.opened; s.sub != nil {
 		s.sub.Stop(0, "", metrics.CloseClient)
 	}
 }

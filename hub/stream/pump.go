@@ -210,6 +210,13 @@ func (s pump) next(read bool) chunk {
 	}
 }
 
+// gone reports whether Stop was called.
+func (s pump) gone() bool {
+	s.tail.mu.Lock()
+	defer s.tail.mu.Unlock()
+	return s.left
+}
+
 // most bounds the bytes of one write, unless a single event is larger.
 func (s pump) most() int {
 	if s.channel != nil {

@@ -291,8 +291,11 @@ func (t *turns) takeOwn(g *gathered) *ending {
 
 // takeTurn gathers what one subscriber has to write.
 func (t *turns) takeTurn(g *gathered, x turn) {
-	if !x.made {
+	switch {
+	case !x.made:
 		x.chunk = pump{x.sub}.next(false)
+	case pump{x.sub}.gone():
+		x.chunk = chunk{} // the session may have begun anew meanwhile
 	}
 	if x.read {
 		g.reads++

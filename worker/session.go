@@ -108,7 +108,7 @@ func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan str
 		before:   before,
 		commands: make(chan protocol.WorkerCommand, commandQueue),
 		revoked:  make(chan struct{}), done: make(chan struct{}), otherHub: make(chan struct{}, 1),
-		vacate: make(chan chan<- bool),
+		vacate:      make(chan chan<- bool),
 		background:  background{work: newWork("")},
 		lastMessage: assign.Message, agentSession: known, forkFrom: forkFrom,
 		draining: w.draining, handOver: w.handOver,

@@ -446,6 +446,35 @@ func TestCrashInTheMiddleOfAWorktree(t *testing.T) {
 	}
 }
 
+// A worktree that no agent has worked in for a day goes, and is made anew when one does.
+func TestUnusedWorktreeIsUnmade(t *testing.T) {
+	g := newGrove(t)
+	if made, refused := treeAsk[protocol.WorktreeMade](g, "s_1", protocol.MethodWorktreeMake, nil); refused.Code != "" || made.Directory == "" {
+		t.Fatalf("%+v %+v", made, refused)
+	}
+	used := g.grow("s_2")
+	first := g.status("s_1").Directory
+	old := time.Now().Add(-spareLife - time.Minute)
+	for _, id := range []string{"s_1", "s_2"} {
+		if err := os.Chtimes(g.w.worktrees.recordFile(id), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.put(first+"/mine", "somebody's")
+	g.w.worktrees.sweep(t.Context())
+	if !there(first + "/mine") {
+		t.Fatal("work is lost")
+	}
+	_ = os.Remove(first + "/mine")
+	g.w.worktrees.sweep(t.Context())
+	if there(first) || !there(used) {
+		t.Errorf("unused %v, used %v", there(first), there(used))
+	}
+	if again := g.grow("s_1"); again == first || !there(again+"/a.txt") || g.status("s_1").HeadBranch != "sessionhub/1" {
+		t.Errorf("made anew: %s", again)
+	}
+}
+
 // What a killed worker left half made is removed. A spare in which somebody worked is not.
 func TestSweepRemovesOnlyWhatNobodyHas(t *testing.T) {
 	g := newGrove(t)

@@ -63,7 +63,7 @@ func makeWorktree(ctx context.Context, w *Worker, dir string, request protocol.W
 		return nil, err
 	}
 	ready := make(chan error, 1)
-	w.runners.Go(func() { _, err := t.ensure(w.life, id, id); ready <- err })
+	w.runners.Go(func() { _, err := t.ensure(w.life, id, ""); ready <- err })
 	made := protocol.WorktreeMade{Branch: r.Branch, Base: r.Base, Commit: r.Commit, Workspace: w.cfg.Workspace}
 	select {
 	case err := <-ready:
@@ -78,8 +78,9 @@ func makeWorktree(ctx context.Context, w *Worker, dir string, request protocol.W
 	return made, nil
 }
 
-// ensure makes the worktree of a record ready, and notes that a session works in it. It gives
-// the directory in which the session works. After a crash, it begins anew with another spare.
+// ensure makes the worktree of a record ready, and gives the directory in which its sessions
+// work. It notes the session whose agent is about to work there; "": none is. After a crash,
+// it begins anew with another spare.
 func (t *worktrees) ensure(ctx context.Context, id, session string) (string, error) {
 	unlock, err := t.lock(ctx, id)
 	if err != nil {
@@ -90,15 +91,18 @@ func (t *worktrees) ensure(ctx context.Context, id, session string) (string, err
 	if err != nil {
 		return "", err
 	}
-	if r.Ready && slices.Contains(r.Sessions, session) {
-		return t.find(id)
-	}
-	if !slices.Contains(r.Sessions, session) {
-		r.Sessions = append(r.Sessions, session)
+	noted := session == "" || r.Used && slices.Contains(r.Sessions, session)
+	if !noted {
+		r.Used = true
+		if !slices.Contains(r.Sessions, session) {
+			r.Sessions = append(r.Sessions, session)
+		}
 	}
 	if r.Ready {
-		if err := t.save(r); err != nil {
-			return "", err
+		if !noted {
+			if err := t.save(r); err != nil {
+				return "", err
+			}
 		}
 		return t.find(id)
 	}

@@ -190,16 +190,24 @@ func (t *worktrees) sweep(ctx context.Context) {
 			return
 		}
 		named[t.top(r)] = true
-		if r.Removing == "" || ctx.Err() != nil {
+		info, err := os.Stat(file)
+		unused := err == nil && r.Ready && !r.Used && !r.Kept && time.Since(info.ModTime()) > spareLife
+		if r.Removing == "" && !unused || ctx.Err() != nil {
 			continue
 		}
 		unlock, err := t.lock(ctx, r.ID)
 		if err != nil {
 			return
 		}
-		if r, err = t.load(r.ID); err == nil && r.Removing != "" {
-			if err = t.finishRemoval(ctx, r); err != nil {
-				t.w.log.Warn("go on with the removal of a worktree", "worktree", r.ID, "error", err)
+		if r, err = t.load(r.ID); err == nil {
+			switch {
+			case r.Removing != "":
+				err = t.finishRemoval(ctx, r)
+			case r.Ready && !r.Used && !r.Kept:
+				err = t.unmake(ctx, r)
+			}
+			if err != nil {
+				t.w.log.Warn("remove a worktree", "worktree", r.ID, "error", err)
 			}
 		}
 		unlock()
@@ -230,6 +238,25 @@ func (t *worktrees) sweep(ctx context.Context) {
 		}
 	}
 	t.sweepSpares(ctx, maxSpares)
+}
+
+// unmake removes the directory of a worktree in which no agent has worked, and that has no
+// work. The record stays: if the session runs after all, the worktree is made anew.
+func (t *worktrees) unmake(ctx context.Context, r *worktreeRecord) error {
+	top := t.top(r)
+	now, err := t.status(ctx, r, top)
+	if err != nil || !now.Merged || now.Head != r.Commit {
+		return err
+	}
+	if err := writeWhole(top+".taken", nil); err != nil {
+		return err
+	}
+	r.Name, r.Ready = "", false
+	if err := t.save(r); err != nil {
+		return err
+	}
+	t.dropNobodys(top)
+	return nil
 }
 
 // dropNobodys removes a worktree that no session ever had.

@@ -32,6 +32,7 @@ var changed = map[string]change{
 	"worker-capacity":             {"3", func(s *Serve) { s.WorkerCapacity = 3 }},
 	"worker-buffer":               {"64KiB", func(s *Serve) { s.WorkerBuffer = 65536 }},
 	"share-agent-sessions":        {"true", func(s *Serve) { s.ShareAgentSessions = true }},
+	"worktrees":                   {"/t", func(s *Serve) { s.Worktrees = "/t" }},
 	"workspace-root":              {"/w", func(s *Serve) { s.WorkspaceRoot = "/w" }},
 	"providers-file":              {"p.yaml", func(s *Serve) { s.ProvidersFile = "p.yaml" }},
 	"default-provider":            {"codex", func(s *Serve) { s.DefaultProvider, s.DefaultProviderSaid = "codex", true }},

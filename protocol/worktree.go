@@ -1,54 +1,5 @@
 package protocol
 
-import (
-	"bytes"
-	"encoding/json"
-)
-
-// WorktreeRequest asks for a git worktree of the session's own. In JSON it is true, false or
-// an object. Base is the branch that the worktree begins at, and that it is merged into;
-// empty: the branch that is checked out in the working directory. Branch is the name of the
-// session's own branch; empty: one below WorktreeBranches.
-type WorktreeRequest struct {
-	Wanted bool
-	Base   string
-	Branch string
-}
-
-// WorktreeBranches begins the names of branches that a worker makes for sessions.
-const WorktreeBranches = "sessionhub/"
-
-// worktreeWish is a WorktreeRequest in JSON.
-type worktreeWish struct {
-	Base   string `json:"base,omitempty"`
-	Branch string `json:"branch,omitempty"`
-}
-
-// MarshalJSON writes true, false or an object.
-func (r WorktreeRequest) MarshalJSON() ([]byte, error) {
-	if r.Base == "" && r.Branch == "" || !r.Wanted {
-		return json.Marshal(r.Wanted)
-	}
-	return json.Marshal(worktreeWish{r.Base, r.Branch})
-}
-
-// UnmarshalJSON reads true, false, null or an object.
-func (r *WorktreeRequest) UnmarshalJSON(raw []byte) error {
-	*r = WorktreeRequest{}
-	if raw = bytes.TrimSpace(raw); len(raw) == 0 || raw[0] != '{' {
-		return json.Unmarshal(raw, &r.Wanted)
-	}
-	var wish worktreeWish
-	if err := json.Unmarshal(raw, &wish); err != nil {
-		return err
-	}
-	*r = WorktreeRequest{Wanted: true, Base: wish.Base, Branch: wish.Branch}
-	return nil
-}
-
-// IsZero reports whether no worktree is asked for.
-func (r WorktreeRequest) IsZero() bool { return !r.Wanted }
-
 // WorktreeState says what a user did last with a session's worktree.
 type WorktreeState string
 
@@ -134,39 +85,4 @@ type PreparedWorktree struct {
 	Base   string `json:"base,omitempty"`
 	Commit string `json:"commit"`
 	Ready  bool   `json:"ready"`
-}
-
-// Requests to a worker about worktrees. A worker that answers MethodWorktreeMake knows
-// Assign.Worktree and WorkerRequest.Worktree.
-const (
-	MethodWorktreePrepare WorkerMethod = "worktree.prepare" // WorktreeMakeParams -> PreparedWorktree
-	MethodWorktreeMake    WorkerMethod = "worktree.make"    // WorktreeMakeParams -> WorktreeMade
-	MethodWorktreeStatus  WorkerMethod = "worktree.status"  // -> WorktreeStatus
-	MethodWorktreeAct     WorkerMethod = "worktree.act"     // WorktreeActionRequest -> WorktreeStatus
-	// MethodWorktreeRelease says that a session has ended. The worker removes its worktree
-	// if nothing is lost by that.
-	MethodWorktreeRelease WorkerMethod = "worktree.release" // -> WorktreeReleased
-)
-
-// WorktreeMakeParams ask for a worktree of the request's WorkingDirectory. Its id is the
-// request's session.
-type WorktreeMakeParams struct {
-	Base   string `json:"base,omitempty"`
-	Branch string `json:"branch,omitempty"`
-}
-
-// WorktreeMade answers MethodWorktreeMake. Directory is empty while the worktree is being
-// made. Workspace is the worker's: see Hello.
-type WorktreeMade struct {
-	Branch    string `json:"branch"`
-	Base      string `json:"base,omitempty"`
-	Commit    string `json:"commit"`
-	Directory string `json:"directory,omitempty"`
-	Workspace string `json:"workspace"`
-}
-
-// WorktreeReleased says what became of the worktree of a session that ended. Kept says why
-// it is still there; empty: it is not.
-type WorktreeReleased struct {
-	Kept string `json:"kept,omitempty"`
 }

@@ -62,6 +62,9 @@ func (r *repository) change(ctx context.Context, args ...string) (string, error)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // filters end with it, and the worker's signals do not reach it
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 2 * time.Second
+	if r.holds != nil {
+		cmd.ExtraFiles = []*os.File{r.holds}
+	}
 	out, said := &head{most: maxGitOutput}, &head{most: 4096}
 	cmd.Stdout, cmd.Stderr = out, said
 	err := cmd.Run()

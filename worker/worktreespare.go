@@ -50,7 +50,9 @@ func (t *worktrees) beginSpare(o *origin) *making {
 		ctx, cancel := context.WithTimeout(t.w.life, makeTime)
 		defer cancel()
 		began := time.Now()
-		m.err = t.makeSpare(ctx, o, folder)
+		if m.err = t.makeSpare(ctx, o, folder); m.err != nil && ctx.Err() == nil {
+			m.err = t.makeSpare(ctx, o, folder) // another git may have removed a worktree meanwhile, and git's folder of them
+		}
 		if m.err != nil {
 			t.w.log.Warn("a worktree could not be made", "repository", o.top, "error", m.err)
 		} else {
@@ -79,6 +81,7 @@ func (t *worktrees) makeSpare(ctx context.Context, o *origin, folder string) err
 		return err
 	}
 	git := t.w.gitAt(o.top)
+	git.holds = mark // a git that outlives this process holds the lock on
 	if _, err := git.change(ctx, "worktree", "add", "--quiet", "--detach", top, o.commit); err != nil {
 		t.dropHalf(git, top)
 		return madeError(err)

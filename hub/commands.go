@@ -219,7 +219,7 @@ func (cmd *Commands) view(s store.Snapshot, connections protocol.Connections) pr
 		PendingApprovals: len(s.State.Approvals), PendingElicitations: len(s.State.Elicitations),
 		Usage: usageOf(s.State),
 		Mode:  s.State.Options.Mode, Asking: s.State.Options.Asking,
-		Worktree: s.State.WorktreeView(),
+		Worktree: session.ViewOfTree(s.State),
 	}
 }
 

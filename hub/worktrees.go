@@ -94,7 +94,7 @@ func (w Worktrees) Status(ctx context.Context, s *session.State) (out protocol.W
 		return out, errNoTree
 	}
 	if s.Tree.State == protocol.WorktreeDiscarded {
-		out.SessionWorktree = *s.WorktreeView()
+		out.SessionWorktree = *session.ViewOfTree(s)
 		return out, nil
 	}
 	if err := (Files{w.rooms}).ask(ctx, s, protocol.MethodWorktreeStatus, nil, &out); err != nil {
@@ -120,7 +120,7 @@ func (w Worktrees) Act(ctx context.Context, s *session.State, r protocol.Worktre
 	case s.Info.Worktree == nil:
 		return out, errNoTree
 	case s.Tree.State == protocol.WorktreeDiscarded && r.Action == protocol.WorktreeDiscard:
-		out.SessionWorktree = *s.WorktreeView() // a repeat
+		out.SessionWorktree = *session.ViewOfTree(s) // a repeat
 		return out, nil
 	case r.Action != protocol.WorktreeKeep && s.Busy():
 		return out, session.ErrBusy

@@ -308,7 +308,7 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 	in := session.InAssign{
 		Worker: l.hello.Worker, Workspace: l.hello.Workspace, Options: l.hello.Takes(protocol.WorkerSetOption),
 		Loads: loads(l, w.User, true), // hold has asked whether this session may
-		MCP:   sessionMCP(l.offer.now().details, w.Provider), Worktrees: l.makesWorktrees(),
+		MCP:   sessionMCP(l.offer.now().details, w.Provider), Worktrees: makesWorktrees(l),
 	}
 	var held store.Holding
 	hold := func(ctx context.Context, snap store.Snapshot, _ store.Noted) error {

@@ -58,7 +58,7 @@ func lacks(l *link, s *session.State, in session.InAssign) *unfit {
 
 // runs reports whether the link's worker could run the session if it had free capacity.
 func (l *link) runs(n need) bool {
-	if !l.serves(n.Waiting) || n.judge && !l.hello.Takes(protocol.WorkerSetOption) || n.load && !loads(l, n.User, n.fork) || n.trees && !l.makesWorktrees() {
+	if !l.serves(n.Waiting) || n.judge && !l.hello.Takes(protocol.WorkerSetOption) || n.load && !loads(l, n.User, n.fork) || n.trees && !makesWorktrees(l) {
 		return false
 	}
 	_, refused := sessionMCP(l.offer.now().details, n.Provider).Refuses(n.brings)
@@ -66,7 +66,7 @@ func (l *link) runs(n need) bool {
 }
 
 // makesWorktrees reports whether the link's worker knows of worktrees.
-func (l *link) makesWorktrees() bool {
+func makesWorktrees(l *link) bool {
 	return slices.Contains(l.hello.Requests, protocol.MethodWorktreeMake)
 }
 

@@ -27,8 +27,8 @@ type Tree struct {
 	Directory string                 `json:"directory,omitempty"`
 }
 
-// WorktreeView is a session's worktree as its users see it; nil: it has none.
-func (s *State) WorktreeView() *protocol.SessionWorktree {
+// ViewOfTree is a session's worktree as its users see it; nil: it has none.
+func ViewOfTree(s *State) *protocol.SessionWorktree {
 	w := s.Info.Worktree
 	if w == nil {
 		return nil

@@ -25,6 +25,7 @@ func (h *hubUnderTest) repo() {
 	h.git("config", "user.email", "a@example.org")
 	h.git("add", "-A")
 	h.git("commit", "-q", "-m", "first")
+	h.git("branch", "-M", "main") // a test may have begun the repository
 }
 
 func (h *hubUnderTest) git(args ...string) string {

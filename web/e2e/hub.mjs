@@ -23,7 +23,18 @@ export async function startHub({ env = {}, args = [], listen = "127.0.0.1:0", wo
   };
   const child = spawn(
     binary,
-    ["serve", "--listen", listen, "--admin-listen", "127.0.0.1:0", "--workspace-root", workspace, "--worktrees", `${workspace}.trees`, ...args],
+    [
+      "serve",
+      "--listen",
+      listen,
+      "--admin-listen",
+      "127.0.0.1:0",
+      "--workspace-root",
+      workspace,
+      "--worktrees",
+      `${workspace}.trees`,
+      ...args,
+    ],
     { env: { ...process.env, SESSIONHUB_DISCOVER_AGENTS: "false", ...env }, stdio: ["ignore", "pipe", "pipe"] },
   );
   let output = "";

@@ -53,6 +53,7 @@ const (
 // WorkerMethods lists every method.
 var WorkerMethods = []WorkerMethod{
 	MethodAgentSessions, MethodFilesList, MethodFilesRead, MethodFilesSearch, MethodGitChanges, MethodGitDiff,
+	MethodWorktreePrepare, MethodWorktreeMake, MethodWorktreeStatus, MethodWorktreeAct, MethodWorktreeRelease,
 }
 
 // MethodAgentSessions asks a worker which sessions an agent has from elsewhere. A worker

@@ -81,8 +81,8 @@ func TestSessionInAWorktree(t *testing.T) {
 		t.Errorf("changes: %+v", changes)
 	}
 	var list protocol.FileList
-	if h.call("GET", path+"/files", nil, &list); len(list.Entries) == 0 {
-		t.Error("no files")
+	if a := h.call("GET", path+"/files", nil, &list); len(list.Entries) == 0 {
+		t.Errorf("no files: %s", a.Body)
 	}
 	act := func(status int, code protocol.Code, r protocol.WorktreeActionRequest) {
 		t.Helper()

@@ -16,7 +16,7 @@ import (
 // moves between the two.
 func TestWorktreeOf100000FilesInUnderASecond(t *testing.T) {
 	if !judge.Load() {
-		t.Skip("make test-load judges it: it writes 300,000 files")
+		t.Skip("make test-load judges it: it writes 300,000 files") // skip: needs a quiet machine and minutes
 	}
 	g := newGrove(t)
 	for d := range 1000 {

@@ -81,6 +81,11 @@ var statusOf = map[protocol.Code]int{
 	protocol.CodeNoWorker:         http.StatusServiceUnavailable,
 	protocol.CodeWorkerFailed:     http.StatusBadGateway,
 	protocol.CodeWorkerTimeout:    http.StatusGatewayTimeout,
+
+	protocol.CodeWorktreeRefused: http.StatusConflict,
+	protocol.CodeUncommitted:     http.StatusConflict,
+	protocol.CodeMergeConflict:   http.StatusConflict,
+	protocol.CodeUnmergedWork:    http.StatusConflict,
 }
 
 // codeOf maps the errors of the inner packages to codes. The first match wins.

@@ -67,7 +67,11 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := timeout()
+	limit := timeout
+	if r.Worktree.Wanted {
+		limit = workerTimeout
+	}
+	ctx, cancel := limit()
 	defer cancel()
 	snap, err := s.cfg.Hub.Create(ctx, user, key, r)
 	if err != nil {

@@ -56,17 +56,29 @@ func (cmd *Commands) Create(ctx context.Context, user, key string, r protocol.Cr
 	if key != "" {
 		info.SessionID, info.RequestHash = keyedID(key), hash
 	}
+	made, err := (Worktrees{cmd}).make(ctx, &info, r)
+	if err != nil {
+		return store.Snapshot{}, err
+	}
 	err = cmd.engine.Create(ctx, info, cmd.cfg.Limits.SessionsPerUser)
 	switch {
 	case errors.Is(err, store.ErrExists) && key != "": // the same request came twice at once
 		return cmd.created(ctx, info.SessionID, hash)
 	case errors.Is(err, store.ErrSessionLimit):
 		cmd.cfg.Metrics.LimitRejected(metrics.LimitSessionsPerUser)
+		cmd.treeEnded(&session.State{Info: info})
 		return store.Snapshot{}, err
 	case err != nil:
-		return store.Snapshot{}, err
+		return store.Snapshot{}, err // the worktree stays: the session may be there
 	}
 	cmd.cfg.Metrics.SessionCreated(info.Provider)
+	snap, err := cmd.store.Load(ctx, info.SessionID)
+	if err != nil || made.Directory == "" {
+		return snap, err
+	}
+	if err := (Worktrees{cmd}).note(ctx, snap.State, made); err != nil {
+		return store.Snapshot{}, err
+	}
 	return cmd.store.Load(ctx, info.SessionID)
 }
 
@@ -207,6 +219,7 @@ func (cmd *Commands) view(s store.Snapshot, connections protocol.Connections) pr
 		PendingApprovals: len(s.State.Approvals), PendingElicitations: len(s.State.Elicitations),
 		Usage: usageOf(s.State),
 		Mode:  s.State.Options.Mode, Asking: s.State.Options.Asking,
+		Worktree: session.ViewOfTree(s.State),
 	}
 }
 
@@ -396,9 +409,12 @@ func (cmd *Commands) Cancel(ctx context.Context, id string, r protocol.CancelReq
 // Delete ends a session. When it returns nil, the end is stored. Open streams read to the
 // last event, and the worker is told to end every process.
 func (cmd *Commands) Delete(ctx context.Context, id string) error {
-	if _, err := cmd.Load(ctx, id); err != nil {
+	snap, err := cmd.Load(ctx, id)
+	if err != nil {
 		return err
 	}
-	_, _, err := cmd.engine.Change(ctx, id, session.InDelete{}, nil)
+	if _, _, err = cmd.engine.Change(ctx, id, session.InDelete{}, nil); err == nil {
+		cmd.treeEnded(snap.State)
+	}
 	return err
 }

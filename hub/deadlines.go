@@ -214,9 +214,13 @@ func (d *deadlines) doDue(ctx context.Context, snap store.Snapshot, now time.Tim
 	}
 	switch {
 	case s.Closed == protocol.ClosedDeleted && s.Info.RequestHash != "" && !s.Forgotten:
-		_, _, err = d.engine.Change(ctx, id, session.InForget{}, nil)
+		if _, _, err = d.engine.Change(ctx, id, session.InForget{}, nil); err == nil {
+			d.treeEnded(s)
+		}
 	case s.Closed != "":
-		err = d.store.Delete(ctx, id)
+		if err = d.store.Delete(ctx, id); err == nil {
+			d.treeEnded(s) // also if its worker was not there at the session's end
+		}
 	case len(s.Options.Untold) > 0:
 		in := &session.InTellOptions{}
 		_, err = d.engine.Decide(ctx, id, in, engine.Terms{Judge: func(ctx context.Context, snap store.Snapshot, _ store.Noted) (err error) {

@@ -20,8 +20,12 @@ type Files struct{ rooms }
 
 // ask sends a request about a session to its worker, and reads the result into out.
 func (f Files) ask(ctx context.Context, s *session.State, method protocol.WorkerMethod, params, out any) error {
+	worktree := ""
+	if s.Info.Worktree != nil {
+		worktree = s.Info.Worktree.ID
+	}
 	return f.fleet.Ask(ctx, fleet.AskedOf(s), protocol.WorkerRequest{
-		Method: method, SessionID: s.Info.SessionID, Provider: s.Info.Provider, WorkingDirectory: s.Info.WorkingDirectory,
+		Worktree: worktree, Method: method, SessionID: s.Info.SessionID, Provider: s.Info.Provider, WorkingDirectory: s.Info.WorkingDirectory,
 		Params: protocol.Marshal(params),
 	}, out)
 }
@@ -81,16 +85,24 @@ func fileType(of string) string {
 	return "application/octet-stream"
 }
 
+// baseOf is what the changes of a session are counted from.
+func baseOf(s *session.State) string {
+	if s.Info.Worktree != nil {
+		return s.Info.Worktree.Commit
+	}
+	return s.GitBase
+}
+
 // Changes gives the files that have changed since the session began.
 func (f Files) Changes(ctx context.Context, s *session.State) (out protocol.Changes, err error) {
-	err = f.ask(ctx, s, protocol.MethodGitChanges, protocol.GitChangesParams{Base: s.GitBase}, &out)
+	err = f.ask(ctx, s, protocol.MethodGitChanges, protocol.GitChangesParams{Base: baseOf(s)}, &out)
 	out.Files = list(out.Files)
 	return out, err
 }
 
 // Diff gives a page of what has changed in one file since the session began.
 func (f Files) Diff(ctx context.Context, s *session.State, p protocol.GitDiffParams) (out protocol.FileDiff, err error) {
-	p.Base = s.GitBase
+	p.Base = baseOf(s)
 	if err = f.ask(ctx, s, protocol.MethodGitDiff, p, &out); err != nil {
 		return out, err
 	}

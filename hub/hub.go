@@ -79,6 +79,7 @@ type Hub struct {
 	Files         Files
 	AgentSessions AgentSessions
 	Channels      *Channels
+	Worktrees     Worktrees
 	due           *deadlines
 }
 
@@ -91,6 +92,8 @@ type rooms struct {
 	streams *stream.Streams
 	fleet   *fleet.Fleet
 	compact *compact.Compactor
+
+	endedTrees chan *session.State // of sessions that ended, for Worktrees.tellEndedTrees; never closed
 }
 
 // New returns a hub on a store.
@@ -104,10 +107,10 @@ func New(cfg Config, st store.Store) *Hub {
 			MaxEventBytes: cfg.MaxEventBytes, Providers: cfg.Providers, DefaultProvider: cfg.DefaultProvider, Preselect: cfg.Preselect,
 			ShareAgentSessions: cfg.ShareAgentSessions,
 		}),
-		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter),
+		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter), endedTrees: make(chan *session.State, maxEndedTrees),
 	}
 	commands := &Commands{rooms: in}
-	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, Channels: &Channels{rooms: in}, due: &deadlines{rooms: in}}
+	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, Worktrees: Worktrees{commands}, Channels: &Channels{rooms: in}, due: &deadlines{rooms: in}}
 }
 
 // Run keeps time for the hub (deadlines, heartbeats, slow subscribers, assignments) until
@@ -119,6 +122,7 @@ func (h *Hub) Run(ctx context.Context) {
 	wg.Go(func() { h.streams.Run(ctx) })
 	wg.Go(func() { h.fleet.Run(ctx) })
 	wg.Go(func() { h.env.Keep(ctx, "the letters about channels", h.Channels.run) })
+	wg.Go(func() { h.env.Keep(ctx, "the ended worktrees", h.Worktrees.tellEndedTrees) })
 	wg.Go(func() { h.env.Keep(ctx, "the compactor", h.compact.Run) })
 	if bounded, ok := h.store.(store.Bounded); ok {
 		e := &roomKeeper{rooms: h.rooms, Bounded: bounded}

@@ -31,6 +31,9 @@ type CreateRequest struct {
 	// that takes up sessions.
 	AgentSession string `json:"agentSession,omitempty"`
 	Workspace    string `json:"workspace,omitempty"`
+
+	// Worktree gives the session a git worktree of its own.
+	Worktree WorktreeRequest `json:"worktree,omitzero"`
 }
 
 // ForkRequest is the body of POST fork. Without a Title, the fork has that of its original.
@@ -69,6 +72,8 @@ type Session struct {
 	Mode                string `json:"mode,omitempty"`
 	Asking              *bool  `json:"asking,omitempty"`
 	PendingElicitations int    `json:"pendingElicitations,omitempty"` // absent: none
+
+	Worktree *SessionWorktree `json:"worktree,omitempty"` // absent: it works in WorkingDirectory itself
 }
 
 // CreateResponse answers POST /api/sessions. ExpiresAt is the token's.

@@ -53,6 +53,12 @@ const (
 	CodeNoWorker       Code = "no_worker"             // 503: no worker that can answer is connected
 	CodeWorkerFailed   Code = "worker_failed"         // 502: the worker could not do it
 	CodeWorkerTimeout  Code = "worker_timeout"        // 504: the worker did not answer in time
+
+	// Of worktrees, all 409.
+	CodeWorktreeRefused Code = "worktree_refused"    // the directory, or its git, allows no worktree, or not this action
+	CodeUncommitted     Code = "uncommitted_changes" // the session's worktree, or that of its base, has changes that are not committed
+	CodeMergeConflict   Code = "merge_conflict"      // nothing was changed
+	CodeUnmergedWork    Code = "unmerged_work"       // a discard would lose work, and did not name the version that the user saw
 )
 
 // WebSocket close codes (RFC 6455, section 7.4; 4000 to 4999 are ours). docs/PROTOCOL.md

@@ -67,6 +67,11 @@ func goldenFrames() []golden {
 		{name: "worker_assign_mcp", value: Assign{
 			SessionID: "s1", Assignment: 2, Provider: "demo", WorkingDirectory: "/w", AgentOptions: AgentOptions{MCPServers: goldenMCP()}, UserID: "u1", Message: 3,
 		}},
+		{name: "worker_assign_worktree", value: Assign{SessionID: "s2", Assignment: 1, Provider: "demo", WorkingDirectory: "/w", UserID: "u1", Worktree: "s1"}},
+		{name: "worker_request_worktree", value: WorkerRequest{ID: "r1", Method: MethodWorktreeStatus, UserID: "u1", SessionID: "s1", Provider: "demo", Params: raw(`{}`), WorkingDirectory: "/w", Worktree: "s1"}},
+		{name: "worker_worktree_make", value: WorktreeMakeParams{Base: "main", Branch: "mine"}},
+		{name: "worker_worktree_made", value: WorktreeMade{Branch: "sessionhub/1", Base: "main", Commit: "c", Directory: "/t/w-1", Workspace: "ws"}},
+		{name: "worker_worktree_released", value: WorktreeReleased{Kept: "1 commits would be lost"}},
 		{name: "worker_assign_config", value: Assign{
 			SessionID: "s1", Assignment: 2, Provider: "demo", WorkingDirectory: "/w", AgentOptions: config, UserID: "u1", Message: 3, Resume: true, AgentSession: "a1",
 		}},
@@ -118,6 +123,8 @@ func goldenBodies() []golden {
 		Options: []ApprovalOption{{OptionID: "o1", Name: "Yes", Kind: AllowOnce}},
 	}
 	whole.FullBytes = len(whole.Encode())
+	withTree := session
+	withTree.Worktree = &SessionWorktree{Branch: "sessionhub/1", Base: "main", Commit: "c", Directory: "/t/w-1", State: WorktreeActive}
 	used := session
 	used.Usage = &SessionUsage{
 		Used: new(uint64(53_000)), Size: new(uint64(200_000)), Cost: &Cost{Amount: 0.42, Currency: "USD"},
@@ -165,6 +172,17 @@ func goldenBodies() []golden {
 		{name: "api_create_request", value: CreateRequest{
 			Provider: "demo", WorkingDirectory: "/w", UserID: "u1", SpaceID: "sp1", Title: "t", Metadata: raw(`{"a":1}`), AgentOptions: options,
 		}},
+		{name: "api_create_request_with_worktree", value: CreateRequest{Worktree: WorktreeRequest{Wanted: true}}},
+		{name: "api_create_request_with_worktree_base", value: CreateRequest{Worktree: WorktreeRequest{Wanted: true, Base: "main", Branch: "mine"}}},
+		{name: "api_session_with_worktree", value: withTree},
+		{name: "api_worktree_status", value: WorktreeStatus{
+			SessionWorktree: *withTree.Worktree, Head: "h", HeadBranch: "sessionhub/1", Ahead: 2, Behind: 1, BaseGone: true, Uncommitted: 3, Conflicts: 1,
+			Unfinished: "merge", Version: "v",
+		}},
+		{name: "api_worktree_status_with_making", value: WorktreeStatus{SessionWorktree: *withTree.Worktree, Making: true, Merged: true}},
+		{name: "api_worktree_action_request", value: WorktreeActionRequest{Action: WorktreeMerge, Commit: true, Message: "m", Version: "v"}},
+		{name: "api_prepare_worktree_request", value: PrepareWorktreeRequest{Provider: "demo", WorkingDirectory: "/w", UserID: "u1", Base: "main"}},
+		{name: "api_prepared_worktree", value: PreparedWorktree{Base: "main", Commit: "c", Ready: true}},
 		{name: "api_create_request_least", value: CreateRequest{}},
 		{name: "api_create_response", value: CreateResponse{
 			SessionID: "s1", Token: "t", ExpiresAt: at, Session: session, EventsURL: "http://h/e", WebsocketURL: "ws://h/w",

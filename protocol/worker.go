@@ -248,6 +248,11 @@ type Assign struct {
 	// until a turn has ended. With Load, there is no history to be published. The worker
 	// starts the agent at once and says that the history is whole.
 	Fork bool `json:"fork,omitempty"`
+
+	// Worktree is the id of the worktree that the session works in, which is the id of the
+	// session that it was made for. The agent works at the place of WorkingDirectory in it.
+	// Empty: the session works in WorkingDirectory itself.
+	Worktree string `json:"worktree,omitempty"`
 }
 
 // WorkerCommandType names a command to a worker.

@@ -19,6 +19,10 @@ type WorkerRequest struct {
 	Provider         string          `json:"provider,omitempty"`
 	WorkingDirectory string          `json:"workingDirectory"`
 	Params           json.RawMessage `json:"params,omitempty"`
+
+	// Worktree is the id of the worktree that the session works in: see Assign. The worker
+	// answers about the place of WorkingDirectory in it.
+	Worktree string `json:"worktree,omitempty"`
 }
 
 // WorkerResponse answers a request: with Error, or else with Result.
@@ -49,6 +53,7 @@ const (
 // WorkerMethods lists every method.
 var WorkerMethods = []WorkerMethod{
 	MethodAgentSessions, MethodFilesList, MethodFilesRead, MethodFilesSearch, MethodGitChanges, MethodGitDiff,
+	MethodWorktreePrepare, MethodWorktreeMake, MethodWorktreeStatus, MethodWorktreeAct, MethodWorktreeRelease,
 }
 
 // MethodAgentSessions asks a worker which sessions an agent has from elsewhere. A worker

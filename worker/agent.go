@@ -37,7 +37,7 @@ const (
 // it, and waits while the runner takes none. So an agent that writes faster than the hub
 // stores is held by its own full pipe.
 type agent struct {
-	spec processtree.Spec // immutable
+	spec processtree.Spec // immutable, but for Dir, which prepare may give before the process starts
 	log  *slog.Logger     // immutable
 
 	in    chan rpcMessage // unbuffered, from the reader; never closed
@@ -49,6 +49,12 @@ type agent struct {
 	spoke  atomic.Int64 // unix nanoseconds of the last byte from it that is no white space; 0: none yet
 
 	process atomic.Pointer[processtree.Process] // set by run once it is there
+
+	// prepare gives the directory that the process starts in, if it has to be made; nil: it
+	// is there. It is set before run begins. prepared is the time when it was made, in unix
+	// nanoseconds; 0: not yet.
+	prepare  func(context.Context) (string, error)
+	prepared atomic.Int64
 
 	// Written by run before gone is closed.
 	startErr error
@@ -179,6 +185,10 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, running chan st
 		a.startErr = errors.New("stopped before it started")
 		return
 	}
+	if err := a.prepareDir(ctx); err != nil {
+		a.startErr = err
+		return
+	}
 	process, err := processtree.Start(ctx, a.spec)
 	if err != nil {
 		a.startErr = err
@@ -243,6 +253,31 @@ func (a *agent) run(ctx context.Context, before <-chan struct{}, running chan st
 	}
 	a.seen = written - unread
 	a.log.Debug("agent process ended", "exit", a.exit)
+}
+
+// prepareDir has the directory made that the process starts in.
+func (a *agent) prepareDir(ctx context.Context) error {
+	if a.prepare == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-a.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	dir, err := a.prepare(ctx)
+	cancel()
+	wg.Wait()
+	if err != nil {
+		return err
+	}
+	a.spec.Dir = dir
+	a.prepared.Store(time.Now().UnixNano())
+	return nil
 }
 
 // lastRead waits for two things after an agent has ended by itself. All processes that it

@@ -24,6 +24,7 @@ type Config struct {
 	Version   string // of the program; told to the hub and to the agents
 	Root      string // workspace root; default: the current directory
 	Workspace string // names the file system that agents see; default: machine id and root
+	Worktrees string // where sessions' git worktrees lie, outside of every repository; empty: none are made
 
 	Capacity  int                 // most agents at once; default 8
 	Providers map[string]Provider // by name; at least one
@@ -98,6 +99,11 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("workspace root %q: %w", c.Root, err)
 	}
 	c.Root = root
+	if c.Worktrees != "" {
+		if c.Worktrees, err = realPath(c.Worktrees); err != nil {
+			return c, fmt.Errorf("worktrees %q: %w", c.Worktrees, err)
+		}
+	}
 	setDefault(&c.Capacity, DefaultCapacity)
 	setDefault(&c.AgentIdle, DefaultAgentIdle)
 	setDefault(&c.ChildrenIdle, DefaultChildrenIdle)

@@ -25,7 +25,11 @@ import (
 // openDir opens a session's directory, which ResolveDir has found. It goes from the worker's
 // root: meanwhile somebody could have put a link in the directory's place, or above it.
 func (w *Worker) openDir(dir string) (*os.Root, error) {
-	real, err := filepath.EvalSymlinks(w.cfg.Root)
+	bound := w.cfg.Root
+	if w.cfg.Worktrees != "" && within(w.cfg.Worktrees, dir) { // a session's worktree, which the worker has found itself
+		bound = w.cfg.Worktrees
+	}
+	real, err := filepath.EvalSymlinks(bound)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,8 @@ type repository struct {
 	gitDir string
 	prefix string // of dir in the repository; "" or it ends with a slash
 	env    []string
-	temp   string // a private directory with the copy of the index; "" until copyIndex
+	holds  *os.File // a locked file that the processes of change inherit; nil: none
+	temp   string   // a private directory with the copy of the index; "" until copyIndex
 }
 
 // gitOptions turn off what could start a program, ask, wait or depend on the user's taste.

@@ -51,6 +51,12 @@ func (w *Worker) Run(ctx context.Context, dial func(context.Context) (Conn, erro
 		defer cancel()
 		looks.Go(func() { w.look(ctx) })
 	}
+	w.mu.Lock()
+	if !w.swept && !w.closed {
+		w.swept = true
+		w.worktrees.begin()
+	}
+	w.mu.Unlock()
 	waits := backoff.Backoff{Base: firstRetry, Max: lastRetry} // workers that lost one hub come back apart
 	for {
 		welcomed, err := w.connect(ctx, dial)
@@ -149,7 +155,7 @@ func (w *Worker) hello() protocol.Hello {
 	h := protocol.Hello{
 		Worker: w.cfg.Name, Version: w.cfg.Version, Workspace: w.cfg.Workspace,
 		Capacity: w.cfg.Capacity, Providers: offer.Providers,
-		Commands: []protocol.WorkerCommandType{protocol.WorkerSetOption}, Requests: requestMethods(),
+		Commands: []protocol.WorkerCommandType{protocol.WorkerSetOption}, Requests: w.requestMethods(),
 		Details:     offer.Details,
 		Attachments: true,
 	}

@@ -36,13 +36,22 @@ var requestHandlers = map[protocol.WorkerMethod]requestHandler{
 	protocol.MethodGitDiff:     gitDiff,
 
 	protocol.MethodAgentSessions: agentSessions,
+
+	protocol.MethodWorktreePrepare: prepareWorktree,
+	protocol.MethodWorktreeMake:    makeWorktree,
+	protocol.MethodWorktreeStatus:  worktreeStatus,
+	protocol.MethodWorktreeAct:     actOnWorktree,
+	protocol.MethodWorktreeRelease: releaseWorktree,
 }
 
-// requestMethods lists the methods for the hello.
-func requestMethods() []protocol.WorkerMethod {
+// requestMethods lists the methods for the hello. A worker without a place for worktrees
+// gets no session that needs one.
+func (w *Worker) requestMethods() []protocol.WorkerMethod {
 	var all []protocol.WorkerMethod
 	for m := range requestHandlers {
-		all = append(all, m)
+		if w.cfg.Worktrees != "" || !isOfWorktrees(m) {
+			all = append(all, m)
+		}
 	}
 	slices.Sort(all)
 	return all
@@ -134,7 +143,7 @@ func (w *Worker) handle(ctx context.Context, r protocol.WorkerRequest) (result a
 			err = fmt.Errorf("panic: %v: %s", p, clip(string(debug.Stack()), 4096))
 		}
 	}()
-	dir, err := w.cfg.ResolveDir(r.WorkingDirectory)
+	dir, err := w.dirOf(r)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ type session struct {
 	commands   chan protocol.WorkerCommand // from the link's reader; never closed
 	revoked    chan struct{}               // closed by revoke
 	done       chan struct{}               // closed when run has returned
+	vacate     chan chan<- bool            // asks to give the session back, unless it is at work: see onVacate; never closed
 	otherHub   chan struct{}               // signalled by a link whose hub takes other events than the last one; never closed
 	revokeOnce sync.Once
 
@@ -107,6 +108,7 @@ func newSession(w *Worker, assign protocol.Assign, p Provider, before <-chan str
 		before:   before,
 		commands: make(chan protocol.WorkerCommand, commandQueue),
 		revoked:  make(chan struct{}), done: make(chan struct{}), otherHub: make(chan struct{}, 1),
+		vacate:      make(chan chan<- bool),
 		background:  background{work: newWork("")},
 		lastMessage: assign.Message, agentSession: known, forkFrom: forkFrom,
 		draining: w.draining, handOver: w.handOver,
@@ -188,6 +190,8 @@ func (s *session) run() {
 		case <-room:
 		case <-s.deafTimer.C:
 			s.agentFault(protocol.TurnAgentProtocol, "the agent does not read its stdin")
+		case answer := <-s.vacate:
+			s.onVacate(answer)
 		case <-s.draining:
 			s.draining = nil
 			if s.turn == nil && !s.background.works && !s.replay.due {

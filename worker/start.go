@@ -57,7 +57,7 @@ func (s *session) startAgent() {
 	if s.turn != nil {
 		s.turn.started = true
 		s.publish(protocol.EventStatus, protocol.StatusData{
-			Status: protocol.StatusStarting, MessageID: s.turn.messageID,
+			Status: protocol.StatusStarting, MessageID: s.turn.messageID, Detail: s.worktreeDetail(),
 		})
 	}
 	switch {
@@ -73,7 +73,9 @@ func (s *session) startAgent() {
 		Grace: cfg.StopGrace, Supervisor: cfg.Supervisor,
 	}, s.log)
 	s.agent, s.dir = a, dir
-	s.noteBase()
+	if a.prepare = s.inWorktree(); a.prepare == nil { // else the hub knows what it began with
+		s.noteBase()
+	}
 	timeout := cfg.StartTimeout
 	if s.provider.StartTimeout > 0 {
 		timeout = s.provider.StartTimeout
@@ -144,6 +146,13 @@ func (s *session) startTimedOut() {
 		s.startTimer.Reset(s.startTimeout)
 		return
 	}
+	if a := s.agent; a != nil && a.prepare != nil { // its time begins with its directory
+		began := a.prepared.Load()
+		if left := s.startTimeout - time.Since(time.Unix(0, began)); began == 0 || left > 0 {
+			s.startTimer.Reset(max(left, time.Second))
+			return
+		}
+	}
 	doing := ""
 	if a := s.agent; a != nil && a.authenticating != "" {
 		doing = fmt.Sprintf(": it has not answered authenticate %q", a.authenticating)
@@ -176,6 +185,7 @@ func (s *session) initialized(result json.RawMessage, err error) {
 		return
 	}
 	a := s.agent
+	s.dir = a.spec.Dir
 	var can struct {
 		PromptCapabilities promptCapabilities `json:"promptCapabilities"`
 	}

@@ -39,6 +39,7 @@ type Worker struct {
 	links   atomic.Uint64
 
 	folders    *folders    // has its own lock
+	worktrees  *worktrees  // has its own lock
 	background atomic.Bool // the hub of the last link takes events of the background
 
 	mu       sync.Mutex       // before every outbox's
@@ -51,6 +52,7 @@ type Worker struct {
 	pong     bool       // a ping waits for its answer
 	offers   offers
 	requests requests
+	swept    bool // Run was called: the worktrees are looked after
 	replied  bool // the writer's last frame was a response
 	drained  bool
 	over     bool // handOver is closed
@@ -70,14 +72,16 @@ func New(cfg Config) (*Worker, error) {
 	}
 	cfg.Providers = maps.Clone(cfg.Providers)
 	life, end := context.WithCancel(context.Background())
-	return &Worker{
+	w := &Worker{
 		cfg: cfg, offers: newOffers(cfg), log: cfg.Log.With("worker", cfg.Name),
 		wake: make(chan struct{}, 1), running: make(chan struct{}, cfg.Capacity),
 		draining: make(chan struct{}), handOver: make(chan struct{}),
 		life: life, end: end, folders: newFolders(cfg.Name),
 		sessions: make(map[string]*session), left: make(chan struct{}),
 		requests: requests{atWork: newPlaces(maxRequestsAtWork, maxRequestsPerUser), listers: make(chan struct{}, maxListers)},
-	}, nil
+	}
+	w.worktrees = newWorktrees(w)
+	return w, nil
 }
 
 // Workspace names the file system that this worker's agents see.

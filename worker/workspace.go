@@ -72,6 +72,21 @@ func (c Config) ResolveDir(dir string) (string, error) {
 	return real, nil
 }
 
+// realPath is the absolute path of a directory that may not be there yet, without links.
+func realPath(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	rest := ""
+	for at := dir; ; at = filepath.Dir(at) {
+		if real, err := filepath.EvalSymlinks(at); err == nil || at == filepath.Dir(at) {
+			return filepath.Join(real, rest), err
+		}
+		rest = filepath.Join(filepath.Base(at), rest)
+	}
+}
+
 // within reports whether the clean path lies in the clean directory root.
 func within(root, path string) bool {
 	if path == root {

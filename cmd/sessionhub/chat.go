@@ -37,6 +37,7 @@ func runChat(ctx context.Context, args []string) int {
 		Session: cfg.Session, Token: cfg.Token.Reveal(),
 		Create: protocol.CreateRequest{
 			Provider: cfg.Provider, WorkingDirectory: dir, Title: cfg.Title, AgentSession: cfg.TakeUp,
+			Worktree:     protocol.WorktreeRequest{Wanted: cfg.Worktree},
 			AgentOptions: protocol.AgentOptions{Model: cfg.Model, Mode: cfg.Mode},
 		},
 		Transport: transports[cfg.Transport], Approve: cfg.Approve, JSON: cfg.JSON, Remove: cfg.Remove,

@@ -24,13 +24,15 @@ type farm struct {
 	t    *testing.T
 	hub  *soak.Hub
 	root string // the workspace of all workers
-	wg   sync.WaitGroup
-	key  string // API key
+
+	trees string // their worktrees
+	wg    sync.WaitGroup
+	key   string // API key
 }
 
 func newFarm(t *testing.T, env []string, flags ...string) *farm {
 	t.Helper()
-	f := &farm{t: t, root: t.TempDir()}
+	f := &farm{t: t, root: t.TempDir(), trees: t.TempDir()}
 	if env == nil {
 		env = []string{"SESSIONHUB_WORKER_KEY=" + workerKey}
 	}
@@ -63,7 +65,7 @@ func (f *farm) worker(flags ...string) *soak.Process {
 
 func (f *farm) workerWith(hub, key string, flags ...string) *soak.Process {
 	f.t.Helper()
-	p, err := soak.Binary(binary).Worker(hub, key, append([]string{"--workspace-root", f.root, "--admin-listen", "127.0.0.1:0"}, flags...)...)
+	p, err := soak.Binary(binary).Worker(hub, key, append([]string{"--workspace-root", f.root, "--worktrees", f.trees, "--admin-listen", "127.0.0.1:0"}, flags...)...)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -297,7 +297,7 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 	}
 	if l == nil {
 		switch {
-		case fits && (w.judge || w.load || len(w.brings) > 0): // other workers may have capacity for other sessions
+		case fits && (w.judge || w.load || w.trees || len(w.brings) > 0): // other workers may have capacity for other sessions
 			return stays, d.evict(ctx, w)
 		case fits:
 			return noCapacity, d.evict(ctx, w)
@@ -308,7 +308,7 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 	in := session.InAssign{
 		Worker: l.hello.Worker, Workspace: l.hello.Workspace, Options: l.hello.Takes(protocol.WorkerSetOption),
 		Loads: loads(l, w.User, true), // hold has asked whether this session may
-		MCP:   sessionMCP(l.offer.now().details, w.Provider),
+		MCP:   sessionMCP(l.offer.now().details, w.Provider), Worktrees: makesWorktrees(l),
 	}
 	var held store.Holding
 	hold := func(ctx context.Context, snap store.Snapshot, _ store.Noted) error {
@@ -337,7 +337,7 @@ func (d dispatcher) place(ctx context.Context, w need, passed map[*link]bool) (o
 		}
 		delete(d.doubts, w.ID)
 		return stays, err
-	case errors.Is(err, session.ErrNeedsJudge), errors.Is(err, session.ErrNeedsMCP): // a mode was chosen just now
+	case errors.Is(err, session.ErrNeedsJudge), errors.Is(err, session.ErrNeedsMCP), errors.Is(err, session.ErrNeedsWorktrees): // a mode was chosen just now
 		if err := d.unhold(ctx, l, held); err != nil {
 			return stays, err
 		}

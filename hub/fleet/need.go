@@ -15,6 +15,7 @@ type need struct {
 	store.Waiting
 	judge bool // the session names a mode: only a worker that judges modes may have it
 	load  bool // it takes up one of its agent's: only a worker that may load that may have it
+	trees bool // it works in a worktree: only a worker that makes worktrees may have it
 	fork  bool // with load: that is of a session of the user's, which the worker's agents may know
 
 	brings []protocol.MCPServer // without secrets: only a worker that lets the session bring them may have it
@@ -27,11 +28,11 @@ func (u *unfit) Error() string { return "the worker has not all that the session
 
 // knows reports whether what a worker lacks was known before: then it was chosen wrongly.
 func (n *need) knows(u *unfit) bool {
-	return (n.load || !u.load) && (len(n.brings) > 0 || len(u.brings) == 0)
+	return (n.load || !u.load) && (n.trees || !u.trees) && (len(n.brings) > 0 || len(u.brings) == 0)
 }
 
 func (n *need) add(u *unfit) {
-	n.load, n.fork = n.load || u.load, n.fork || u.fork
+	n.load, n.fork, n.trees = n.load || u.load, n.fork || u.fork, n.trees || u.trees
 	if len(u.brings) > 0 {
 		n.brings = u.brings
 	}
@@ -43,12 +44,13 @@ func lacks(l *link, s *session.State, in session.InAssign) *unfit {
 	if load, fork := needsAgent(s); load && !loads(l, s.Info.UserID, fork) {
 		u.load, u.fork = true, fork
 	}
+	u.trees = s.Info.Worktree != nil && !in.Worktrees
 	if servers := s.Info.AgentOptions.MCPServers; len(servers) > 0 {
 		if _, refused := in.MCP.Refuses(servers); refused {
 			u.brings = servers
 		}
 	}
-	if !u.load && len(u.brings) == 0 {
+	if !u.load && !u.trees && len(u.brings) == 0 {
 		return nil
 	}
 	return &u
@@ -56,11 +58,16 @@ func lacks(l *link, s *session.State, in session.InAssign) *unfit {
 
 // runs reports whether the link's worker could run the session if it had free capacity.
 func (l *link) runs(n need) bool {
-	if !l.serves(n.Waiting) || n.judge && !l.hello.Takes(protocol.WorkerSetOption) || n.load && !loads(l, n.User, n.fork) {
+	if !l.serves(n.Waiting) || n.judge && !l.hello.Takes(protocol.WorkerSetOption) || n.load && !loads(l, n.User, n.fork) || n.trees && !makesWorktrees(l) {
 		return false
 	}
 	_, refused := sessionMCP(l.offer.now().details, n.Provider).Refuses(n.brings)
 	return !refused
+}
+
+// makesWorktrees reports whether the link's worker knows of worktrees.
+func makesWorktrees(l *link) bool {
+	return slices.Contains(l.hello.Requests, protocol.MethodWorktreeMake)
 }
 
 // loads reports whether the link's worker may load what the user's agents keep, or fork it
@@ -93,6 +100,9 @@ func (d dispatcher) someoneFits(ctx context.Context, n need) (there bool, err er
 		return true, nil
 	}
 	var in session.Input = session.InNeedsJudge{}
+	if n.trees {
+		in = session.InNeedsWorktrees{}
+	}
 	if len(n.brings) > 0 {
 		live, err := d.store.Workers(ctx)
 		if err != nil {

@@ -43,18 +43,21 @@ type Asked struct {
 	Workspace string
 	Provider  string
 	User      string
+	Worktrees bool // the session works in a worktree: another worker would answer about the wrong directory
 }
 
 // AskedOf is the worker of a session: the one that has it, or else one that could go on
 // with it.
 func AskedOf(s *session.State) Asked {
-	return Asked{Worker: s.Worker, Workspace: s.Workspace, Provider: s.Info.Provider, User: s.Info.UserID}
+	return Asked{Worker: s.Worker, Workspace: s.Workspace, Provider: s.Info.Provider, User: s.Info.UserID, Worktrees: s.Info.Worktree != nil}
 }
 
 // fits reports whether a worker is meant.
 func (f *Fleet) fits(a Asked, w store.WorkerInfo, method protocol.WorkerMethod) bool {
 	switch {
 	case w.User != "" && w.User != a.User, !slices.Contains(w.Requests, method):
+		return false
+	case a.Worktrees && !slices.Contains(w.Requests, protocol.MethodWorktreeMake):
 		return false
 	case method == protocol.MethodAgentSessions && (!f.mayTakeUp(w.User, a.User) || !slices.Contains(w.Providers, a.Provider)):
 		return false

@@ -269,10 +269,14 @@ func (w writer) sendAssign(ctx context.Context, s *heldSession, state *session.S
 		agentSession = state.ForkOf
 	}
 	options.MCPServers = servers
+	worktree := ""
+	if i.Worktree != nil {
+		worktree = i.Worktree.ID
+	}
 	return w.send(ctx, protocol.FrameAssign, protocol.Assign{
 		SessionID: s.id, Assignment: s.assignment, Provider: i.Provider, WorkingDirectory: i.WorkingDirectory,
 		AgentOptions: options, UserID: i.UserID, Message: state.Finished, Resume: s.assignment > 1,
-		AgentSession: agentSession, Load: state.Load == session.LoadWanted, Fork: state.ForkOf != "",
+		AgentSession: agentSession, Load: state.Load == session.LoadWanted, Fork: state.ForkOf != "", Worktree: worktree,
 	})
 }
 

@@ -28,6 +28,9 @@ func (created) apply(st *step) error {
 	if from := st.s.Info.Fork; from != nil {
 		st.s.ForkOf, st.s.Workspace, st.s.Load = from.AgentSession, from.Workspace, LoadCopies
 	}
+	if from := st.s.Info.Worktree; from != nil {
+		st.s.Workspace = from.Workspace
+	}
 	st.rest()
 	return nil
 }

@@ -80,6 +80,8 @@ type State struct {
 	// protocol.WorkerStatusData.
 	GitBase string `json:"gitBase,omitempty"`
 
+	Tree Tree `json:"tree,omitzero"` // of Info.Worktree
+
 	// Named is what a person has called the session since it was created. If it is set, the
 	// title of Info does not count.
 	Named      *string `json:"named,omitempty"`
@@ -112,6 +114,9 @@ type Info struct {
 	TakeUp *TakeUp `json:"takeUp,omitempty"`
 	// Fork is what this session was forked from; nil: nothing.
 	Fork *Fork `json:"fork,omitempty"`
+	// Worktree is the git worktree that the session works in; nil: it works in
+	// WorkingDirectory itself.
+	Worktree *Worktree `json:"worktree,omitempty"`
 }
 
 // OpenMessage is a message without a complete. Command is its seq in the

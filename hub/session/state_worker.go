@@ -16,12 +16,15 @@ import (
 // could get a mode there that no providers file allows. Or the session takes up one of the
 // agent's, and the worker may not load it.
 //
+// ErrNeedsWorktrees: the session works in a worktree, and the worker knows of none.
+//
 // ErrNeedsMCP: the session brings MCP servers that the worker does not let it bring.
 type InAssign struct {
 	Worker    string
 	Workspace string
 	Options   bool // the worker takes set_option and judges modes
 	Loads     bool // the worker loads an agent's history
+	Worktrees bool // the worker makes worktrees
 	MCP       protocol.SessionMCP
 }
 
@@ -32,6 +35,9 @@ func (in InAssign) apply(st *step) error {
 	}
 	if !in.Options && s.AgentOptions().Mode != "" || !in.Loads && (s.Load != "" || s.ForkOf != "") {
 		return ErrNeedsJudge
+	}
+	if !in.Worktrees && s.Info.Worktree != nil {
+		return ErrNeedsWorktrees
 	}
 	if _, refused := in.MCP.Refuses(s.Info.AgentOptions.MCPServers); refused {
 		return ErrNeedsMCP

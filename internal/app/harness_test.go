@@ -56,7 +56,7 @@ func startHubEnv(t *testing.T, env map[string]string, flags ...string) *hubUnder
 	}
 	h := &hubUnderTest{t: t, root: t.TempDir(), log: &hubtest.Buffer{}}
 	args := append([]string{
-		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", h.root,
+		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", h.root, "--worktrees", t.TempDir(),
 		"--drain-timeout", "2s", "--max-connections-per-session", "100",
 		"--rate-sessions", "1000/s:1000", "--rate-messages", "1000/s:1000",
 	}, flags...)

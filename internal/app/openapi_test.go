@@ -295,6 +295,23 @@ func TestSessionIsAsDocumented(t *testing.T) {
 		code := map[int]protocol.Code{404: protocol.CodeNotFound, 403: protocol.CodePathNotAllowed}[status]
 		r.do(exchange{method: "GET", path: own + path, header: service, status: status, code: code})
 	}
+	r.repo()
+	tree := exchange{method: "POST", path: "/api/worktrees", header: service, body: `{"userId":"cid"}`, status: 200}
+	r.do(tree)
+	tree.body, tree.status, tree.code = `{"userId":"cid","base":"none"}`, 409, protocol.CodeWorktreeRefused
+	r.do(tree)
+	tree = exchange{method: "POST", path: "/api/sessions", header: service, body: `{"userId":"cid","worktree":{"base":"main","branch":"mine"}}`, status: 201}
+	planted := hubtest.Decode[protocol.CreateResponse](t, r.do(tree))
+	tree = exchange{method: "GET", path: "/api/sessions/" + planted.SessionID + "/worktree", header: service, status: 200}
+	judge.Within(t, patience, "the worktree is made", func() bool {
+		return !hubtest.Decode[protocol.WorktreeStatus](t, r.do(tree)).Making
+	})
+	tree.method, tree.body = "POST", `{"action":"keep"}`
+	r.do(tree)
+	tree.body, tree.status, tree.code, tree.invalid = `{"action":"burn"}`, 400, protocol.CodeInvalidRequest, true
+	r.do(tree)
+	call("GET", "/worktree", "", 403, protocol.CodeScope)
+	r.do(exchange{method: "GET", path: own + "/worktree", header: service, status: 404, code: protocol.CodeNotFound})
 	upload := exchange{method: "POST", path: own + "/attachments?name=notes.txt", header: append(token, "Content-Type", "text/plain"), body: "a note", status: 201}
 	attached := hubtest.Decode[protocol.Attachment](t, r.do(upload))
 	call("GET", "/attachments/"+attached.AttachmentID, "", 200, "")

@@ -126,6 +126,7 @@ func loadProviders(file string) (map[string]worker.Provider, error) {
 func workerConfig(cfg config.Serve, name string, providers map[string]worker.Provider, find func() map[string]worker.Provider, log *slog.Logger) worker.Config {
 	return worker.Config{
 		Name: name, Version: Version, Root: cfg.WorkspaceRoot, Capacity: cfg.WorkerCapacity,
+		Worktrees: worktreesDir(cfg.Worktrees, os.Getenv),
 		Providers: providers, Discover: find, AgentIdle: cfg.AgentIdle, ChildrenIdle: cfg.ChildrenIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
 		// Below this the hub cuts: a worker needs room for what is never cut.
 		MaxEventBytes: max(cfg.MaxEventBytes, 64<<10),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -116,6 +117,7 @@ func newWorker(cfg config.Worker, log *slog.Logger) (*worker.Worker, []string, e
 	}
 	w, err := worker.New(worker.Config{
 		Name: cfg.Name, Version: Version, Root: cfg.WorkspaceRoot, Workspace: cfg.Workspace, Capacity: cfg.WorkerCapacity,
+		Worktrees: worktreesDir(cfg.Worktrees, os.Getenv),
 		Providers: providers, Discover: discovery(cfg.DiscoverAgents, cfg.WorkspaceRoot, cfg.LeaveOutAgents), AgentIdle: cfg.AgentIdle, ChildrenIdle: cfg.ChildrenIdle, TurnTimeout: cfg.TurnTimeout, BufferBytes: cfg.WorkerBuffer, Log: log,
 	})
 	if err != nil {
@@ -128,6 +130,27 @@ func newWorker(cfg config.Worker, log *slog.Logger) (*worker.Worker, []string, e
 		return nil, nil, fmt.Errorf("%w:\n%w", ErrConfig, err)
 	}
 	return w, w.ProviderNames(), nil
+}
+
+// worktreesDir is where a worker keeps worktrees; empty: it makes none.
+func worktreesDir(setting string, getenv func(string) string) string {
+	switch setting {
+	case config.WorktreesNone:
+		return ""
+	case "":
+	default:
+		return setting
+	}
+	// The XDG Base Directory Specification has no use for a relative path.
+	data := getenv("XDG_DATA_HOME")
+	if !filepath.IsAbs(data) {
+		home := getenv("HOME")
+		if !filepath.IsAbs(home) {
+			return ""
+		}
+		data = filepath.Join(home, ".local", "share")
+	}
+	return filepath.Join(data, "sessionhub", "worktrees")
 }
 
 // CheckWorker is Check for the settings of a worker.

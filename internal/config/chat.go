@@ -15,6 +15,7 @@ type Chat struct {
 	Session  string // to attach to; empty: a new one
 	Provider string
 	Dir      string // working directory of a new session
+	Worktree bool   // a new session works in a worktree of its own
 	Model    string
 	Mode     string
 	Title    string
@@ -63,6 +64,7 @@ func (c *Chat) settings() []setting {
 		{"session", groupSession, "one to come back to; empty: a new one", session},
 		{"provider", groupSession, "kind of agent of a new one; empty: the hub's default", name(&c.Provider)},
 		{"dir", groupSession, "working directory of a new one, on the worker's machine; a relative one lies below its --workspace-root, or without --hub here; empty: that root", text(&c.Dir, "a directory")},
+		{"worktree", groupSession, "a new one works in a git worktree of its own, made from --dir", onOff(&c.Worktree)},
 		{"model", groupSession, "for the agent of a new one; empty: its own choice", name(&c.Model)},
 		{"mode", groupSession, "for the agent of a new one; empty: its own choice", name(&c.Mode)},
 		{"title", groupSession, "of a new one", name(&c.Title)},

@@ -37,6 +37,7 @@ type Serve struct {
 	WorkerCapacity  int    // most running agents at once
 	WorkerBuffer    int64  // for each session while the hub is out of reach
 	WorkspaceRoot   string
+	Worktrees       string // see Worker
 	ProvidersFile   string
 	DiscoverAgents  Toggle   // ToggleAuto: see Discovers
 	LeaveOutAgents  []string // of those that are found
@@ -188,6 +189,7 @@ func (s *Serve) settings() []setting {
 		{"worker-buffer", groupWorker, "output kept for each session while the hub is out of reach; then the agent is held back", size(&s.WorkerBuffer, 64*kib, 4*gib)},
 		{"share-agent-sessions", groupWorker, "let every user list and take up what the agents of a worker for everybody keep, whoever began it; a hub in local mode does so anyway", onOff(&s.ShareAgentSessions)},
 		{"workspace-root", groupWorker, "every working directory lies in here", required(&s.WorkspaceRoot, "a directory")},
+		{"worktrees", groupWorker, worktreesHelp, text(&s.Worktrees, "a directory")},
 		{"providers-file", groupWorker, "YAML file with kinds of agents; demo is built in", text(&s.ProvidersFile, "a file")},
 		{"discover-agents", groupWorker, "offer the agents that this program knows and finds in PATH, with this machine's logins; auto: in local mode, where nothing says that others share the hub", toggle(&s.DiscoverAgents)},
 		{"leave-out-agents", groupWorker, leaveOutHelp, list(&s.LeaveOutAgents)},

@@ -160,6 +160,7 @@ func TestBadValues(t *testing.T) {
 		"log-format":           {"", "xml"},
 		"log-level":            {"", "trace", "INFO"},
 		"workspace-root":       {"", "a\x00b"},
+		"worktrees":            {"a\x00b"},
 		"default-provider":     {"", "a\nb"},
 
 		"agent-children-idle": {"", "0", "-1s", "10"},

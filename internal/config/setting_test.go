@@ -67,6 +67,7 @@ var changed = map[string]change{
 	"worker-lease":                     {"20s", func(s *Serve) { s.WorkerLease = 20 * time.Second }},
 	"log-format":                       {"json", func(s *Serve) { s.LogFormat = LogJSON }},
 	"log-level":                        {"debug", func(s *Serve) { s.LogLevel = slog.LevelDebug }},
+	"worktrees":                        {"/t", func(s *Serve) { s.Worktrees = "/t" }},
 }
 
 // TestEverySetting goes through flag, variable and file with each line of the

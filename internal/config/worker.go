@@ -20,6 +20,7 @@ type Worker struct {
 	WorkerCapacity int   // most running agents at once
 	WorkerBuffer   int64 // for each session while the hub is out of reach
 	WorkspaceRoot  string
+	Worktrees      string // of sessions; empty: the user's own place for data; WorktreesNone: none are made
 	Workspace      string // names the file system; empty: by machine and root
 	ProvidersFile  string
 	DiscoverAgents bool
@@ -47,6 +48,11 @@ func DefaultWorker() Worker {
 	}
 }
 
+// WorktreesNone as --worktrees: the worker makes no worktrees.
+const WorktreesNone = "none"
+
+const worktreesHelp = "sessions' git worktrees lie in here; empty: sessionhub/worktrees in $XDG_DATA_HOME or ~/.local/share; none: no session gets one"
+
 // maxName bounds what a worker is called, as the hub does.
 const maxName = 128
 
@@ -61,6 +67,7 @@ func (w *Worker) settings(parseHub func(string) (*url.URL, error)) []setting {
 		{"worker-capacity", groupWorker, "most agents that run at once", number(&w.WorkerCapacity, 1, 100_000)},
 		{"worker-buffer", groupWorker, "output kept for each session while the hub is out of reach; then the agent is held back", size(&w.WorkerBuffer, 64*kib, 4*gib)},
 		{"workspace-root", groupWorker, "every working directory lies in here", required(&w.WorkspaceRoot, "a directory")},
+		{"worktrees", groupWorker, worktreesHelp, text(&w.Worktrees, "a directory")},
 		{"workspace", groupWorker, "names the files below the root: a session goes on where it has run; empty: the machine and the root", name(&w.Workspace)},
 		{"providers-file", groupWorker, "YAML file with kinds of agents; demo is built in", text(&w.ProvidersFile, "a file")},
 		{"discover-agents", groupWorker, "offer the agents that this program knows and finds in PATH, with this machine's logins, to the users of the hub", onOff(&w.DiscoverAgents)},

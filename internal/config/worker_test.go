@@ -38,6 +38,7 @@ func TestEveryWorkerSetting(t *testing.T) {
 		"admin-hosts":     {"node1", func(w *Worker) { w.AdminHosts = []string{"node1"} }},
 		"worker-capacity": {"3", func(w *Worker) { w.WorkerCapacity = 3 }},
 		"worker-buffer":   {"64KiB", func(w *Worker) { w.WorkerBuffer = 65536 }},
+		"worktrees":       {"/t", func(w *Worker) { w.Worktrees = "/t" }},
 		"workspace-root":  {"/w", func(w *Worker) { w.WorkspaceRoot = "/w" }},
 		"workspace":       {"team-disk", func(w *Worker) { w.Workspace = "team-disk" }},
 		"providers-file":  {"p.yaml", func(w *Worker) { w.ProvidersFile = "p.yaml" }},

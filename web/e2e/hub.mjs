@@ -17,10 +17,24 @@ export async function startHub({ env = {}, args = [], listen = "127.0.0.1:0", wo
   const binary = process.env.SESSIONHUB_BIN;
   if (!binary) throw new Error("SESSIONHUB_BIN has to name the built sessionhub binary");
   const workspace = given ?? (await mkdtemp(join(tmpdir(), "sessionhub-e2e-")));
-  const tidy = () => given ?? rm(workspace, { recursive: true, force: true });
+  const tidy = async () => {
+    await rm(`${workspace}.trees`, { recursive: true, force: true });
+    if (!given) await rm(workspace, { recursive: true, force: true });
+  };
   const child = spawn(
     binary,
-    ["serve", "--listen", listen, "--admin-listen", "127.0.0.1:0", "--workspace-root", workspace, ...args],
+    [
+      "serve",
+      "--listen",
+      listen,
+      "--admin-listen",
+      "127.0.0.1:0",
+      "--workspace-root",
+      workspace,
+      "--worktrees",
+      `${workspace}.trees`,
+      ...args,
+    ],
     { env: { ...process.env, SESSIONHUB_DISCOVER_AGENTS: "false", ...env }, stdio: ["ignore", "pipe", "pipe"] },
   );
   let output = "";

@@ -62,7 +62,7 @@ func Serve(t testing.TB, binary string, env []string, flags ...string) *Process 
 	t.Helper()
 	p := &Process{Root: t.TempDir(), Log: &Buffer{}, Ended: make(chan struct{}), t: t}
 	p.Cmd = exec.Command(binary, append([]string{
-		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", p.Root, "--drain-timeout", "2s",
+		"serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workspace-root", p.Root, "--worktrees", t.TempDir(), "--drain-timeout", "2s",
 		"--rate-sessions", "1000/s:1000", "--rate-messages", "1000/s:1000",
 	}, flags...)...)
 	p.Cmd.Env = append(Environment(), env...)

@@ -35,6 +35,8 @@ export interface NewSession {
   agentSession?: string;
   /** That of the list with the `agentSession`. */
   workspace?: string;
+  /** A git worktree of its own: see `SessionWorktree`. */
+  worktree?: boolean | { base?: string; branch?: string };
 }
 
 /** A session that an agent keeps. */
@@ -379,6 +381,11 @@ export class HubApi {
     options: CallOptions = {},
   ): Promise<Response> {
     return this.#send("GET", `${path(sessionId, leaf)}${search(query)}`, options);
+  }
+
+  /** Posts to a route below `api/` that has no method here: see the module `files`. */
+  post(route: string, body: unknown, options: CallOptions = {}): Promise<Response> {
+    return this.#send("POST", route, options, body);
   }
 
   async #call<T>(

@@ -472,4 +472,17 @@ export interface Session {
   asking?: boolean;
   /** Open questions of the agent, beside approvals; absent: none. */
   pendingElicitations?: number;
+  worktree?: SessionWorktree;
+}
+
+/** The git worktree in which a session's agent works, as it was last told. */
+export interface SessionWorktree {
+  branch: string;
+  /** The branch that it is merged into; absent: none. */
+  base?: string;
+  /** That it began with. */
+  commit: string;
+  /** Where the agent works, once that is known. */
+  directory?: string;
+  state: "active" | "merged" | "kept" | "discarded";
 }

@@ -1,4 +1,5 @@
 import type { CallOptions, HubApi } from "./api.js";
+import type { SessionWorktree } from "./events.js";
 
 // The files of a session's working directory, and what has changed in it. All of it needs
 // the scope `files`. The functions reject as the methods of HubApi do; an answer that breaks
@@ -63,6 +64,62 @@ export interface FileDiff {
   size: number;
   version: string;
   truncated?: boolean;
+}
+
+/** What git says of a session's worktree now. */
+export interface WorktreeStatus extends SessionWorktree {
+  /** It is not there yet, and the fields below say nothing. */
+  making?: boolean;
+  head?: string;
+  headBranch?: string;
+  ahead: number;
+  behind: number;
+  baseGone?: boolean;
+  uncommitted: number;
+  conflicts?: number;
+  /** Nothing would be lost without the worktree. */
+  merged: boolean;
+  unfinished?: string;
+  /** It changes with the work. A discard of work that is not merged names it. */
+  version?: string;
+}
+
+/** `commit` and `message` are of a merge, `version` is of a discard. */
+export interface WorktreeAction {
+  action: "merge" | "keep" | "discard";
+  commit?: boolean;
+  message?: string;
+  version?: string;
+}
+
+/** What a session's worktree would begin with. `ready`: it takes no time. */
+export interface PreparedWorktree {
+  base?: string;
+  commit: string;
+  ready: boolean;
+}
+
+export function worktree(api: HubApi, sessionId: string, options: CallOptions = {}): Promise<WorktreeStatus> {
+  return json(api.read(sessionId, "worktree", {}, options));
+}
+
+/** Merges, keeps or throws away. It needs the scope `write` too. */
+export function actOnWorktree(
+  api: HubApi,
+  sessionId: string,
+  action: WorktreeAction,
+  options: CallOptions = {},
+): Promise<WorktreeStatus> {
+  return json(api.post(`sessions/${encodeURIComponent(sessionId)}/worktree`, action, options));
+}
+
+/** Has a worktree made in advance, for a session that is about to be created. It needs an API key. */
+export function prepareWorktree(
+  api: HubApi,
+  wanted: { provider?: string; workingDirectory?: string; userId?: string; base?: string },
+  options: CallOptions = {},
+): Promise<PreparedWorktree> {
+  return json(api.post("worktrees", wanted, options));
 }
 
 export function listFiles(

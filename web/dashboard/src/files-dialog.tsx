@@ -7,11 +7,25 @@ import { errorText, sizeText } from "./format.js";
 import { Dialog } from "./menu.js";
 import { exactLine } from "./text.js";
 import { Block, Diff } from "./tool-content.js";
+import { WorktreePanel } from "./worktree-panel.js";
 
 type At = { tab: "changes" } | { tab: "changes"; file: ChangedFile } | { tab: "files"; path: string; file?: string };
 
-/** What the session has changed in its working directory, and what is in there. */
-export function FilesDialog({ files, onClose }: { files: SessionFiles; onClose: () => void }) {
+/**
+ * What the session has changed in its working directory, and what is in there. With `worktree`, also what becomes of
+ * its worktree; `act`: whoever looks may decide that.
+ */
+export function FilesDialog({
+  files,
+  worktree,
+  onClose,
+}: {
+  files: SessionFiles;
+  worktree: "act" | "see" | undefined;
+  onClose: () => void;
+}) {
+  const [acted, setActed] = useState(0);
+  const [gone, setGone] = useState(false);
   const [at, setAt] = useState<At>({ tab: "changes" });
   const tab = (name: At["tab"], text: string, to: At) => (
     <button
@@ -38,7 +52,19 @@ export function FilesDialog({ files, onClose }: { files: SessionFiles; onClose: 
       </header>
       <div class="files-body">
         {at.tab === "changes" && !("file" in at) && (
-          <ChangeList files={files} onOpen={(file) => setAt({ tab: "changes", file })} />
+          <>
+            {worktree && (
+              <WorktreePanel
+                files={files}
+                mayAct={worktree === "act"}
+                onActed={(state) => {
+                  setGone(state === "discarded");
+                  setActed(acted + 1);
+                }}
+              />
+            )}
+            {!gone && <ChangeList key={acted} files={files} onOpen={(file) => setAt({ tab: "changes", file })} />}
+          </>
         )}
         {at.tab === "changes" && "file" in at && (
           <>

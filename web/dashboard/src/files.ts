@@ -3,10 +3,14 @@ import {
   fileContent,
   fileDiff,
   listFiles,
+  actOnWorktree,
   searchFiles,
+  worktree,
   type ChangedFile,
   type Changes,
   type FileEntry,
+  type WorktreeAction,
+  type WorktreeStatus,
 } from "@sessionhub/client/files";
 import type { CallOptions, HubApi } from "@sessionhub/client";
 import { api, asUser, sharedToken } from "./hub.js";
@@ -37,6 +41,14 @@ export class SessionFiles {
 
   #ask<T>(call: (hub: HubApi, options: CallOptions) => Promise<T>): Promise<T> {
     return this.#token === undefined ? asUser((hub) => call(hub, {})) : call(api.peek(), { token: this.#token });
+  }
+
+  worktree(): Promise<WorktreeStatus> {
+    return this.#ask((hub, options) => worktree(hub, this.#sessionId, options));
+  }
+
+  actOnWorktree(action: WorktreeAction): Promise<WorktreeStatus> {
+    return this.#ask((hub, options) => actOnWorktree(hub, this.#sessionId, action, options));
   }
 
   changes(): Promise<Changes> {

@@ -14,9 +14,10 @@ import { retrying } from "./retrying.js";
 import { refreshSessions } from "./session-list.js";
 import { TakeUp } from "./take-up.js";
 import { line } from "./text.js";
+import { WorktreeChoice } from "./worktree-choice.js";
 
 /** What the next new session is to be like. */
-let like: Pick<Session, "provider" | "workingDirectory" | "title"> | undefined;
+let like: Pick<Session, "provider" | "workingDirectory" | "title" | "worktree"> | undefined;
 
 export function startLike(session: Session): void {
   like = session;
@@ -31,6 +32,7 @@ export function NewSession() {
   const [directory, setDirectory] = useState(like?.workingDirectory ?? "");
   const [title, setTitle] = useState(like?.title ?? "");
   const [taken, setTaken] = useState<{ session: AgentSession; workspace: string }>();
+  const [worktree, setWorktree] = useState(like?.worktree !== undefined);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
   // One key for one set of answers: a second click, or a try after a lost
@@ -60,7 +62,7 @@ export function NewSession() {
       request.workingDirectory = taken.session.workingDirectory;
       request.agentSession = taken.session.agentSession;
       request.workspace = taken.workspace;
-    }
+    } else if (worktree) request.worktree = true;
     const body = JSON.stringify(request);
     if (attempt.current.body !== body) attempt.current = { body, key: uuid() };
     try {
@@ -127,6 +129,7 @@ export function NewSession() {
             Where the agent works. It has to lie in the hub's workspace.
           </small>
         </label>
+        {!taken && <WorktreeChoice provider={provider} directory={directory} chosen={worktree} choose={setWorktree} />}
         <label class="field">
           <span>Title</span>
           <input

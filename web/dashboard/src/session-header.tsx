@@ -151,7 +151,13 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
           {problem}
         </p>
       )}
-      {asked === "files" && model.files && <FilesDialog files={model.files} onClose={() => setAsked(undefined)} />}
+      {asked === "files" && model.files && (
+        <FilesDialog
+          files={model.files}
+          worktree={session?.worktree && (model.readOnly ? "see" : "act")}
+          onClose={() => setAsked(undefined)}
+        />
+      )}
       {asked === "options" && <OptionsDialog model={model} onClose={() => setAsked(undefined)} />}
       {asked === "rename" && <RenameDialog model={model} onClose={() => setAsked(undefined)} />}
       {asked === "commands" && <CommandsDialog model={model} onClose={() => setAsked(undefined)} />}
@@ -191,6 +197,7 @@ function DeleteDialog({ model, name, onClose }: { model: SessionModel; name: str
       <p>
         <strong>{name}</strong> stops at once, with everything its agent started. Its transcript is gone for good; files
         that the agent wrote stay.
+        {model.session.value?.worktree && " Its worktree goes too, unless it has work that is not merged."}
       </p>
       {problem && (
         <p class="problem" role="alert">

@@ -22,6 +22,7 @@ import (
 
 	"sessionhub/hub/compact"
 	"sessionhub/hub/engine"
+	"sessionhub/hub/feed"
 	"sessionhub/hub/fleet"
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
@@ -79,6 +80,7 @@ type Hub struct {
 	Files         Files
 	AgentSessions AgentSessions
 	Channels      *Channels
+	Feeds         *feed.Feeds
 	due           *deadlines
 }
 
@@ -107,7 +109,7 @@ func New(cfg Config, st store.Store) *Hub {
 		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter),
 	}
 	commands := &Commands{rooms: in}
-	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, Channels: &Channels{rooms: in}, due: &deadlines{rooms: in}}
+	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, Channels: &Channels{rooms: in}, Feeds: feed.NewFeeds(env, st, commands.Views), due: &deadlines{rooms: in}}
 }
 
 // Run keeps time for the hub (deadlines, heartbeats, slow subscribers, assignments) until
@@ -119,6 +121,7 @@ func (h *Hub) Run(ctx context.Context) {
 	wg.Go(func() { h.streams.Run(ctx) })
 	wg.Go(func() { h.fleet.Run(ctx) })
 	wg.Go(func() { h.env.Keep(ctx, "the letters about channels", h.Channels.run) })
+	wg.Go(func() { h.Feeds.Run(ctx) })
 	wg.Go(func() { h.env.Keep(ctx, "the compactor", h.compact.Run) })
 	if bounded, ok := h.store.(store.Bounded); ok {
 		e := &roomKeeper{rooms: h.rooms, Bounded: bounded}

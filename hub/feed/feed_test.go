@@ -127,6 +127,41 @@ func TestFeedOfASlowReader(t *testing.T) {
 	})
 }
 
+// What a reader was told in a snapshot can be gone before the snapshot is over.
+func TestFeedSnapshotWhileItChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stop()
+		for i := range 10 {
+			w.create(fmt.Sprint("s", i), "u1")
+		}
+		first := w.open("u1")
+		defer first.reader.Close()
+		settle()
+		c := w.open("u1")
+		defer c.reader.Close()
+		c.read(1)
+		c.read(1)
+		if len(c.picture) != 2 {
+			t.Fatalf("%d sessions of two reads", len(c.picture))
+		}
+		for id := range c.picture {
+			w.change(id, session.InDelete{})
+		}
+		w.change("s5", session.InDelete{})
+		w.create("new", "u1")
+		settle()
+		for c.read(1) {
+		}
+		for _, f := range c.frames {
+			if f.Type == protocol.ControlListed && f.Data.Change != protocol.ListSnapshot {
+				t.Errorf("%s %s within the snapshot", f.Data.Change, f.Data.Session.SessionID)
+			}
+		}
+		c.equals(w.listing("u1"))
+	})
+}
+
 // A list that does not change costs nothing, and a session that changes without a pause is
 // read five times a second.
 func TestFeedCosts(t *testing.T) {

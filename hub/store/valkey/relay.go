@@ -153,6 +153,18 @@ func (r *relay) watchedBy(l *link) []string {
 	return out
 }
 
+// users lists the users that are watched, as topics.
+func (r *relay) users() (topics []string) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for id, t := range r.topics {
+		if t.everywhere {
+			topics = append(topics, id)
+		}
+	}
+	return topics
+}
+
 // markAllBehind marks all watched sessions: their watchers will be told where the logs end.
 func (r *relay) markAllBehind() {
 	r.mu.RLock()

@@ -82,7 +82,7 @@ type Store struct {
 	*census
 
 	stop context.CancelFunc
-	wg   sync.WaitGroup // relay.run, node.live, slots.tellChanged
+	wg   sync.WaitGroup // relay.run, node.live, slots.tellChanged, userWatcher.tellOfSilentNodes
 }
 
 var _ store.Store = (*Store)(nil)
@@ -117,6 +117,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.wg.Go(func() { s.relay.run(running) })
 	s.wg.Go(func() { s.node.live(running) })
 	s.wg.Go(func() { s.slots.tellChanged(running) })
+	s.wg.Go(func() { s.userWatcher.tellOfSilentNodes(running) })
 	s.await(ctx, o.CallTimeout)
 	return s, nil
 }
@@ -133,7 +134,7 @@ func newStore(c *calls) *Store {
 		confirmer: &confirmer{calls: c, confirming: make(chan struct{}, maxConfirming)},
 		dueIndex:  &dueIndex{c}, registry: &registry{c},
 		limiter: &limiter{calls: c, relay: relay},
-		mail:    &mail{calls: c, relay: relay}, userWatcher: &userWatcher{calls: c, relay: relay},
+		mail:    &mail{calls: c, relay: relay}, userWatcher: &userWatcher{calls: c, relay: relay, node: node},
 		census: &census{calls: c, node: node, queue: queue, lists: lists},
 	}
 }

@@ -1,7 +1,9 @@
 package valkey
 
 import (
+	"context"
 	"strings"
+	"time"
 
 	"sessionhub/hub/store"
 )
@@ -24,6 +26,44 @@ func (c *calls) userChannel(user string) string { return c.opt.Prefix + "user:" 
 type userWatcher struct {
 	*calls
 	relay *relay
+	node  *node
+}
+
+// How often the watchers of users are told of a loss while a node of an earlier version
+// lives, which announces nothing to them; and how often such a node is looked for.
+const (
+	silentEvery = 2 * time.Second
+	silentLooks = 2 // each so many times of silentEvery
+)
+
+// tellOfSilentNodes tells them until ctx ends. It asks nothing while there are no watchers.
+func (u *userWatcher) tellOfSilentNodes(ctx context.Context) {
+	tick := time.NewTicker(silentEvery)
+	defer tick.Stop()
+	silent := false
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		topics := u.relay.users()
+		if len(topics) == 0 {
+			continue
+		}
+		if n%silentLooks == 0 {
+			call, cancel := u.deadline(ctx)
+			if all, err := u.node.allTellUsers(call); err == nil {
+				silent = !all
+			}
+			cancel()
+		}
+		if silent {
+			for _, id := range topics {
+				u.relay.tell(id, store.Notice{})
+			}
+		}
+	}
 }
 
 // WatchUser implements store.UserWatcher. It returns before the subscriptions are made. Each

@@ -137,3 +137,27 @@ func TestUserNoticesOfACluster(t *testing.T) {
 	cluster.Servers[1].Restart()
 	judge.Within(t, 30*time.Second, "a Lost", func() bool { _, now := h.of(""); return now > lost })
 }
+
+// A node of an earlier version announces nothing. While one lives, all may be lost.
+func TestUserNoticesBesideAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	server := valkeytest.Start(t, valkeytest.Valkey(t))
+	s := open(t, server.URL(), space())
+	h := watchUser(t, s, "u1")
+	lost := func() int { _, n := h.of(""); return n }
+	judge.Within(t, 20*time.Second, "the subscription", func() bool { return lost() > 0 })
+	alive, earlier := s.node.nodeKeys()[0], "abcdefghijkl"+knowsCompaction
+	if _, err := server.Do("ZADD", alive, fmt.Sprint(time.Now().Add(time.Hour).UnixMicro()), earlier); err != nil {
+		t.Fatal(err)
+	}
+	before := lost()
+	judge.Within(t, 20*time.Second, "losses", func() bool { return lost() >= before+3 })
+	if _, err := server.Do("ZREM", alive, earlier); err != nil {
+		t.Fatal(err)
+	}
+	judge.Within(t, 30*time.Second, "the end of them", func() bool {
+		before := lost()
+		time.Sleep(3 * silentEvery)
+		return lost() == before
+	})
+}

@@ -304,8 +304,10 @@ func TestFeedIsBounded(t *testing.T) {
 	}
 	l := w.feeds.lists["u1"]
 	c.picture, c.snapshot = nil, nil
-	if each := (heap() - before) / sessions; each > 3000 { // the slow client's picture too
+	if each := (heap() - before) / sessions; each > 3000 {
 		t.Errorf("%d bytes for each session", each)
+	} else {
+		t.Logf("%d bytes for each session", each)
 	}
 	// Sessions come and go while the slow reader takes nothing.
 	c.picture, c.snapshot = make(map[string]protocol.Session), make(map[string]bool)

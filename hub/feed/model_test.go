@@ -17,11 +17,8 @@ import (
 // fails at times; readers are slow, come and go. Two seconds behind the last change, every
 // reader's picture equals a listing, and every open question was told.
 func TestFeedModel(t *testing.T) {
-	seeds := uint64(150)
-	if testing.Short() {
-		seeds = 30
-	}
-	for seed := range seeds {
+	const seeds = 60
+	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { newModel(t, seed).run() })
 		})

@@ -70,6 +70,7 @@ func TestMessagesAreDocumented(t *testing.T) {
 // onlyShared are the messages of connections for many sessions alone.
 var onlyShared = []string{
 	"control.ready", "control.unsubscribed", "control.refused", "command.subscribe", "command.unsubscribe",
+	"control.listed", "control.unlisted", "control.list_complete",
 }
 
 // The channels are the routes of the two streams.

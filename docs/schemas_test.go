@@ -19,7 +19,7 @@ var bodies = []any{
 	protocol.Event{}, protocol.StatusData{}, protocol.MessageData{}, protocol.OutputData{}, protocol.ToolCallData{},
 	protocol.PlanEntry{}, protocol.PlanData{}, protocol.ApprovalOption{}, protocol.ToolApprovalData{}, protocol.ApprovalResolvedData{},
 	protocol.AgentUpdateData{}, protocol.TurnError{}, protocol.CompleteData{}, protocol.ClosedData{},
-	protocol.Connected{}, protocol.CaughtUp{}, protocol.Gap{}, protocol.Expiring{}, protocol.Draining{},
+	protocol.Connected{}, protocol.CaughtUp{}, protocol.Gap{}, protocol.Expiring{}, protocol.Draining{}, protocol.Listed{}, protocol.Unlisted{}, protocol.ListComplete{},
 	protocol.NoticeData{}, protocol.FileEntry{}, protocol.FileList{}, protocol.FileMatch{}, protocol.FileMatches{}, protocol.ForkRequest{}, protocol.AgentSession{}, protocol.AgentSessions{}, protocol.ChangedFile{}, protocol.Changes{}, protocol.FileDiff{},
 	protocol.AgentStartedData{}, protocol.QueueData{}, protocol.MessageEditedData{}, protocol.SteeredData{}, protocol.Queue{}, protocol.QueuedMessage{}, protocol.QueueRequest{},
 	protocol.CommandsData{}, protocol.AgentCommand{}, protocol.AgentCommandInput{}, protocol.UsageData{}, protocol.Cost{}, protocol.Tokens{},

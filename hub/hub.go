@@ -22,6 +22,7 @@ import (
 
 	"sessionhub/hub/compact"
 	"sessionhub/hub/engine"
+	"sessionhub/hub/feed"
 	"sessionhub/hub/fleet"
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
@@ -80,6 +81,7 @@ type Hub struct {
 	AgentSessions AgentSessions
 	Channels      *Channels
 	Worktrees     Worktrees
+	Feeds         *feed.Feeds
 	due           *deadlines
 }
 
@@ -110,7 +112,12 @@ func New(cfg Config, st store.Store) *Hub {
 		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter), endedTrees: make(chan *session.State, maxEndedTrees),
 	}
 	commands := &Commands{rooms: in}
-	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, Worktrees: Worktrees{commands}, Channels: &Channels{rooms: in}, due: &deadlines{rooms: in}}
+	return &Hub{
+		rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands},
+		Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands},
+		Worktrees: Worktrees{commands}, Channels: &Channels{rooms: in}, Feeds: feed.NewFeeds(env, st, commands.Views),
+		due: &deadlines{rooms: in},
+	}
 }
 
 // Run keeps time for the hub (deadlines, heartbeats, slow subscribers, assignments) until
@@ -123,6 +130,7 @@ func (h *Hub) Run(ctx context.Context) {
 	wg.Go(func() { h.fleet.Run(ctx) })
 	wg.Go(func() { h.env.Keep(ctx, "the letters about channels", h.Channels.run) })
 	wg.Go(func() { h.env.Keep(ctx, "the ended worktrees", h.Worktrees.tellEndedTrees) })
+	wg.Go(func() { h.Feeds.Run(ctx) })
 	wg.Go(func() { h.env.Keep(ctx, "the compactor", h.compact.Run) })
 	if bounded, ok := h.store.(store.Bounded); ok {
 		e := &roomKeeper{rooms: h.rooms, Bounded: bounded}

@@ -44,6 +44,8 @@ type Set struct {
 	WorkerLost    prometheus.Counter  // workers whose lease ran out
 	StoreUp       prometheus.Gauge    // 1 while the store answers
 	Draining      prometheus.Gauge    // 1 while this node drains
+	FeedReaders   prometheus.Gauge    // readers of lists of sessions
+	FeedRefreshes prometheus.Counter  // sessions that were read again for them
 
 	streams  [transports]stream
 	delivery prometheus.Observer
@@ -95,6 +97,8 @@ func New(reg prometheus.Registerer, build Build, providers []string) *Set {
 		WorkerLost:    f.counter("worker_lost_total", "Workers that were gone for longer than their lease.").WithLabelValues(),
 		StoreUp:       f.gauge("store_up", "1 while the store answers this node.").WithLabelValues(),
 		Draining:      f.gauge("draining", "1 while this node drains.").WithLabelValues(),
+		FeedReaders:   f.gauge("feed_readers", "Connections of this node that follow a user's list of sessions.").WithLabelValues(),
+		FeedRefreshes: f.counter("feed_refreshes_total", "Sessions that were read again because a list that is followed had changed.").WithLabelValues(),
 		delivery:      f.histogram("delivery_seconds", "Time from an event's arrival on this node to its write to a live subscriber's socket.", fastBuckets[:]).WithLabelValues(),
 
 		created:     map[string]prometheus.Counter{},

@@ -101,6 +101,8 @@ func TestNames(t *testing.T) {
 		events_appended_total{type}:COUNTER
 		events_compacted_total:COUNTER
 		events_delivered_total{transport}:COUNTER
+		feed_readers:GAUGE
+		feed_refreshes_total:COUNTER
 		gaps_total{reason}:COUNTER
 		limit_rejections_total{limit}:COUNTER
 		queue_depth{provider}:GAUGE
@@ -276,8 +278,10 @@ func TestEachMethodCountsItsSeries(t *testing.T) {
 			s.WorkerLost.Inc()
 			s.StoreUp.Set(1)
 			s.Draining.Set(1)
+			s.FeedReaders.Inc()
+			s.FeedRefreshes.Inc()
 		}, map[string]float64{`append_seconds`: 1, `relay_seconds`: 1, `approval_wait_seconds`: 1, `slow_subscribers_closed_total`: 1,
-			`worker_lost_total`: 1, `store_up`: 1, `draining`: 1}},
+			`worker_lost_total`: 1, `store_up`: 1, `draining`: 1, `feed_readers`: 1, `feed_refreshes_total`: 1}},
 		{"outside the closed sets", func() {
 			s.StreamClosed(TransportWorker, "x", 0)
 			s.StreamOpened(TransportWorker)

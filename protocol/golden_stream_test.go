@@ -150,6 +150,11 @@ func goldenControls() []golden {
 			value: controlFrame{Type: t, Time: moment.UTC().Truncate(time.Millisecond), Data: Marshal(data)},
 		}
 	}
+	at := moment.UTC().Truncate(time.Millisecond)
+	session := Session{
+		SessionID: "s1", UserID: "u1", Provider: "demo", WorkingDirectory: "/w", Title: "t", Metadata: raw(`{}`), Status: StatusRequiresAction,
+		CreatedAt: at, LastActivityAt: at, ExpiresAt: at.Add(time.Hour), LastSeq: 7, Epoch: "e1", PendingApprovals: 1,
+	}
 	return []golden{
 		control(ControlConnected, Connected{SessionID: "s1", Epoch: "e1", FirstSeq: 2, LastSeq: 9, Status: StatusIdle, Node: "n1", HeartbeatSeconds: 15}),
 		control(ControlCaughtUp, CaughtUp{Seq: 9}),
@@ -159,6 +164,9 @@ func goldenControls() []golden {
 		control(ControlReady, Ready{Connection: "bjE.abc", UserID: "ann", Node: "n1", HeartbeatSeconds: 15}),
 		control(ControlUnsubscribed, Unsubscribed{Code: CloseEnded, Reason: "the session has ended"}),
 		control(ControlRefused, Refusal{SessionID: "s1", Code: CodeNotFound, Detail: "there is no such session", RetryAfter: 1}),
+		control(ControlListed, Listed{Change: ListNeedsYou, Session: Marshal(session)}),
+		control(ControlUnlisted, Unlisted{SessionID: "s1"}),
+		control(ControlListComplete, ListComplete{Sessions: 3}),
 	}
 }
 

@@ -100,7 +100,7 @@ func TestGoldenFilesAreComplete(t *testing.T) {
 			t.Errorf("no golden file for the command %s", c)
 		}
 	}
-	for _, c := range []ControlType{ControlConnected, ControlCaughtUp, ControlGap, ControlExpiring, ControlDraining} {
+	for _, c := range []ControlType{ControlConnected, ControlCaughtUp, ControlGap, ControlExpiring, ControlDraining, ControlListed, ControlUnlisted, ControlListComplete} {
 		if !have["control_"+string(c)] {
 			t.Errorf("no golden file for the control frame %s", c)
 		}

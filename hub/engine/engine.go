@@ -104,7 +104,7 @@ func (e *Engine) Decide(ctx context.Context, id string, in session.Input, terms 
 			b = store.Batch{
 				State: c.State, Expect: snap.Version, Epoch: snap.Epoch(), Fence: fence,
 				Events: c.Events, Commands: c.Commands, Drop: c.Drop, Notes: c.Notes, Parts: c.Parts, Dropped: c.Dropped,
-				Forget: c.State.Forgotten && !snap.State.Forgotten, MaxOpen: terms.MaxOpen,
+				Forget: c.State.Forgotten && !snap.State.Forgotten, MaxOpen: terms.MaxOpen, Listed: session.Listed(snap.State, c.State),
 			}
 		} else if fence == nil {
 			return Decision{Snapshot: snap, Result: c.Result}, nil

@@ -59,13 +59,14 @@ var mayImport = map[string][]string{
 		"sessionhub/protocol",         // the events
 	},
 	"sessionhub/hub/stream": {"sessionhub/hub/engine", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/metrics", "sessionhub/protocol"},
+	"sessionhub/hub/feed":   {"sessionhub/hub/engine", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/protocol"}, // lists of sessions
 	"sessionhub/hub/fleet": {
 		"sessionhub/hub/engine", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/metrics", "sessionhub/protocol",
 		"sessionhub/internal/excerpt",   // cuts what a worker sends
 		"sessionhub/internal/mediatype", // what an attachment's bytes are, for a worker that takes none
 	},
 	"sessionhub/hub": { // the door
-		"sessionhub/hub/compact", "sessionhub/hub/engine", "sessionhub/hub/fleet", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/hub/stream", "sessionhub/hub/transcript", "sessionhub/metrics", "sessionhub/protocol",
+		"sessionhub/hub/compact", "sessionhub/hub/engine", "sessionhub/hub/feed", "sessionhub/hub/fleet", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/hub/stream", "sessionhub/hub/transcript", "sessionhub/metrics", "sessionhub/protocol",
 		"sessionhub/internal/mediatype", // what the bytes of an upload are
 	},
 	"sessionhub/worker":        {"sessionhub/internal/backoff", "sessionhub/internal/excerpt", "sessionhub/internal/mediatype", "sessionhub/internal/processtree", "sessionhub/internal/text", "sessionhub/protocol"}, // never the hub: it may be far away
@@ -116,6 +117,7 @@ func TestHubAndWorkerKnowNoTransport(t *testing.T) {
 		"sessionhub/hub/engine":     {"net/http", "github.com/"},
 		"sessionhub/hub/stream":     {"net/http", "github.com/"},
 		"sessionhub/hub/compact":    {"net/http", "github.com/"},
+		"sessionhub/hub/feed":       {"net/http", "github.com/"},
 		"sessionhub/hub/transcript": {"context", "sync", "net/http", "github.com/", "log/", "os"},
 		"sessionhub/hub/fleet":      {"net/http", "github.com/"},
 		"sessionhub/worker":         {"github.com/gofiber", "github.com/valyala", "github.com/coder/websocket", "sessionhub/hub"},

@@ -157,3 +157,66 @@ func BenchmarkAtRest(b *testing.B) {
 	b.ReportMetric(float64(bytes-bytesBefore)/float64(n), "server-B/session")
 	b.ReportMetric(float64(keys-keysBefore)/float64(n), "keys/session")
 }
+
+// BenchmarkAppendListed appends states, announced to a user's watchers or not, and tells what
+// all servers paid for each. One node watches the user, or none.
+func BenchmarkAppendListed(b *testing.B) {
+	for _, servers := range []int{1, 3} {
+		var all []*valkeytest.Server
+		var url string
+		if servers == 1 {
+			all = []*valkeytest.Server{valkeytest.Start(b, valkeytest.Valkey(b), "appendonly no")}
+			url = all[0].URL()
+		} else {
+			cluster := valkeytest.StartCluster(b, valkeytest.Valkey(b))
+			all, url = cluster.Servers, cluster.URL()
+		}
+		for _, how := range []struct{ listed, watched bool }{{false, true}, {true, false}, {true, true}} {
+			b.Run(fmt.Sprintf("servers=%d/listed=%v/watched=%v", servers, how.listed, how.watched), func(b *testing.B) {
+				benchListed(b, url, all, how.listed, how.watched)
+			})
+		}
+	}
+}
+
+func benchListed(b *testing.B, url string, servers []*valkeytest.Server, listed, watched bool) {
+	const sessions = 100
+	s := open(b, url, space(), func(o *Options) { o.Log = nil })
+	states := make([]store.Snapshot, sessions)
+	for i := range states {
+		benchSession(b, s, fmt.Sprint("s", i))
+		snap, err := s.Load(b.Context(), fmt.Sprint("s", i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		states[i] = snap
+	}
+	if watched {
+		b.Cleanup(s.WatchUser("u1", func(store.UserNotice) {}))
+	}
+	var before time.Duration
+	for _, x := range servers {
+		before += x.CPU()
+	}
+	b.ResetTimer()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for k := range 20 {
+		wg.Go(func() {
+			for i := k; int(next.Add(1)) <= b.N; i = (i + 20) % sessions { // each session has one caller
+				x := &states[i]
+				if _, err := s.Append(b.Context(), fmt.Sprint("s", i), store.Batch{State: x.State, Expect: x.Version, Listed: listed, Events: []session.NewEvent{output(200)}}); err != nil {
+					b.Error(err)
+					return
+				}
+				x.Version++
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	for _, x := range servers {
+		before -= x.CPU()
+	}
+	b.ReportMetric(float64(-before.Microseconds())/float64(b.N), "server-µs/op")
+}

@@ -42,15 +42,28 @@ func newNode(c *calls) *node {
 // versions have names without it, and accept any name.
 const knowsCompaction = "+c"
 
-func nodeName() string { return strings.ToLower(rand.Text()[:12]) + knowsCompaction }
+// tellsUsers comes before it in the name of a node that announces changes to the watchers of
+// users.
+const tellsUsers = "+u"
+
+func nodeName() string { return strings.ToLower(rand.Text()[:12]) + tellsUsers + knowsCompaction }
 
 // allKnowCompaction reports whether every live node reads compacted events.
 func (n *node) allKnowCompaction(ctx context.Context) (bool, error) {
+	return n.all(ctx, func(name string) bool { return strings.HasSuffix(name, knowsCompaction) })
+}
+
+// allTellUsers reports whether every live node announces changes to the watchers of users.
+func (n *node) allTellUsers(ctx context.Context) (bool, error) {
+	return n.all(ctx, func(name string) bool { return strings.Contains(name, tellsUsers) })
+}
+
+func (n *node) all(ctx context.Context, can func(name string) bool) (bool, error) {
 	names, err := n.nodes(ctx)
 	if err != nil {
 		return false, err
 	}
-	return !slices.ContainsFunc(names, func(name string) bool { return !strings.HasSuffix(name, knowsCompaction) }), nil
+	return !slices.ContainsFunc(names, func(name string) bool { return !can(name) }), nil
 }
 
 func (n *node) nodeKeys() []string {

@@ -23,6 +23,7 @@
 //	<prefix>{u:<user>}:open      sorted set: seats of open sessions; score: -time
 //	                             while pending, the time of creation once confirmed
 //	<prefix>{u:<user>}:sessions  sorted set: the user's sessions by time of creation
+//	<prefix>user:<user>          channel: which of the user's sessions changed in a list
 //	<prefix>sessions             sorted set: all sessions by time of creation
 //	<prefix>bucket:<name>        token bucket; expires when it is full
 //
@@ -77,10 +78,11 @@ type Store struct {
 	*slots
 	*limiter
 	*mail
+	*userWatcher
 	*census
 
 	stop context.CancelFunc
-	wg   sync.WaitGroup // relay.run, node.live, slots.tellChanged
+	wg   sync.WaitGroup // relay.run, node.live, slots.tellChanged, userWatcher.tellOfSilentNodes
 }
 
 var _ store.Store = (*Store)(nil)
@@ -115,6 +117,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.wg.Go(func() { s.relay.run(running) })
 	s.wg.Go(func() { s.node.live(running) })
 	s.wg.Go(func() { s.slots.tellChanged(running) })
+	s.wg.Go(func() { s.userWatcher.tellOfSilentNodes(running) })
 	s.await(ctx, o.CallTimeout)
 	return s, nil
 }
@@ -131,8 +134,8 @@ func newStore(c *calls) *Store {
 		confirmer: &confirmer{calls: c, confirming: make(chan struct{}, maxConfirming)},
 		dueIndex:  &dueIndex{c}, registry: &registry{c},
 		limiter: &limiter{calls: c, relay: relay},
-		mail:    &mail{calls: c, relay: relay},
-		census:  &census{calls: c, node: node, queue: queue, lists: lists},
+		mail:    &mail{calls: c, relay: relay}, userWatcher: &userWatcher{calls: c, relay: relay, node: node},
+		census: &census{calls: c, node: node, queue: queue, lists: lists},
 	}
 }
 

@@ -192,6 +192,10 @@ func (s *Server) changeSubscriptions(ctx context.Context, ch *hub.Channel, r pro
 	for _, id := range r.Unsubscribe.SessionIDs {
 		ch.Unsubscribe(id)
 	}
+	if r.Unsubscribe.List || r.Subscribe.List {
+		// It fails only while the node stops: the connection is about to end.
+		_ = s.cfg.Hub.Channels.List(ch, r.Subscribe.List)
+	}
 	all := r.Subscribe.Sessions
 	failed := make([]error, len(all))
 	next := make(chan int)

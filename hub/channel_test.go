@@ -360,7 +360,12 @@ func TestChannelDrains(t *testing.T) {
 }
 
 // chatter is a source that always has something.
-type chatter struct{ n int }
+type chatter struct {
+	n      int
+	closed atomic.Bool
+}
+
+func (c *chatter) Close() { c.closed.Store(true) }
 
 func (c *chatter) Next(b []byte, enc protocol.Encoding, _ int) []byte {
 	c.n++
@@ -378,13 +383,16 @@ func TestChannelSourceAndSessionsTakeTurns(t *testing.T) {
 		s := newSink(protocol.SharedWebSocket)
 		ch := w.channel(s, session.Grant{})
 		s.drip = time.Millisecond
-		ch.SetSource(&chatter{})
+		source := new(chatter)
+		ch.SetSource(source)
 		w.subscribe(ch, id, "")
 		time.Sleep(3 * time.Second)
 		told := strings.Count(s.script(), "listed")
 		if got := s.scriptOf(id); !strings.HasSuffix(got, "101 caught_up=101") || told < 100 {
 			t.Errorf("%d frames of the source, and %s", told, got)
 		}
-		ch.SetSource(nil)
+		if ch.SetSource(nil); !source.closed.Load() {
+			t.Error("a source that is not carried any more was not closed")
+		}
 	})
 }

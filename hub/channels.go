@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sessionhub/hub/feed"
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
 	"sessionhub/hub/stream"
@@ -21,6 +22,7 @@ import (
 // called concurrently.
 type Channels struct {
 	rooms
+	feeds *feed.Feeds
 
 	mu    sync.Mutex
 	here  map[string]*stream.Channel      // of this node, by id
@@ -87,6 +89,20 @@ func (cs *Channels) Start(ch *stream.Channel, sink stream.Sink, grant session.Gr
 		defer cs.mu.Unlock()
 		delete(cs.here, ch.ID())
 	}
+}
+
+// List makes a channel carry the feed of its user's list, from a snapshot on; off ends that.
+func (cs *Channels) List(ch *stream.Channel, on bool) error {
+	if !on {
+		ch.SetSource(nil)
+		return nil
+	}
+	reader, err := cs.feeds.Open(ch.User(), ch.Wake)
+	if err != nil {
+		return err
+	}
+	ch.SetSource(reader)
+	return nil
 }
 
 // find gives a user's channel of this node; nil: there is none.

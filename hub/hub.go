@@ -81,7 +81,7 @@ type Hub struct {
 	AgentSessions AgentSessions
 	Channels      *Channels
 	Worktrees     Worktrees
-	Feeds         *feed.Feeds
+	feeds         *feed.Feeds
 	due           *deadlines
 }
 
@@ -112,10 +112,11 @@ func New(cfg Config, st store.Store) *Hub {
 		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter), endedTrees: make(chan *session.State, maxEndedTrees),
 	}
 	commands := &Commands{rooms: in}
+	feeds := feed.NewFeeds(env, st, commands.Views)
 	return &Hub{
 		rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands},
 		Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands},
-		Worktrees: Worktrees{commands}, Channels: &Channels{rooms: in}, Feeds: feed.NewFeeds(env, st, commands.Views),
+		Worktrees: Worktrees{commands}, Channels: &Channels{rooms: in, feeds: feeds}, feeds: feeds,
 		due: &deadlines{rooms: in},
 	}
 }
@@ -130,7 +131,7 @@ func (h *Hub) Run(ctx context.Context) {
 	wg.Go(func() { h.fleet.Run(ctx) })
 	wg.Go(func() { h.env.Keep(ctx, "the letters about channels", h.Channels.run) })
 	wg.Go(func() { h.env.Keep(ctx, "the ended worktrees", h.Worktrees.tellEndedTrees) })
-	wg.Go(func() { h.Feeds.Run(ctx) })
+	wg.Go(func() { h.feeds.Run(ctx) })
 	wg.Go(func() { h.env.Keep(ctx, "the compactor", h.compact.Run) })
 	if bounded, ok := h.store.(store.Bounded); ok {
 		e := &roomKeeper{rooms: h.rooms, Bounded: bounded}

@@ -16,7 +16,7 @@ func TestEveryMemberOfAListingIsAnnounced(t *testing.T) {
 		"SessionID": fixed, "UserID": fixed, "SpaceID": fixed, "Provider": fixed, "WorkingDirectory": fixed, "Metadata": fixed, "CreatedAt": fixed,
 		"LastActivityAt": late, "ExpiresAt": late, "LastSeq": late, "Epoch": late, "Connections": late,
 		"Title": announced, "AgentOptions": announced, "Status": announced, "PendingApprovals": announced, "PendingElicitations": announced,
-		"Usage": announced, "Mode": announced, "Asking": announced,
+		"Usage": announced, "Mode": announced, "Asking": announced, "Worktree": announced,
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[protocol.Session]()) {
 		if members[f.Name] == "" {

@@ -23,12 +23,13 @@ type entry struct {
 	approvals, asked    int
 	finished            uint64
 	modes, asking       bool
+	tree                Tree
 }
 
 func entryOf(s *State) entry {
 	e := entry{
 		title: s.Title(), closed: s.Closed, mode: s.Options.Mode, status: s.Status.Status, closedAt: s.ClosedAt,
-		approvals: len(s.Approvals), asked: len(s.Elicitations), finished: s.Finished, modes: s.Options.Asking != nil,
+		approvals: len(s.Approvals), asked: len(s.Elicitations), finished: s.Finished, modes: s.Options.Asking != nil, tree: s.Tree,
 	}
 	if e.modes {
 		e.asking = *s.Options.Asking

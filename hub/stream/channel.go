@@ -50,9 +50,11 @@ type subscription struct {
 
 // Source is something else that a channel carries, beside its sessions: whole frames that
 // name no session. Next appends frames of about most bytes, and nothing if there is none. It
-// must not block.
+// must not block. Close is called once, when the channel carries it no longer; a Next may still
+// run then.
 type Source interface {
 	Next(b []byte, enc protocol.Encoding, most int) []byte
+	Close()
 }
 
 // OpenChannel decides whether a user may have another connection, before its first byte. enc
@@ -132,8 +134,12 @@ func (c *Channel) Tell(t protocol.ControlType, session string, data any) {
 	c.own.wakeLocked()
 }
 
-// SetSource makes the channel carry a source too; nil: none any more.
-func (c *Channel) SetSource(src Source) { c.turns.setSource(src) }
+// SetSource makes the channel carry a source too, in place of the one before; nil: none.
+func (c *Channel) SetSource(src Source) {
+	if old := c.turns.setSource(src); old != nil {
+		old.Close()
+	}
+}
 
 // Wake says that the source has something. It does not block, and may be called at any time.
 func (c *Channel) Wake() { c.turns.wakeSource() }
@@ -245,7 +251,9 @@ func (c *Channel) Stop(code int, reason string, cause metrics.CloseReason) {
 	all := c.subs
 	c.subs = make(map[string]*subscription)
 	c.mu.Unlock()
-	c.turns.close()
+	if src := c.turns.close(); src != nil {
+		src.Close()
+	}
 	for _, s := range all {
 		s.stop()
 	}

@@ -112,13 +112,20 @@ func (t *turns) first() {
 	t.run()
 }
 
-func (t *turns) setSource(src Source) {
+// setSource gives the source that is no longer carried: the one before, or src if the
+// connection has ended.
+func (t *turns) setSource(src Source) (old Source) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return src
+	}
+	old = t.source
 	t.source, t.sourceDue = src, src != nil
 	if src != nil {
 		t.startLocked()
 	}
+	return old
 }
 
 func (t *turns) wakeSource() {
@@ -130,14 +137,16 @@ func (t *turns) wakeSource() {
 	}
 }
 
-// close ends the line. A write that is under way ends by itself.
-func (t *turns) close() {
+// close ends the line, and gives the source. A write that is under way ends by itself.
+func (t *turns) close() (src Source) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.closed, t.line, t.lagging, t.away, t.source = true, nil, nil, nil, nil
+	src = t.source
+	t.closed, t.line, t.head, t.lagging, t.away, t.source, t.sourceDue = true, nil, 0, nil, nil, nil, false
 	if t.retry != nil {
 		t.retry.Stop()
 	}
+	return src
 }
 
 // idle reports whether everything is written that the hub has.

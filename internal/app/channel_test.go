@@ -244,3 +244,81 @@ func TestChannelIsOfOneUser(t *testing.T) {
 	h.want(http.StatusBadRequest, protocol.CodeInvalidRequest, "POST", path, fmt.Sprintf(`{"unsubscribe":{"sessionIds":[%s"x"]}}`, strings.Repeat(`"x",`, protocol.MaxSubscribe)), ann...)
 	h.want(http.StatusUpgradeRequired, protocol.CodeUpgradeRequired, "GET", "/api/ws", nil, ann...)
 }
+
+// The feed of the list comes on the same connection: a snapshot, each change, and what has
+// gone. It equals a listing, also of what another node did.
+func TestChannelCarriesTheList(t *testing.T) {
+	t.Parallel()
+	server := valkeytest.Start(t, valkeytest.Valkey(t))
+	nodes := startNodes(t, server, 2)
+	a, b := nodes[0], nodes[1]
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	old := b.create(protocol.CreateRequest{WorkingDirectory: a.root, Title: "old"})
+	sse, ws := b.channelSSE(ctx, "", protocol.SubscribeRequest{List: true}), b.channelWS(ctx)
+	if err := ws.command(ctx, protocol.CommandSubscribe, "c1", protocol.SubscribeRequest{List: true}); err != nil {
+		t.Fatal(err)
+	}
+	created := protocol.CreateResponse{}
+	for name, s := range map[string]stream{"sse": sse, "ws": ws} {
+		told := func(what string, want func(listedData) bool) {
+			t.Helper()
+			for {
+				f := nextOf(ctx, t, s)
+				if f.SessionID != "" {
+					t.Fatalf("%s: a frame of a session: %+v", name, f)
+				}
+				if f.Type == "listed" && want(hubtest.Decode[listedData](t, f.Data)) {
+					return
+				}
+				if f.Type == "list_complete" {
+					t.Fatalf("%s: the snapshot has no %s", name, what)
+				}
+			}
+		}
+		told("session that was there", func(l listedData) bool {
+			return l.Change == protocol.ListSnapshot && l.Session.SessionID == old.SessionID && l.Session.Title == "old"
+		})
+		for nextOf(ctx, t, s).Type != "list_complete" {
+		}
+		if name == "sse" {
+			created = a.create(protocol.CreateRequest{WorkingDirectory: a.root})
+		}
+	}
+	b.send(created, "/approve may I?")
+	for name, s := range map[string]stream{"sse": sse, "ws": ws} {
+		for {
+			f := nextOf(ctx, t, s)
+			if f.Type != "listed" {
+				continue
+			}
+			if l := hubtest.Decode[listedData](t, f.Data); l.Change == protocol.ListNeedsYou && l.Session.SessionID == created.SessionID {
+				if l.Session.PendingApprovals != 1 || l.Session.Status != protocol.StatusRequiresAction {
+					t.Errorf("%s: the session needs somebody and is %+v", name, l.Session)
+				}
+				break
+			}
+		}
+	}
+	a.want(http.StatusNoContent, "", "DELETE", "/api/sessions/"+old.SessionID, nil)
+	for _, s := range []stream{sse, ws} {
+		for {
+			if f := nextOf(ctx, t, s); f.Type == "unlisted" && strings.Contains(string(f.Data), old.SessionID) {
+				break
+			}
+		}
+	}
+	judge.Within(t, patience, "the readers of the feed are counted", func() bool {
+		return metric(t, b, "sessionhub_feed_readers") == 2
+	})
+	sse.close()
+	judge.Within(t, patience, "the reader that left is not", func() bool {
+		return metric(t, b, "sessionhub_feed_readers") == 1
+	})
+}
+
+// listedData is the data of a frame of the feed, decoded.
+type listedData struct {
+	Change  protocol.ListChange `json:"change"`
+	Session protocol.Session    `json:"session"`
+}

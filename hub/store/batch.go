@@ -33,6 +33,11 @@ type Batch struct {
 	Parts    []session.Part // up to protocol.MaxContentPart bytes each
 	Dropped  []string       // keys of parts; those of this batch too
 
+	// Listed says that the change is one of what a listing shows of the session. The store
+	// announces it to the watchers of State.Info.UserID after it is stored. It goes with a
+	// State. Create and Delete are always announced.
+	Listed bool
+
 	// Forget drops the events, commands, notes and parts that were there before.
 	// The numbering goes on.
 	Forget bool

@@ -19,6 +19,7 @@ type Store interface {
 	Slots
 	Limiter
 	Mail
+	UserWatcher
 	Counter
 	Availability
 

@@ -28,6 +28,7 @@ type sessions struct {
 	byID    map[string]*record
 	created uint64 // order of the newest session
 	ages    mem.Index[*record]
+	users   mem.UserWatchers
 	awake   map[string]int // by user: sessions that are neither closed nor asleep
 
 	bounds Bounds
@@ -104,6 +105,7 @@ func (s *sessions) Create(_ context.Context, id string, b store.Batch, maxOpen i
 		s.forget(x, user)
 		return store.Appended{}, err
 	}
+	s.users.TellUser(user, store.UserNotice{Session: id})
 	return done, nil
 }
 
@@ -172,7 +174,11 @@ func (s *sessions) Append(_ context.Context, id string, b store.Batch) (store.Ap
 	}
 	batch := s.db.NewBatch()
 	defer batch.Close()
-	return x.write(batch, h, b)
+	done, err := x.write(batch, h, b)
+	if err == nil && b.Listed {
+		s.users.TellUser(b.State.Info.UserID, store.UserNotice{Session: id})
+	}
+	return done, err
 }
 
 // write stores a batch that the checks have let through on a head. It then shows the new
@@ -277,6 +283,11 @@ func (s *sessions) Watch(id string, notify func(store.Notice)) func() {
 	}
 }
 
+// WatchUser implements store.UserWatcher.
+func (s *sessions) WatchUser(user string, notify func(store.UserNotice)) func() {
+	return s.users.WatchUser(user, notify)
+}
+
 // Delete implements store.Writer.
 func (s *sessions) Delete(_ context.Context, id string) error {
 	if err := s.enter(); err != nil {
@@ -309,5 +320,6 @@ func (s *sessions) Delete(_ context.Context, id string) error {
 	s.bytes.Add(-h.size())
 	s.recount(h.state, nil)
 	s.forget(x, h.state.Info.UserID)
+	s.users.TellUser(h.state.Info.UserID, store.UserNotice{Session: id})
 	return nil
 }

@@ -11,10 +11,12 @@ import (
 )
 
 // sessions is a store.Sessions. Lock order: sessions.mu before record.mu before openMu. The
-// watchers are called under record.mu, so that notices come in order.
+// watchers are called under record.mu, so that notices come in order. Those of users are too.
 type sessions struct {
 	retention store.Retention
 	epochs    []store.EpochStart // one epoch for the store's life: no session outlives the store
+
+	UserWatchers
 
 	mu      sync.RWMutex
 	byID    map[string]*record
@@ -33,7 +35,9 @@ func (s *sessions) Create(_ context.Context, id string, b store.Batch, maxOpen i
 		return store.Appended{}, err
 	}
 	defer x.mu.Unlock()
-	return x.append(b, s.retention), nil
+	done := x.append(b, s.retention)
+	s.TellUser(user, store.UserNotice{Session: id})
+	return done, nil
 }
 
 // add makes an empty session. It returns with the session's mutex held, so that nobody sees
@@ -127,7 +131,11 @@ func (s *sessions) Append(_ context.Context, id string, b store.Batch) (store.Ap
 	if b.State != nil && b.State.Closed != "" && x.state.Closed == "" {
 		s.countOpen(x.state.Info.UserID, -1, 0)
 	}
-	return x.append(b, s.retention), nil
+	done := x.append(b, s.retention)
+	if b.Listed {
+		s.TellUser(x.state.Info.UserID, store.UserNotice{Session: id})
+	}
+	return done, nil
 }
 
 // Read implements store.Reader.
@@ -245,6 +253,7 @@ func (s *sessions) Delete(_ context.Context, id string) error {
 	x.deleted = true
 	delete(s.byID, id)
 	s.ages.Remove(user, x)
+	s.TellUser(user, store.UserNotice{Session: id})
 	return nil
 }
 

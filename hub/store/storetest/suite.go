@@ -58,6 +58,8 @@ func Run(t *testing.T, open Open) {
 		{"Attachments", store.Retention{}, testAttachments},
 		{"Watch", store.Retention{}, testWatch},
 		{"WatchStop", store.Retention{}, testWatchStop},
+		{"WatchUser", store.Retention{}, testWatchUser},
+		{"WatchUserStop", store.Retention{}, testWatchUserStop},
 		{"List", store.Retention{}, testList},
 		{"ListFilters", store.Retention{}, testListFilters},
 		{"ListBadCursor", store.Retention{}, testListBadCursor},

@@ -209,4 +209,7 @@ if count > 0 or changed == 1 then
 	call(ARGV[3], string.sub(session, 1, -9), -- without ":session"
 		format('%d %d %s %s\n', last, changed, epoch, sizes) .. body)
 end
+if ARGV[at] then -- the channel of the user, who is told of the session
+	call('PUBLISH', ARGV[at], format('s %s %s ', version, epoch) .. string.sub(session, 1, -9))
+end
 return { begin, last, seconds * 1000000 + micros, epoch }

@@ -36,6 +36,9 @@ func (c *calls) channel(id string) string {
 	if id == queueTopic {
 		return c.opt.Prefix + "queue{queue}" // in the slot of the lanes
 	}
+	if user, ok := strings.CutPrefix(id, userTopic); ok {
+		return c.userChannel(user)
+	}
 	if box, ok := strings.CutPrefix(id, boxTopic); ok {
 		return c.opt.Prefix + "box{" + box + "}"
 	}

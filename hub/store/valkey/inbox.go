@@ -94,7 +94,7 @@ func (b *inbox) deliver(ctx context.Context, r *relay) {
 			case id == queueTopic:
 				r.tell(id, parseQueued(m.Message))
 				continue
-			case strings.HasPrefix(id, boxTopic):
+			case strings.HasPrefix(id, boxTopic), isUser(id):
 				r.tell(id, noticeOf(m.Message))
 				continue
 			}
@@ -140,8 +140,14 @@ func appendedAt(n store.Notice) (time.Time, bool) {
 const endsPage = 256
 
 // tellEnds tells the watchers of sessions where their logs end. It returns the sessions whose
-// end could not be read.
+// end could not be read. Users have no end to read: their watchers read everything.
 func (r *relay) tellEnds(ctx context.Context, ids []string) (left []string) {
+	for _, id := range ids {
+		if isUser(id) {
+			r.tell(id, store.Notice{})
+		}
+	}
+	ids = slices.DeleteFunc(ids, isUser)
 	for page := range slices.Chunk(ids, endsPage) {
 		commands := make(valkey.Commands, len(page))
 		for i, id := range page {

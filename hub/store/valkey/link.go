@@ -12,9 +12,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sessionhub/internal/backoff"
-
 	"github.com/valkey-io/valkey-go"
+
+	"sessionhub/hub/store"
+	"sessionhub/internal/backoff"
 )
 
 // Heartbeats of a link: one each beatEvery, heard within maxSilence.
@@ -252,7 +253,7 @@ func (l *link) begin(ctx context.Context, conn valkey.DedicatedClient) error {
 	if name, _ := role[0].ToString(); name != "master" {
 		return errReplica
 	}
-	if err := conn.Do(call, l.subscribe(conn, l.channel)).Error(); err != nil {
+	if err := conn.Do(call, l.subscribe(conn, l.channel, l.relay.publish == "SPUBLISH")).Error(); err != nil {
 		return err
 	}
 	l.heard.Store(time.Now().UnixNano())
@@ -278,15 +279,15 @@ func doMulti(ctx context.Context, conn valkey.DedicatedClient, commands ...valke
 	return conn.DoMulti(ctx, commands...)
 }
 
-func (l *link) subscribe(conn valkey.DedicatedClient, channels ...string) valkey.Completed {
-	if l.relay.publish == "SPUBLISH" {
-		return conn.B().Ssubscribe().Channel(channels...).Build()
+func (l *link) subscribe(conn valkey.DedicatedClient, channel string, sharded bool) valkey.Completed {
+	if sharded {
+		return conn.B().Ssubscribe().Channel(channel).Build()
 	}
-	return conn.B().Subscribe().Channel(channels...).Build()
+	return conn.B().Subscribe().Channel(channel).Build()
 }
 
-func (l *link) unsubscribe(conn valkey.DedicatedClient, channel string) valkey.Completed {
-	if l.relay.publish == "SPUBLISH" {
+func (l *link) unsubscribe(conn valkey.DedicatedClient, channel string, sharded bool) valkey.Completed {
+	if sharded {
 		return conn.B().Sunsubscribe().Channel(channel).Build()
 	}
 	return conn.B().Unsubscribe().Channel(channel).Build()
@@ -327,21 +328,26 @@ func (l *link) reconcile(ctx context.Context, conn valkey.DedicatedClient) error
 func (l *link) reconcilePage(ctx context.Context, conn valkey.DedicatedClient, ids []string) error {
 	r := l.relay
 	var commands valkey.Commands
-	var fresh []string
+	var fresh, users []string
 	for _, id := range ids {
 		_, have := l.subscribed[id]
+		sharded := r.publish == "SPUBLISH" && !isUser(id)
 		switch want := r.watched(id); {
 		case want && !have:
-			fresh = append(fresh, id)
+			if isUser(id) {
+				users = append(users, id)
+			} else {
+				fresh = append(fresh, id)
+			}
 			l.subscribed[id] = struct{}{}
-			commands = append(commands, l.subscribe(conn, r.channel(id)))
+			commands = append(commands, l.subscribe(conn, r.channel(id), sharded))
 		case !want && have:
 			delete(l.subscribed, id)
 			channel := r.channel(id)
 			l.mu.Lock()
 			l.dropping[channel]++
 			l.mu.Unlock()
-			commands = append(commands, l.unsubscribe(conn, channel))
+			commands = append(commands, l.unsubscribe(conn, channel, sharded))
 		}
 	}
 	if len(commands) == 0 {
@@ -358,6 +364,9 @@ func (l *link) reconcilePage(ctx context.Context, conn valkey.DedicatedClient, i
 		if err := a.Error(); err != nil {
 			return fmt.Errorf("subscribe: %w", err)
 		}
+	}
+	for _, id := range users {
+		r.tell(id, store.Notice{})
 	}
 	for i, id := range fresh {
 		if !r.tellEnd(id, answers[reads+i]) {

@@ -34,9 +34,13 @@ type relay struct {
 
 // topic is a session that is watched. The slice watchers is replaced, never changed.
 type topic struct {
-	hashSlot uint16
-	watchers []*watcher
+	hashSlot   uint16
+	everywhere bool // it is watched at each primary: see userTopic
+	watchers   []*watcher
 }
+
+// at reports whether the topic is watched over a link.
+func (t *topic) at(l *link) bool { return t.everywhere || l.owns(t.hashSlot) }
 
 // watcher is one call of Watch. Its mutex is the session lock of the hub's lock order: it
 // is held while notify runs.
@@ -99,9 +103,9 @@ func (r *relay) add(id string, w *watcher) {
 	defer r.mu.Unlock()
 	t := r.topics[id]
 	if t == nil {
-		t = &topic{hashSlot: hashSlotOf(r.channel(id))}
+		t = &topic{hashSlot: hashSlotOf(r.channel(id)), everywhere: isUser(id)}
 		r.topics[id] = t
-		r.changedLocked(id, t.hashSlot)
+		r.changedLocked(id, t)
 	}
 	t.watchers = append(slices.Clip(t.watchers), w)
 }
@@ -116,14 +120,14 @@ func (r *relay) remove(id string, w *watcher) {
 	t.watchers = slices.DeleteFunc(slices.Clone(t.watchers), func(o *watcher) bool { return o == w })
 	if len(t.watchers) == 0 {
 		delete(r.topics, id)
-		r.changedLocked(id, t.hashSlot)
+		r.changedLocked(id, t)
 	}
 }
 
-// changedLocked has the link correct the session's subscription.
-func (r *relay) changedLocked(id string, hashSlot uint16) {
+// changedLocked has the links correct the subscription of a topic.
+func (r *relay) changedLocked(id string, t *topic) {
 	for _, l := range r.links {
-		if l.owns(hashSlot) {
+		if t.at(l) {
 			l.change(id)
 		}
 	}
@@ -142,7 +146,7 @@ func (r *relay) watchedBy(l *link) []string {
 	defer r.mu.RUnlock()
 	var out []string
 	for id, t := range r.topics {
-		if l.owns(t.hashSlot) {
+		if t.at(l) {
 			out = append(out, id)
 		}
 	}
@@ -248,6 +252,9 @@ func (r *relay) Available(id string) error {
 func (r *relay) session(channel string) string {
 	if channel == r.channel(queueTopic) {
 		return queueTopic
+	}
+	if user, ok := strings.CutPrefix(channel, r.userChannel("")); ok {
+		return userTopic + user
 	}
 	if box, ok := strings.CutPrefix(channel, r.opt.Prefix+"box{"); ok {
 		return boxTopic + strings.TrimSuffix(box, "}")

@@ -59,7 +59,7 @@ func (s *sessions) Delete(ctx context.Context, id string) error {
 	}
 	call, cancel := s.deadline(ctx)
 	defer cancel()
-	user, err := deleteScript.Exec(call, s.client, append(keys[:], s.channel(id)+":streams"), nil).ToString()
+	user, err := deleteScript.Exec(call, s.client, append(keys[:], s.channel(id)+":streams"), []string{s.userChannel(""), newEpoch()}).ToString()
 	if valkey.IsValkeyNil(err) {
 		return nil
 	}

@@ -23,6 +23,7 @@
 //	<prefix>{u:<user>}:open      sorted set: seats of open sessions; score: -time
 //	                             while pending, the time of creation once confirmed
 //	<prefix>{u:<user>}:sessions  sorted set: the user's sessions by time of creation
+//	<prefix>user:<user>          channel: which of the user's sessions changed in a list
 //	<prefix>sessions             sorted set: all sessions by time of creation
 //	<prefix>bucket:<name>        token bucket; expires when it is full
 //
@@ -77,6 +78,7 @@ type Store struct {
 	*slots
 	*limiter
 	*mail
+	*userWatcher
 	*census
 
 	stop context.CancelFunc
@@ -131,8 +133,8 @@ func newStore(c *calls) *Store {
 		confirmer: &confirmer{calls: c, confirming: make(chan struct{}, maxConfirming)},
 		dueIndex:  &dueIndex{c}, registry: &registry{c},
 		limiter: &limiter{calls: c, relay: relay},
-		mail:    &mail{calls: c, relay: relay},
-		census:  &census{calls: c, node: node, queue: queue, lists: lists},
+		mail:    &mail{calls: c, relay: relay}, userWatcher: &userWatcher{calls: c, relay: relay},
+		census: &census{calls: c, node: node, queue: queue, lists: lists},
 	}
 }
 

@@ -56,6 +56,8 @@ type Config struct {
 	// ResolveDirectory checks a working directory when this node's own worker
 	// would run the provider; nil leaves it to the workers.
 	ResolveDirectory func(dir string) (string, error)
+	// SignInTTL is the life of a sign-in that is not used.
+	SignInTTL time.Duration
 	// KeyHolds reports whether the API key that a grant names still opens the user's
 	// sessions. Key or KeyID names it; the answer is true if neither is set. KeyHolds
 	// is called with a lock held and must not block. Call RecheckKeys after each change
@@ -79,6 +81,7 @@ type Hub struct {
 	Files         Files
 	AgentSessions AgentSessions
 	Channels      *Channels
+	Accounts      Accounts
 	due           *deadlines
 }
 
@@ -107,7 +110,7 @@ func New(cfg Config, st store.Store) *Hub {
 		compact: compact.NewCompactor(env, st, cfg.Policy.CompactAfter),
 	}
 	commands := &Commands{rooms: in}
-	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, Channels: &Channels{rooms: in}, due: &deadlines{rooms: in}}
+	return &Hub{rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands}, Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands}, Accounts: Accounts{in}, Channels: &Channels{rooms: in}, due: &deadlines{rooms: in}}
 }
 
 // Run keeps time for the hub (deadlines, heartbeats, slow subscribers, assignments) until

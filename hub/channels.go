@@ -77,9 +77,7 @@ func (cs *Channels) Start(ch *stream.Channel, sink stream.Sink, grant session.Gr
 	ch.Attach(sink, grant)
 	ctx, cancel := context.WithTimeout(context.Background(), changeTime)
 	defer cancel()
-	if err := cs.streams.Hold(ctx, ch.Own()); err != nil { // since the channel was let in
-		ch.Own().EndFor(err)
-	}
+	cs.streams.Hold(ctx, ch.Own())
 	cs.mu.Lock()
 	if cs.here == nil {
 		cs.here = make(map[string]*stream.Channel)

@@ -11,14 +11,19 @@ import (
 	"sessionhub/hub/account"
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
+	"sessionhub/metrics"
+	"sessionhub/protocol"
 )
 
 // Held is something open that lives no longer than a grant. Its grant can change.
 type Held interface {
 	Grant() session.Grant
-	// EndFor ends it, in order. why is an error of CheckGrant. It must not block.
-	EndFor(why error)
+	// End ends it, in order. It must not block.
+	End(code int, reason string, cause metrics.CloseReason)
 }
+
+// endFor ends something whose grant is over. why is an error of CheckGrant.
+func endFor(h Held, why error) { h.End(protocol.CloseToken, why.Error(), metrics.CloseToken) }
 
 // accountChecks ends what grants of accounts have opened, when their account says that they
 // have ended. It watches the account of each user who has something open by such a grant.
@@ -144,7 +149,7 @@ func (c *accountChecks) check(ctx context.Context, user string) (asked bool) {
 		for _, h := range open {
 			if g := h.Grant(); g.OfAccount() && g.User == user {
 				if err := a.Holds(g, now); err != nil {
-					h.EndFor(err)
+					endFor(h, err)
 				}
 			}
 		}
@@ -152,7 +157,7 @@ func (c *accountChecks) check(ctx context.Context, user string) (asked bool) {
 	}, "user", user)
 	if err != nil {
 		for _, h := range open {
-			h.EndFor(session.ErrGrantRevoked)
+			endFor(h, session.ErrGrantRevoked)
 		}
 		return true
 	}
@@ -182,20 +187,22 @@ func loadAccount(ctx context.Context, st store.Accounts, user string) (account.A
 
 // Hold has something ended within 2 s after its grant has ended, if the grant ends with
 // something in its user's account. It checks the grant once. Release ends it; both may be
-// called again. The error is one of CheckGrant. If the store does not answer, the check is
+// called again. If the store does not answer, the check is
 // made when it does.
-func (ss *Streams) Hold(ctx context.Context, h Held) error {
+func (ss *Streams) Hold(ctx context.Context, h Held) {
 	g := h.Grant()
 	if !g.OfAccount() {
-		return nil
+		return
 	}
 	ss.accounts.join(g.User, h)
 	err := ss.CheckAccount(ctx, g)
-	if err != nil && !ended(err) {
+	switch {
+	case err == nil:
+	case ended(err):
+		endFor(h, err)
+	default:
 		ss.accounts.add(g.User)
-		return nil
 	}
-	return err
 }
 
 // Release ends what Hold began, for a grant of h that it had then.

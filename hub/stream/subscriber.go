@@ -157,11 +157,8 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant session.Grant) (*Su
 			return nil, err
 		}
 	}
-	over := ss.Hold(ctx, sub)
 	sub.begin(snap, s.from)
-	if over != nil {
-		sub.EndFor(over)
-	}
+	ss.Hold(ctx, sub) // begin has made this goroutine the pump: nothing is written yet
 	opened = true
 	ss.Metrics.Resumed(s.from.After > 0, len(s.from.Gaps) > 0)
 	if sub.rides() {
@@ -314,19 +311,10 @@ func (s *Subscriber) SetGrant(ctx context.Context, g session.Grant) {
 		s.endForLocked(err)
 	}
 	t.mu.Unlock()
-	if err := t.streams.Hold(ctx, s); err != nil {
-		s.EndFor(err)
-	}
+	t.streams.Hold(ctx, s)
 	if old.User != g.User || !g.OfAccount() {
 		t.streams.Release(s, old)
 	}
-}
-
-// EndFor implements Held.
-func (s *Subscriber) EndFor(why error) {
-	s.tail.mu.Lock()
-	defer s.tail.mu.Unlock()
-	s.endForLocked(why)
 }
 
 // End ends the stream after everything that was written so far.

@@ -104,7 +104,9 @@ type caller struct {
 	user    string
 	service bool // may act for any user
 	scope   auth.Scope
-	session string      // a token's; empty for a key
+	session string      // a session token's; empty for a key, and for a user token
+	account bool        // a user token or a sign-in
+	signIn  *hub.SignIn // of a sign-in's cookie
 	token   auth.Claims // of a token, a ticket or a cookie
 	key     string      // name of the API key that calls; empty for a token, and for nobody in local mode
 	keyID   string      // of the API key that calls, or that made the ticket
@@ -112,18 +114,23 @@ type caller struct {
 }
 
 // isKey reports whether the caller has an API key's rights.
-func (c caller) isKey() bool { return c.session == "" }
+func (c caller) isKey() bool { return c.session == "" && !c.account }
 
 // authenticate finds the caller. Of several credentials the first of X-API-Key,
-// Authorization and the WebSocket's subprotocol counts. A wrong credential is refused, and
-// the next one is not tried.
+// Authorization, the WebSocket's subprotocol and the cookie of a sign-in counts. A wrong
+// credential is refused, and the next one is not tried.
 func (s *Server) authenticate(c *fiber.Ctx) (caller, error) {
-	who, err := s.identify(c)
+	ctx, cancel := timeout()
+	defer cancel()
+	who, err := s.identify(ctx, c)
 	who.remote = s.remote(c)
+	if who.signIn != nil {
+		s.noteUse(ctx, c, who)
+	}
 	return who, err
 }
 
-func (s *Server) identify(c *fiber.Ctx) (caller, error) {
+func (s *Server) identify(ctx context.Context, c *fiber.Ctx) (caller, error) {
 	if key, err := auth.APIKey(c.Get("X-API-Key")); !errors.Is(err, auth.ErrNoCredential) {
 		if err != nil {
 			return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "X-API-Key cannot be read")
@@ -133,9 +140,9 @@ func (s *Server) identify(c *fiber.Ctx) (caller, error) {
 	if bearer, err := auth.Bearer(c.Get(fiber.HeaderAuthorization)); !errors.Is(err, auth.ErrNoCredential) {
 		switch {
 		case err != nil:
-			return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "the only Authorization that is taken is: Bearer <session token or API key>")
+			return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "the only Authorization that is taken is: Bearer <token or API key>")
 		case strings.Count(bearer, ".") == 2: // a JWT (RFC 7519), or a key that looks like one
-			who, err := s.byToken(bearer)
+			who, err := s.byToken(ctx, bearer)
 			if toAnswer(err).code == protocol.CodeUnauthorized {
 				if own, keyErr := s.byKey(bearer); keyErr == nil {
 					return own, nil
@@ -147,9 +154,14 @@ func (s *Server) identify(c *fiber.Ctx) (caller, error) {
 	}
 	if token, err := auth.SubprotocolBearer(c.Get("Sec-WebSocket-Protocol")); !errors.Is(err, auth.ErrNoCredential) {
 		if err != nil {
-			return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "Sec-WebSocket-Protocol must hold one bearer.<session token>")
+			return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMalformed, "Sec-WebSocket-Protocol must hold one bearer.<token>")
 		}
-		return s.byToken(token)
+		return s.byToken(ctx, token)
+	}
+	if value, err := s.signInValue(c); err != nil {
+		return caller{}, err
+	} else if value != "" {
+		return s.bySignIn(ctx, c, value)
 	}
 	switch {
 	case s.cfg.Local:
@@ -158,7 +170,7 @@ func (s *Server) identify(c *fiber.Ctx) (caller, error) {
 		return caller{user: anonymousUser, scope: auth.ScopeKey}, nil
 	}
 	return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthMissing,
-		"this route needs a credential: an API key in X-API-Key, or a session token in Authorization: Bearer")
+		"this route needs a credential: an API key in X-API-Key, or a token in Authorization: Bearer")
 }
 
 func (s *Server) byKey(key string) (caller, error) {
@@ -169,7 +181,9 @@ func (s *Server) byKey(key string) (caller, error) {
 	return caller{user: id.User, service: id.Service, scope: auth.ScopeKey, key: id.Name, keyID: id.ID}, nil
 }
 
-func (s *Server) byToken(token string) (caller, error) {
+// byToken finds the caller of a token. What the token ends with in its user's account is
+// judged here; admits judges what lies in the session.
+func (s *Server) byToken(ctx context.Context, token string) (caller, error) {
 	claims, err := s.cfg.Signer.Verify(token, time.Now())
 	switch {
 	case errors.Is(err, auth.ErrTokenExpired):
@@ -177,21 +191,28 @@ func (s *Server) byToken(token string) (caller, error) {
 	case err != nil:
 		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthTokenInvalid, "%v", err)
 	}
-	if claims.Cookie {
+	if claims.Cookie || claims.SignIn {
 		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthTokenInvalid, "a cookie's value is no token")
 	}
-	return byClaims(claims), nil
+	who := byClaims(claims)
+	if g := who.grant(); g.OfAccount() {
+		err = s.checkAccount(ctx, g)
+	}
+	if err != nil {
+		return caller{}, err
+	}
+	return who, nil
 }
 
 func byClaims(c auth.Claims) caller {
-	return caller{user: c.User, scope: c.Scope, session: c.Session, token: c}
+	return caller{user: c.User, scope: c.Scope, session: c.Session, account: c.Session == "", token: c}
 }
 
 // grant is the part of the caller's credential that the hub keeps.
 func (c caller) grant() hub.Grant {
 	return hub.Grant{
 		User: c.user, Scope: uint8(c.scope), TokenID: c.token.ID, Generation: c.token.Generation, Expires: c.token.ExpiresAt,
-		Key: c.token.Key, KeyID: c.keyID,
+		Key: c.token.Key, KeyID: c.keyID, Account: c.account, From: c.token.From,
 	}
 }
 
@@ -202,6 +223,9 @@ func (s *Server) byTicket(ctx context.Context, id, ticket string) (caller, error
 	if errors.Is(err, hub.ErrTicket) {
 		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthTicket, "the ticket is unknown, was used, is older than 30 s, or has outlived the token that made it")
 	}
+	if err == nil && g.OfAccount() {
+		err = s.checkAccount(ctx, g)
+	}
 	if err != nil {
 		return caller{}, err
 	}
@@ -210,14 +234,14 @@ func (s *Server) byTicket(ctx context.Context, id, ticket string) (caller, error
 
 // byGrant is the caller to whom a grant was made.
 func byGrant(g hub.Grant, session string) caller {
-	return caller{user: g.User, scope: auth.Scope(g.Scope), session: session, keyID: g.KeyID, token: auth.Claims{
-		User: g.User, Session: session, Scope: auth.Scope(g.Scope), ID: g.TokenID, Generation: g.Generation, ExpiresAt: g.Expires, Key: g.Key,
+	return caller{user: g.User, scope: auth.Scope(g.Scope), session: session, account: g.Account, keyID: g.KeyID, token: auth.Claims{
+		User: g.User, Session: session, Scope: auth.Scope(g.Scope), ID: g.TokenID, Generation: g.Generation, ExpiresAt: g.Expires, Key: g.Key, From: g.From,
 	}}
 }
 
 // byCookie finds the caller of a cookie. It is for the two streams: an EventSource that
 // reconnects unasked sends it.
-func (s *Server) byCookie(value string) (caller, error) {
+func (s *Server) byCookie(ctx context.Context, value string) (caller, error) {
 	claims, err := s.cfg.Signer.Verify(value, time.Now())
 	if errors.Is(err, auth.ErrTokenExpired) {
 		return caller{}, deny(protocol.CodeTokenExpired, metrics.AuthTokenExpired, "the cookie has expired: get a new one")
@@ -225,7 +249,14 @@ func (s *Server) byCookie(value string) (caller, error) {
 	if err != nil || !claims.Cookie {
 		return caller{}, deny(protocol.CodeUnauthorized, metrics.AuthCookie, "the cookie is not valid")
 	}
-	return byClaims(claims), nil
+	who := byClaims(claims)
+	if g := who.grant(); g.OfAccount() {
+		err = s.checkAccount(ctx, g)
+	}
+	if err != nil {
+		return caller{}, err
+	}
+	return who, nil
 }
 
 // cookieName is the name of each session's cookie. The cookie's path names the session.
@@ -245,9 +276,9 @@ func (s *Server) identifyStream(ctx context.Context, c *fiber.Ctx) (caller, erro
 		return s.byTicket(ctx, c.Params("id"), ticket)
 	}
 	if value := c.Cookies(cookieName); value != "" && !named {
-		return s.byCookie(value)
+		return s.byCookie(ctx, value)
 	}
-	return s.identify(c)
+	return s.identify(ctx, c)
 }
 
 // authorize finds the session of the route and checks that the caller has the scope for
@@ -277,7 +308,7 @@ func (s *Server) admitTo(ctx context.Context, c *fiber.Ctx, who caller, scope au
 
 // opens refuses a caller whose token is for another session. It needs the credential alone.
 func (c caller) opens(id string) error {
-	if !c.isKey() && c.session != id {
+	if c.session != "" && c.session != id {
 		return errNoSession
 	}
 	return nil
@@ -300,28 +331,10 @@ func (s *Server) admits(who caller, snap hub.Snapshot, scope auth.Scope) error {
 // checkGrant refuses a grant that no longer opens the session, by the session's state as it
 // was just read.
 func (s *Server) checkGrant(snap hub.Snapshot, g hub.Grant) error {
-	switch err := s.cfg.Hub.CheckGrant(snap.State, g); {
-	case err == nil:
-		return nil
-	case errors.Is(err, hub.ErrGrantExpired):
-		return deny(protocol.CodeTokenExpired, metrics.AuthTokenExpired, "%v: get a new one", err)
-	case errors.Is(err, hub.ErrKeyGone):
-		return deny(protocol.CodeUnauthorized, metrics.AuthAPIKey, "%v", err)
-	default:
-		return deny(protocol.CodeTokenRevoked, metrics.AuthTokenRevoked, "%v: get a new one", err)
-	}
+	return grantError(s.cfg.Hub.CheckGrant(snap.State, g))
 }
 
 var errNoSession = deny(protocol.CodeNotFound, metrics.AuthForeign, "there is no such session")
-
-// keyOnly admits API keys, and requests in local mode.
-func (s *Server) keyOnly(c *fiber.Ctx) (caller, error) {
-	who, err := s.authenticate(c)
-	if err == nil && !who.isKey() {
-		err = refuse(protocol.CodeForbidden, "this route needs an API key, not a session token")
-	}
-	return who, err
-}
 
 // timeout bounds a request's work. It makes a context of its own: fasthttp reuses the
 // request's context while a goroutine of the context package may still read it.

@@ -316,7 +316,10 @@ func discardBriefly(conn net.Conn) {
 
 // body reads a JSON body into v. An empty body leaves v as it is. The header is judged
 // before the body is read.
-func (s *Server) body(c *fiber.Ctx, v any) error {
+func (s *Server) body(c *fiber.Ctx, v any) error { return s.bodyUpTo(c, v, s.cfg.MaxMessageBytes) }
+
+// bodyUpTo is body with another bound, for callers that are not known yet.
+func (s *Server) bodyUpTo(c *fiber.Ctx, v any, most int) error {
 	in := incomingOf(c)
 	if c.Get(fiber.HeaderContentType) == "" && (in == nil || in.chunked() && in.empty()) {
 		return nil
@@ -330,7 +333,7 @@ func (s *Server) body(c *fiber.Ctx, v any) error {
 	}
 	var raw []byte
 	if in != nil {
-		if raw, err = in.whole(s.cfg.MaxMessageBytes); err != nil {
+		if raw, err = in.whole(most); err != nil {
 			if s.stopping.Load() && toAnswer(err).code == protocol.CodeRequestTimeout {
 				err = errStopping // the node ended the wait
 			}

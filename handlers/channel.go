@@ -40,7 +40,7 @@ func (s *Server) openChannel(c *fiber.Ctx, enc hub.Encoding) (caller, *hub.Chann
 
 // channelCaller is the user whose sessions a channel can carry. A service key names one.
 func (s *Server) channelCaller(c *fiber.Ctx) (caller, error) {
-	who, err := s.keyOnly(c)
+	who, err := s.admitUser(c, auth.ScopeRead)
 	if err != nil {
 		return caller{}, err
 	}
@@ -267,6 +267,9 @@ func (s *Server) stopChannel(ch *hub.Channel, cause metrics.CloseReason, remote 
 
 // obey runs a command of a channel.
 func (cs *commands) obey(ctx context.Context, cmd protocol.Command) (any, error) {
+	if err := cs.server.checkAccount(ctx, cs.sub.Grant()); err != nil {
+		return nil, err
+	}
 	var r protocol.ChannelRequest
 	var to any = &r.Subscribe
 	if cmd.Type == protocol.CommandUnsubscribe {

@@ -19,7 +19,7 @@ import (
 const maxListed = 200
 
 func (s *Server) listProviders(c *fiber.Ctx) error {
-	who, err := s.keyOnly(c)
+	who, err := s.admitUser(c, auth.ScopeRead)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (s *Server) listProviders(c *fiber.Ctx) error {
 }
 
 func (s *Server) stats(c *fiber.Ctx) error {
-	if _, err := s.keyOnly(c); err != nil {
+	if _, err := s.admitUser(c, auth.ScopeRead); err != nil {
 		return err
 	}
 	answer := protocol.Stats{Node: s.cfg.Node, StartedAt: s.cfg.Metrics.Started().UTC().Truncate(time.Millisecond)}
@@ -48,7 +48,7 @@ func (s *Server) stats(c *fiber.Ctx) error {
 }
 
 func (s *Server) createSession(c *fiber.Ctx) error {
-	who, err := s.keyOnly(c)
+	who, err := s.admitUser(c, auth.ScopeCreate)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 	user := who.user
 	if r.UserID != "" && r.UserID != user {
 		if !who.service {
-			return refuse(protocol.CodeForbidden, "this key may create sessions for the user %q only", who.user)
+			return refuse(protocol.CodeForbidden, "this credential may create sessions for the user %q only", who.user)
 		}
 		user = r.UserID
 	}
@@ -82,7 +82,7 @@ func (s *Server) createSession(c *fiber.Ctx) error {
 
 // forkSession serves POST /api/sessions/:id/fork. The fork is of the same user.
 func (s *Server) forkSession(c *fiber.Ctx) error {
-	if _, err := s.keyOnly(c); err != nil {
+	if _, err := s.admitUser(c, auth.ScopeCreate); err != nil {
 		return err
 	}
 	ctx, cancel := workerTimeout() // a long log takes its time
@@ -112,11 +112,16 @@ func (s *Server) created(ctx context.Context, c *fiber.Ctx, who caller, snap hub
 	if err != nil {
 		return err
 	}
-	token, claims := s.cfg.Signer.Mint(who.order(snap, auth.ScopeAll, snap.State.Generation, 0))
+	var token string
+	var expires time.Time
+	if scope := who.scope & auth.ScopeAll; scope != 0 { // a narrowed user token makes no wider one
+		made, claims := s.cfg.Signer.Mint(who.order(view.SessionID, view.UserID, scope, snap.State.Generation, 0))
+		token, expires = made, claims.ExpiresAt
+	}
 	s.audit(what, who, view.SessionID, "user", view.UserID, "provider", view.Provider)
 	base := s.base(c) + "/api/sessions/" + view.SessionID
 	return send(c, fiber.StatusCreated, protocol.CreateResponse{
-		SessionID: view.SessionID, Token: token, ExpiresAt: claims.ExpiresAt, Session: view,
+		SessionID: view.SessionID, Token: token, ExpiresAt: expires, Session: view,
 		EventsURL: base + "/events", WebsocketURL: "ws" + strings.TrimPrefix(base, "http") + "/ws",
 		MessagesURL: base + "/messages", ApproveURL: base + "/approve",
 	})
@@ -157,7 +162,7 @@ func (s *Server) overTLS(c *fiber.Ctx) bool {
 }
 
 func (s *Server) listSessions(c *fiber.Ctx) error {
-	who, err := s.keyOnly(c)
+	who, err := s.admitUser(c, auth.ScopeRead)
 	if err != nil {
 		return err
 	}
@@ -186,7 +191,7 @@ func (s *Server) listSessions(c *fiber.Ctx) error {
 
 // listAgentSessions serves GET /api/agent-sessions.
 func (s *Server) listAgentSessions(c *fiber.Ctx) error {
-	who, err := s.keyOnly(c)
+	who, err := s.admitUser(c, auth.ScopeRead)
 	if err != nil {
 		return err
 	}
@@ -223,7 +228,7 @@ func knownStatus(st protocol.Status) bool {
 func queryUser(c *fiber.Ctx, who caller) (string, error) {
 	u := c.Query("userId")
 	if !who.service && u != "" && u != who.user {
-		return "", refuse(protocol.CodeForbidden, "this key sees what the user %q may see only", who.user)
+		return "", refuse(protocol.CodeForbidden, "this credential sees what the user %q may see only", who.user)
 	}
 	if !who.service {
 		u = who.user
@@ -283,10 +288,16 @@ func (s *Server) deleteSession(c *fiber.Ctx) error {
 func (s *Server) audit(what string, who caller, session string, more ...any) {
 	by := "none" // local mode
 	switch {
+	case who.signIn != nil:
+		by = "sign-in " + who.signIn.ID
 	case !who.isKey():
 		by = "token " + who.token.ID
 	case who.key != "":
 		by = "key " + who.key
 	}
-	s.cfg.Log.Info(what, append([]any{"session", session, "by", who.user, "credential", by, "remote", who.remote.String()}, more...)...)
+	var about []any
+	if session != "" {
+		about = []any{"session", session}
+	}
+	s.cfg.Log.Info(what, append(append(about, "by", who.user, "credential", by, "remote", who.remote.String()), more...)...)
 }

@@ -25,8 +25,8 @@ func (s *Server) postToken(c *fiber.Ctx) error {
 		return err
 	}
 	scope := who.scope
-	if who.isKey() {
-		scope = auth.ScopeAll // what goes beyond it is asked for by name
+	if who.session == "" {
+		scope &= auth.ScopeAll // what goes beyond it is asked for by name
 	}
 	if r.Scope != "" {
 		if scope, err = auth.ParseScope(r.Scope); err != nil {
@@ -36,8 +36,13 @@ func (s *Server) postToken(c *fiber.Ctx) error {
 			return deny(protocol.CodeScope, metrics.AuthScope, "the caller has the scope %q, which does not hold %q", who.scope, scope)
 		}
 	}
-	if r.TTLSeconds < 0 {
+	switch {
+	case r.TTLSeconds < 0:
 		return refuse(protocol.CodeInvalidRequest, "ttlSeconds must not be negative")
+	case scope.Contains(auth.ScopeCreate):
+		return refuse(protocol.CodeInvalidRequest, "a token of one session cannot have the scope create: see POST /api/user/token")
+	case scope == 0:
+		return deny(protocol.CodeScope, metrics.AuthScope, "the caller has the scope %q, which holds nothing of a session", who.scope)
 	}
 	id, generation := snap.State.Info.SessionID, snap.State.Generation
 	if r.RevokeOthers {
@@ -49,7 +54,7 @@ func (s *Server) postToken(c *fiber.Ctx) error {
 		}
 		s.audit("tokens revoked", who, id)
 	}
-	token, claims := s.cfg.Signer.Mint(who.order(snap, scope, generation, tokenTTL(r.TTLSeconds)))
+	token, claims := s.cfg.Signer.Mint(who.order(id, snap.State.Info.UserID, scope, generation, tokenTTL(r.TTLSeconds)))
 	s.audit("token made", who, id, "scope", scope.String(), "expires", claims.ExpiresAt)
 	return send(c, fiber.StatusCreated, protocol.TokenResponse{Token: token, ExpiresAt: claims.ExpiresAt, Scope: scope.String()})
 }
@@ -61,15 +66,20 @@ func tokenTTL(seconds int64) time.Duration {
 	return time.Duration(min(seconds, year)) * time.Second
 }
 
-// order is the token that the caller wants for a session. A token made from a token names
-// the same API key. It ends no later if that token was narrowed.
-func (who caller) order(snap hub.Snapshot, scope auth.Scope, generation uint64, ttl time.Duration) auth.Order {
-	o := auth.Order{
-		Session: snap.State.Info.SessionID, User: snap.State.Info.UserID, Scope: scope, Generation: generation, TTL: ttl, Key: who.key,
+// order is the token that the caller wants for a session, or for a user if there is no
+// session. A token made from a token names the same API key, and ends with the same sign-in.
+// It ends no later if that token was narrowed. What a user token makes for a session also
+// ends with that token.
+func (who caller) order(session, user string, scope auth.Scope, generation uint64, ttl time.Duration) auth.Order {
+	o := auth.Order{Session: session, User: user, Scope: scope, Generation: generation, TTL: ttl, Key: who.key, From: who.token.From}
+	if who.isKey() {
+		return o
 	}
-	if !who.isKey() {
-		o.Maker = &who.token
+	maker := who.token
+	if session != "" && who.account && who.signIn == nil {
+		o.From, maker.Renewable = hub.FromToken(who.grant()), false
 	}
+	o.Maker = &maker
 	return o
 }
 
@@ -81,7 +91,7 @@ func (s *Server) deleteToken(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	if who.isKey() {
+	if who.session == "" {
 		return refuse(protocol.CodeInvalidRequest, "the request has no session token that could be revoked")
 	}
 	if err := s.cfg.Hub.Revoke(ctx, snap.State.Info.SessionID, who.grant()); err != nil {
@@ -119,8 +129,8 @@ func (s *Server) postCookie(c *fiber.Ctx) error {
 		return err
 	}
 	id, claims := snap.State.Info.SessionID, who.token
-	if who.isKey() { // a key never expires: the cookie gets the end of a token
-		_, claims = s.cfg.Signer.Mint(who.order(snap, auth.ScopeRead, snap.State.Generation, 0))
+	if who.session == "" { // the cookie gets the end of a token that the caller makes
+		_, claims = s.cfg.Signer.Mint(who.order(id, snap.State.Info.UserID, auth.ScopeRead, snap.State.Generation, 0))
 	}
 	c.Cookie(&fiber.Cookie{
 		Name: cookieName, Value: s.cfg.Signer.MintCookie(claims), Path: s.basePath + "/api/sessions/" + id, Expires: claims.ExpiresAt,

@@ -70,11 +70,11 @@ type commands struct {
 // who is the caller of the stream's present grant. It is made anew for each command, so
 // that an idle connection holds little memory.
 func (cs *commands) who() caller {
-	session := cs.sub.Session()
-	if cs.key {
+	g, session := cs.sub.Grant(), cs.sub.Session()
+	if cs.key || g.Account {
 		session = ""
 	}
-	c := byGrant(cs.sub.Grant(), session)
+	c := byGrant(g, session)
 	c.service, c.remote = cs.service, cs.remote
 	return c
 }
@@ -201,11 +201,17 @@ func (cs *commands) carryOut(ctx context.Context, cmd protocol.Command) (any, er
 // stillValid checks the connection's credential for one command, as a request's credential
 // is checked. The sweeper ends the stream itself a moment later.
 func (cs *commands) stillValid(ctx context.Context) error {
+	g := cs.sub.Grant()
+	if g.OfAccount() {
+		if err := cs.server.checkAccount(ctx, g); err != nil {
+			return err
+		}
+	}
 	snap, err := cs.server.cfg.Hub.Load(ctx, cs.sub.Session())
 	if err != nil {
 		return err
 	}
-	return cs.server.checkGrant(snap, cs.sub.Grant())
+	return cs.server.checkGrant(snap, g)
 }
 
 // maxCommandID bounds the id that the answer repeats to the client, in bytes.
@@ -241,32 +247,44 @@ func commandAnswer(id string, answer any, err error) []byte {
 	})
 }
 
-// renew replaces the connection's token by another one of the same user and session.
+// renew replaces the connection's token by another one of the same user, for this session
+// or for all of the user's.
 func (cs *commands) renew(data []byte) (any, error) {
 	var r protocol.AuthRequest
 	if err := protocol.Decode(data, &r); err != nil || r.Token == "" {
 		return nil, refuse(protocol.CodeInvalidRequest, "auth needs a token")
 	}
-	who, err := cs.server.byToken(r.Token)
+	ctx, cancel := timeout()
+	defer cancel()
+	who, err := cs.server.byToken(ctx, r.Token)
 	if err != nil {
 		return nil, err
 	}
-	if who.session != cs.sub.Session() || (who.user != cs.sub.Grant().User && !cs.service) {
+	if who.opens(cs.sub.Session()) != nil || (who.user != cs.sub.Grant().User && !cs.service) {
 		return nil, refuse(protocol.CodeForbidden, "the token is for another session or user")
 	}
 	if !who.scope.Contains(auth.ScopeRead) {
 		return nil, deny(protocol.CodeScope, metrics.AuthScope, "the token has the scope %q; a stream needs %q", who.scope, auth.ScopeRead)
 	}
-	ctx, cancel := timeout()
-	defer cancel()
+	if cs.channel != nil { // byToken has judged the grant
+		if !who.account {
+			return nil, refuse(protocol.CodeForbidden, "this connection needs a user token")
+		}
+		cs.key, cs.service = false, false
+		cs.sub.SetGrant(ctx, who.grant())
+		return protocol.AuthResponse{ExpiresAt: who.token.ExpiresAt, Scope: who.scope.String()}, nil
+	}
 	snap, err := cs.server.cfg.Hub.Load(ctx, cs.sub.Session())
 	if err != nil {
 		return nil, err
+	}
+	if who.account && who.user != snap.State.Info.UserID {
+		return nil, refuse(protocol.CodeForbidden, "the token is for another session or user")
 	}
 	if err := cs.server.checkGrant(snap, who.grant()); err != nil {
 		return nil, err
 	}
 	cs.key, cs.service = false, false
-	cs.sub.SetGrant(who.grant())
+	cs.sub.SetGrant(ctx, who.grant())
 	return protocol.AuthResponse{ExpiresAt: who.token.ExpiresAt, Scope: who.scope.String()}, nil
 }

@@ -9,7 +9,7 @@ import (
 
 // prepareWorktree serves POST /api/worktrees.
 func (s *Server) prepareWorktree(c *fiber.Ctx) error {
-	who, err := s.keyOnly(c)
+	who, err := s.admitUser(c, auth.ScopeCreate)
 	if err != nil {
 		return err
 	}

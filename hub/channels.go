@@ -77,6 +77,9 @@ func (cs *Channels) Open(ctx context.Context, user string, enc protocol.Encoding
 // ended.
 func (cs *Channels) Start(ch *stream.Channel, sink stream.Sink, grant session.Grant) (forget func()) {
 	ch.Attach(sink, grant)
+	ctx, cancel := context.WithTimeout(context.Background(), changeTime)
+	defer cancel()
+	cs.streams.Hold(ctx, ch.Own())
 	cs.mu.Lock()
 	if cs.here == nil {
 		cs.here = make(map[string]*stream.Channel)

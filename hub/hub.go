@@ -57,6 +57,8 @@ type Config struct {
 	// ResolveDirectory checks a working directory when this node's own worker
 	// would run the provider; nil leaves it to the workers.
 	ResolveDirectory func(dir string) (string, error)
+	// SignInTTL is the life of a sign-in that is not used.
+	SignInTTL time.Duration
 	// KeyHolds reports whether the API key that a grant names still opens the user's
 	// sessions. Key or KeyID names it; the answer is true if neither is set. KeyHolds
 	// is called with a lock held and must not block. Call RecheckKeys after each change
@@ -82,6 +84,7 @@ type Hub struct {
 	Channels      *Channels
 	Worktrees     Worktrees
 	feeds         *feed.Feeds
+	Accounts      Accounts
 	due           *deadlines
 }
 
@@ -116,7 +119,7 @@ func New(cfg Config, st store.Store) *Hub {
 	return &Hub{
 		rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands},
 		Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands},
-		Worktrees: Worktrees{commands}, Channels: &Channels{rooms: in, feeds: feeds}, feeds: feeds,
+		Worktrees: Worktrees{commands}, Channels: &Channels{rooms: in, feeds: feeds}, feeds: feeds, Accounts: Accounts{in},
 		due: &deadlines{rooms: in},
 	}
 }

@@ -108,7 +108,7 @@ func TestKeyThatGoesWhileAStreamStarts(t *testing.T) {
 		w.startAs(id, "", renewed, session.Grant{KeyID: "k2"})
 		w.append(id, "x")
 		synctest.Wait()
-		renewed.sub.SetGrant(session.Grant{TokenID: "t1", Key: "k1", Expires: time.Now().Add(time.Hour)})
+		renewed.sub.SetGrant(t.Context(), session.Grant{TokenID: "t1", Key: "k1", Expires: time.Now().Add(time.Hour)})
 		synctest.Wait()
 		if late.end() != protocol.CloseToken || renewed.end() != protocol.CloseToken {
 			t.Errorf("end %d and %d, want %d", late.end(), renewed.end(), protocol.CloseToken)

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"sessionhub/hub/account"
 	"sessionhub/hub/engine"
 	"sessionhub/hub/fleet"
 	"sessionhub/hub/session"
@@ -21,6 +22,7 @@ type (
 	Grant         = session.Grant
 	ResolvedError = session.ResolvedError
 	AnsweredError = session.AnsweredError
+	SignIn        = account.SignIn
 	Timers        = engine.Timers
 	Encoding      = protocol.Encoding
 	Stream        = stream.Stream
@@ -35,6 +37,16 @@ type (
 
 	TranscriptFormat = transcript.Format
 )
+
+// What a grant ends with in its user's account: see Grant.From.
+var (
+	FromSignIn = account.FromSignIn
+	FromToken  = account.FromToken
+	SignInOf   = account.SignInOf
+)
+
+// MaxSignInLabel bounds the label of a sign-in, in bytes.
+const MaxSignInLabel = account.MaxLabelBytes
 
 // The encodings of a stream.
 const (
@@ -80,6 +92,7 @@ var (
 	ErrGrantRevoked    = session.ErrGrantRevoked
 	ErrTokenKeyGone    = session.ErrTokenKeyGone
 	ErrKeyGone         = session.ErrKeyGone
+	ErrSignInGone      = session.ErrSignInGone
 	ErrUnknownProvider = fleet.ErrUnknownProvider
 	ErrNoWorker        = fleet.ErrNoWorker
 	ErrWorkerBusy      = fleet.ErrWorkerBusy

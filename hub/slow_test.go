@@ -132,7 +132,7 @@ func TestTokenExpires(t *testing.T) {
 		if !e.ExpiresAt.Equal(expires) {
 			t.Errorf("expires at %s, want %s", e.ExpiresAt, expires)
 		}
-		renewed.sub.SetGrant(session.Grant{Expires: expires.Add(10 * time.Minute)})
+		renewed.sub.SetGrant(t.Context(), session.Grant{Expires: expires.Add(10 * time.Minute)})
 		at(58 * time.Second)
 		if s.end() != 0 {
 			t.Error("it ended before the token")

@@ -76,11 +76,12 @@ type Session struct {
 	Worktree *SessionWorktree `json:"worktree,omitempty"` // absent: it works in WorkingDirectory itself
 }
 
-// CreateResponse answers POST /api/sessions. ExpiresAt is the token's.
+// CreateResponse answers POST /api/sessions. ExpiresAt is the token's. Both are absent if
+// the caller has a user token with nothing of a session token's scope.
 type CreateResponse struct {
 	SessionID    string    `json:"sessionId"`
-	Token        string    `json:"token"`
-	ExpiresAt    time.Time `json:"expiresAt"`
+	Token        string    `json:"token,omitempty"`
+	ExpiresAt    time.Time `json:"expiresAt,omitzero"`
 	Session      Session   `json:"session"`
 	EventsURL    string    `json:"eventsUrl"`
 	WebsocketURL string    `json:"websocketUrl"`

@@ -216,6 +216,13 @@ func goldenBodies() []golden {
 		{name: "api_token_request", value: TokenRequest{Scope: "read write", TTLSeconds: 60, RevokeOthers: true}},
 		{name: "api_token_response", value: TokenResponse{Token: "t", ExpiresAt: at, Scope: "read"}},
 		{name: "api_ticket_response", value: TicketResponse{Ticket: "t", ExpiresAt: at}},
+		{name: "api_user_token_request", value: UserTokenRequest{UserID: "u1", Scope: "read create", TTLSeconds: 60, RevokeOthers: true}},
+		{name: "api_user_token_response", value: UserTokenResponse{Token: "t", ExpiresAt: at, Scope: "read create", UserID: "u1"}},
+		{name: "api_sign_in_request", value: SignInRequest{Label: "Firefox on Linux", Ticket: "dTE.t", UserID: "u1"}},
+		{name: "api_sign_in_response", value: SignInResponse{UserID: "u1", SignIn: goldenSignIn}},
+		{name: "api_sign_in_list", value: SignInList{UserID: "u1", Required: true, SignIns: []SignIn{goldenSignIn}}},
+		{name: "api_sign_in_ticket_request", value: SignInTicketRequest{UserID: "u1"}},
+		{name: "api_sign_in_ticket_response", value: SignInTicketResponse{Ticket: "dTE.t", ExpiresAt: at, URL: "https://hub.example/#sign-in=dTE.t"}},
 		{name: "ack_auth", value: AuthResponse{ExpiresAt: at, Scope: "read"}},
 		{name: "api_stats", value: Stats{Node: "n1", StartedAt: at, Delivery: []DeliveryBucket{{UpToMicros: 50, Count: 7}, {Count: 1}}}},
 		{name: "api_agent_sessions", value: AgentSessions{Workspace: "w1", NextCursor: "c", Sessions: []AgentSession{
@@ -262,4 +269,9 @@ func goldenAbilities() *AgentAbilities {
 	return &AgentAbilities{
 		Images: true, Audio: true, EmbeddedContext: true, Load: true, Resume: true, List: true, Fork: true, Steering: true, Reasons: true, MCPHTTP: true, MCPSSE: true,
 	}
+}
+
+var goldenSignIn = SignIn{
+	ID: "i1", Label: "Firefox on Linux", CreatedAt: moment.UTC().Truncate(time.Millisecond), LastUsedAt: moment.UTC().Truncate(time.Millisecond),
+	ExpiresAt: moment.UTC().Truncate(time.Millisecond), Current: true,
 }

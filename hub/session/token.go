@@ -13,13 +13,21 @@ import (
 // neither.
 type Grant struct {
 	User       string    `json:"user"`
-	Scope      uint8     `json:"scope"` // of internal/auth: the hub only keeps it
+	Scope      uint8     `json:"scope"`             // of internal/auth: the hub only keeps it
+	Account    bool      `json:"account,omitempty"` // of a user token or a sign-in: TokenID and Generation are the account's
 	TokenID    string    `json:"tokenId,omitempty"`
 	Generation uint64    `json:"generation,omitempty"`
 	Expires    time.Time `json:"expires,omitzero"`
 	Key        string    `json:"key,omitempty"`   // name of the API key that the token came from, if the token names it
 	KeyID      string    `json:"keyId,omitempty"` // id of the API key, for a stream that it opened or a ticket that it made
+
+	// From names what the grant ends with in the account of User, beside itself: the
+	// sign-in and the user token that its token came from. hub/account writes and reads it.
+	From string `json:"from,omitempty"`
 }
+
+// OfAccount reports whether the grant ends with something in its user's account.
+func (g Grant) OfAccount() bool { return g.Account || g.From != "" }
 
 // Why a grant opens nothing any more.
 var (
@@ -27,6 +35,7 @@ var (
 	ErrGrantRevoked = errors.New("the token was revoked")
 	ErrTokenKeyGone = errors.New("the API key that the token came from was taken away")
 	ErrKeyGone      = errors.New("the API key was taken away")
+	ErrSignInGone   = errors.New("the sign-in has ended")
 )
 
 // Ended reports whether the grant's time is over.
@@ -55,8 +64,8 @@ const (
 // TokenValid reports whether a token has not been revoked. The hub checks neither its
 // signature nor its end here.
 func (s *State) TokenValid(g Grant) bool {
-	if g.TokenID == "" {
-		return true // an API key's
+	if g.TokenID == "" || g.Account {
+		return true // an API key's, or one that the account judges
 	}
 	return g.Generation >= s.Generation && !slices.ContainsFunc(s.Revoked, func(r RevokedToken) bool { return r.ID == g.TokenID })
 }

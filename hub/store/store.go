@@ -20,6 +20,7 @@ type Store interface {
 	Limiter
 	Mail
 	UserWatcher
+	Accounts
 	Counter
 	Availability
 

@@ -23,17 +23,20 @@ type Streams struct {
 	// sessions; nil: no key is ever taken away. It is called with a lock held.
 	keyHolds func(user string, g session.Grant) bool
 
-	tails  tails
-	pumps  pumps
-	tokens *tokenChecks
-	keys   chan struct{} // holds one: the keys have changed
-	open   atomic.Int64  // streams of this node that have a slot
+	tails    tails
+	pumps    pumps
+	tokens   *tokenChecks
+	accounts *accountChecks
+	keys     chan struct{} // holds one: the keys have changed
+	open     atomic.Int64  // streams of this node that have a slot
 }
 
 // Store is the part of a store that readers need.
 type Store interface {
 	store.Reader
 	store.Slots
+	store.Accounts
+	store.UserWatcher
 }
 
 // StreamLimits bound the open streams; 0: no limit. Each subscription of a channel counts
@@ -52,6 +55,7 @@ func NewStreams(env *engine.Env, store Store, limits StreamLimits, keyHolds func
 	ss.tails.init()
 	ss.pumps.over = make(chan struct{})
 	ss.tokens = newTokenChecks(ss)
+	ss.accounts = newAccountChecks(ss)
 	return ss
 }
 
@@ -65,6 +69,7 @@ func (ss *Streams) Run(ctx context.Context) {
 	wg.Go(func() { ss.Keep(ctx, "the sweeper", ss.sweep) })
 	wg.Go(func() { ss.Keep(ctx, "the checks of tokens", ss.tokens.run) })
 	wg.Go(func() { ss.Keep(ctx, "the checks of keys", ss.checkKeys) })
+	wg.Go(func() { ss.Keep(ctx, "the checks of accounts", ss.accounts.run) })
 	wg.Wait()
 	ss.pumps.close()
 	ss.tails.each(func(t *tail) {

@@ -143,6 +143,7 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant session.Grant) (*Su
 	defer func() {
 		if !opened { // an error or a panic, which ends this stream only
 			ss.tails.leave(sub)
+			ss.Release(sub, grant)
 			s.Release()
 		}
 	}()
@@ -157,6 +158,7 @@ func (s *Stream) Start(ctx context.Context, sink Sink, grant session.Grant) (*Su
 		}
 	}
 	sub.begin(snap, s.from)
+	ss.Hold(ctx, sub) // begin has made this goroutine the pump: nothing is written yet
 	opened = true
 	ss.Metrics.Resumed(s.from.After > 0, len(s.from.Gaps) > 0)
 	if sub.rides() {
@@ -265,6 +267,7 @@ func (s *Subscriber) Stop(code int, reason string, cause metrics.CloseReason) {
 	}
 	ss := s.tail.streams
 	ss.tails.leave(s)
+	ss.Release(s, s.Grant())
 	ss.giveSlot(slotOf(s))
 	if s.rides() {
 		ss.Metrics.Unsubscribed(s.Transport())
@@ -298,14 +301,19 @@ func (s *Subscriber) Ended() (code int, cause metrics.CloseReason) {
 func (s *Subscriber) Delivered() (events, bytes uint64) { return s.events.Load(), s.bytes.Load() }
 
 // SetGrant replaces the grant of the stream. If the new grant has ended already, the
-// stream ends.
-func (s *Subscriber) SetGrant(g session.Grant) {
+// stream ends. It must not be called at the same time as Stop.
+func (s *Subscriber) SetGrant(ctx context.Context, g session.Grant) {
 	t := s.tail
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	old := s.grant
 	s.grant, s.warned = g, false
 	if err := t.streams.checkGrant(t.user, g, time.Now()); err != nil { // a check of the keys may just have passed by
 		s.endForLocked(err)
+	}
+	t.mu.Unlock()
+	t.streams.Hold(ctx, s)
+	if old.User != g.User || !g.OfAccount() {
+		t.streams.Release(s, old)
 	}
 }
 

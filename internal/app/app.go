@@ -133,6 +133,7 @@ func (n *Node) newHub(providers []string, set *metrics.Set) *hub.Hub {
 		Providers:                providers,
 		Preselect:                n.preselect(),
 		ShareAgentSessions:       n.cfg.ShareAgentSessions || n.cfg.LocalMode(),
+		SignInTTL:                n.cfg.SignInTTL,
 		KeyHolds:                 n.keys.holds,
 		Metrics:                  set,
 		Log:                      n.log,

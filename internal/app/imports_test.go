@@ -58,14 +58,21 @@ var mayImport = map[string][]string{
 		"sessionhub/internal/text",    // how text of strangers is shown
 		"sessionhub/protocol",         // the events
 	},
-	"sessionhub/hub/stream": {"sessionhub/hub/engine", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/metrics", "sessionhub/protocol"},
-	"sessionhub/hub/feed":   {"sessionhub/hub/engine", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/protocol"}, // lists of sessions
+	"sessionhub/hub/stream": {
+		"sessionhub/hub/account", // judges the grants of open streams
+		"sessionhub/hub/engine", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/metrics", "sessionhub/protocol",
+	},
+	"sessionhub/hub/feed": {"sessionhub/hub/engine", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/protocol"}, // lists of sessions
 	"sessionhub/hub/fleet": {
 		"sessionhub/hub/engine", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/metrics", "sessionhub/protocol",
 		"sessionhub/internal/excerpt",   // cuts what a worker sends
 		"sessionhub/internal/mediatype", // what an attachment's bytes are, for a worker that takes none
 	},
+	"sessionhub/hub/account": { // the rules of accounts: pure, no clock, no lock
+		"sessionhub/hub/session", // the grants that an account judges
+	},
 	"sessionhub/hub": { // the door
+		"sessionhub/hub/account", // what people do to their accounts
 		"sessionhub/hub/compact", "sessionhub/hub/engine", "sessionhub/hub/feed", "sessionhub/hub/fleet", "sessionhub/hub/session", "sessionhub/hub/store", "sessionhub/hub/stream", "sessionhub/hub/transcript", "sessionhub/metrics", "sessionhub/protocol",
 		"sessionhub/internal/mediatype", // what the bytes of an upload are
 	},
@@ -113,6 +120,7 @@ func TestHubAndWorkerKnowNoTransport(t *testing.T) {
 	for pkg, banned := range map[string][]string{
 		"sessionhub/hub":            {"net/http", "github.com/gofiber", "github.com/valyala", "github.com/coder/websocket", "github.com/valkey-io"},
 		"sessionhub/hub/session":    {"context", "sync", "net/http", "github.com/", "log/"},
+		"sessionhub/hub/account":    {"context", "sync", "net/http", "github.com/", "log/"},
 		"sessionhub/hub/store":      {"net/http", "github.com/"},
 		"sessionhub/hub/engine":     {"net/http", "github.com/"},
 		"sessionhub/hub/stream":     {"net/http", "github.com/"},

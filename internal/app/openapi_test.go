@@ -329,6 +329,32 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	r.do(exchange{method: "GET", path: own, header: reader, status: 401, code: protocol.CodeTokenRevoked})
 	r.do(exchange{method: "DELETE", path: own + "/token", header: service, status: 400, code: protocol.CodeInvalidRequest})
 
+	// User tokens and sign-ins.
+	user := hubtest.Decode[protocol.UserTokenResponse](t, r.do(exchange{method: "POST", path: "/api/user/token", header: service, body: `{"userId":"ann","ttlSeconds":600}`, status: 201}))
+	byUser := []string{"Authorization", "Bearer " + user.Token}
+	r.do(exchange{method: "GET", path: own, header: byUser, status: 200})
+	r.do(exchange{method: "POST", path: "/api/user/token", header: byUser, body: `{"scope":"read files"}`, status: 403, code: protocol.CodeScope})
+	r.do(exchange{method: "POST", path: "/api/user/token", header: token, body: `{}`, status: 403, code: protocol.CodeForbidden})
+	phone := hubtest.Decode[protocol.SignInTicketResponse](t, r.do(exchange{method: "POST", path: "/api/sign-in/ticket", header: byUser, status: 201}))
+	r.do(exchange{method: "POST", path: "/api/sign-in", body: `{"ticket":"` + phone.Ticket + `","label":"phone"}`, status: 201})
+	r.do(exchange{method: "POST", path: "/api/sign-in", body: `{"ticket":"` + phone.Ticket + `"}`, status: 401, code: protocol.CodeUnauthorized})
+	in := hubtest.Call(t, http.DefaultClient, "POST", r.url+"/api/sign-in", `{"userId":"ann"}`, service...)
+	if len(in.Cookies()) != 1 {
+		t.Fatalf("sign in: %d %s", in.StatusCode, in.Body)
+	}
+	signedIn := []string{"Cookie", in.Cookies()[0].Name + "=" + in.Cookies()[0].Value, "Origin", r.url}
+	list := hubtest.Decode[protocol.SignInList](t, r.do(exchange{method: "GET", path: "/api/sign-ins", header: signedIn, status: 200}))
+	if len(list.SignIns) != 2 {
+		t.Fatalf("%+v", list)
+	}
+	r.do(exchange{method: "DELETE", path: "/api/sign-ins/" + list.SignIns[0].ID, header: signedIn, status: 204})
+	r.do(exchange{method: "DELETE", path: "/api/sign-ins/" + list.SignIns[0].ID + "?userId=ann", header: service, status: 404, code: protocol.CodeNotFound})
+	r.do(exchange{method: "DELETE", path: "/api/sign-in", header: signedIn[:2], status: 403, code: protocol.CodeOriginRefused})
+	r.do(exchange{method: "DELETE", path: "/api/sign-in", header: signedIn, status: 204})
+	r.do(exchange{method: "GET", path: "/api/sign-ins", header: signedIn, status: 401, code: protocol.CodeTokenRevoked})
+	r.do(exchange{method: "DELETE", path: "/api/user/token", header: byUser, status: 204})
+	r.do(exchange{method: "DELETE", path: "/api/user/token", header: service, status: 400, code: protocol.CodeInvalidRequest})
+
 	call("DELETE", "", "", 204, "")
 	call("GET", "", "", 404, protocol.CodeNotFound)
 

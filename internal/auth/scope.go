@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Scope is a set of the things that a session token allows.
+// Scope is a set of the things that a token allows.
 type Scope uint8
 
 const (
@@ -13,19 +13,22 @@ const (
 	ScopeWrite                     // send messages, cancel, delete
 	ScopeApprove                   // answer questions for approval
 	ScopeFiles                     // read the files of the session's directory
+	ScopeCreate                    // create sessions; of user tokens alone
 
-	// ScopeAll is the full scope of a token. ScopeFiles is not in it: a token has it only if
-	// it was asked for.
+	// ScopeAll is the full scope of a session token. ScopeFiles is not in it: a token has it
+	// only if it was asked for.
 	ScopeAll = ScopeRead | ScopeWrite | ScopeApprove
+	// ScopeUser is the full scope of a user token. ScopeFiles is not in it either.
+	ScopeUser = ScopeAll | ScopeCreate
 	// ScopeKey is what an API key may do.
-	ScopeKey = ScopeAll | ScopeFiles
+	ScopeKey = ScopeUser | ScopeFiles
 )
 
 // scopeWords are in the order in which a scope is written.
 var scopeWords = [...]struct {
 	scope Scope
 	word  string
-}{{ScopeRead, "read"}, {ScopeWrite, "write"}, {ScopeApprove, "approve"}, {ScopeFiles, "files"}}
+}{{ScopeRead, "read"}, {ScopeWrite, "write"}, {ScopeApprove, "approve"}, {ScopeCreate, "create"}, {ScopeFiles, "files"}}
 
 // ParseScope reads words separated by spaces (RFC 6749, section 3.3), in any
 // order. An unknown word, and none at all, is an error.
@@ -39,10 +42,10 @@ next:
 				continue next
 			}
 		}
-		return 0, fmt.Errorf("scope has the unknown word %q: want read, write, approve or files", clip(word))
+		return 0, fmt.Errorf("scope has the unknown word %q: want read, write, approve, create or files", clip(word))
 	}
 	if s == 0 {
-		return 0, fmt.Errorf("scope is empty: want some of read, write, approve and files")
+		return 0, fmt.Errorf("scope is empty: want some of read, write, approve, create and files")
 	}
 	return s, nil
 }

@@ -33,17 +33,18 @@ const (
 	notBeforeLeeway = 5 * time.Second
 )
 
-// Claims is what a session token says: its bearer is User, on one session, as
-// far as Scope goes, until ExpiresAt. Times are in whole seconds.
+// Claims is what a token says: its bearer is User, as far as Scope goes, until
+// ExpiresAt. A session token is for one session, a user token for all sessions of its
+// user. Times are in whole seconds.
 type Claims struct {
 	User      string
-	Session   string
+	Session   string // empty: a user token
 	Scope     Scope
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 	ID        string // names the token in revocations
-	// Generation of the session's tokens: those of an earlier one were revoked
-	// together.
+	// Generation of the session's tokens, or of the user's: those of an earlier one were
+	// revoked together.
 	Generation uint64
 	// Key is the name of the API key that the token came from, directly or over
 	// other tokens. Empty: it came from no key (local mode, the token command), or
@@ -55,9 +56,15 @@ type Claims struct {
 	// Cookie says that this is the value of a cookie, which is no bearer token:
 	// it opens streams only.
 	Cookie bool
+	// SignIn says that this is the value of a sign-in's cookie, which is no bearer token
+	// either. ID is then the sign-in's.
+	SignIn bool
+	// From names what the token ends with in the user's account, beside itself: see
+	// session.Grant. Empty: nothing.
+	From string
 }
 
-// Signer mints and verifies session tokens: JWTs signed with HS256 (RFC 7519,
+// Signer mints and verifies tokens: JWTs signed with HS256 (RFC 7519,
 // RFC 7518). It is immutable and may be used concurrently.
 type Signer struct {
 	secrets [][]byte // the first signs, all verify
@@ -69,17 +76,24 @@ type Signer struct {
 // wireClaims is the token's payload.
 type wireClaims struct {
 	jwt.RegisteredClaims        // sub, exp, iat, jti; nbf is obeyed
-	Session              string `json:"sid"`
+	Session              string `json:"sid,omitempty"`
 	Scope                string `json:"scope"`
 	Generation           uint64 `json:"gen,omitempty"`
-	Use                  string `json:"use,omitempty"` // useCookie, or nothing
+	Use                  string `json:"use,omitempty"` // useCookie, useSignIn, or nothing
 	Key                  string `json:"key,omitempty"`
+	From                 string `json:"from,omitempty"`
 	// Renew is Claims.Renewable. Without it (an earlier version, the token command,
 	// another program) the token's own life tells.
 	Renew *bool `json:"renew,omitempty"`
 }
 
-const useCookie = "cookie"
+const (
+	useCookie = "cookie"
+	useSignIn = "sign-in"
+)
+
+// maxFrom bounds Claims.From: the ids of a sign-in and of a token.
+const maxFrom = 2 * (maxTokenID + 32)
 
 // NewSigner takes the secrets (the first one signs) and the life of a token.
 func NewSigner(secrets [][]byte, ttl time.Duration) (*Signer, error) {
@@ -143,15 +157,16 @@ func (s *Signer) TTL() time.Duration { return s.ttl }
 // Order says what token is wanted. Session, User and Scope must not be empty, or
 // nobody will take the token.
 type Order struct {
-	Session    string
+	Session    string // empty: a user token
 	User       string
 	Scope      Scope
-	Generation uint64        // of the session's tokens
+	Generation uint64        // of the session's tokens, or of the user's
 	TTL        time.Duration // not positive, or longer than the signer's own: the signer's own
 	Key        string        // name of the API key that orders it, if one does
 	// Maker is the token that orders it, if one does. The new token names the same
 	// key. It ends no later than a maker that is not renewable.
 	Maker *Claims
+	From  string // see Claims
 	// Outside says that no hub orders the token. What the hub's full life is cannot
 	// be known then, so the hub that gets the token judges whether it is renewable.
 	Outside bool
@@ -169,7 +184,7 @@ func (s *Signer) Mint(o Order) (string, Claims) {
 	if whole := end.Truncate(time.Second); whole.Before(end) {
 		end = whole.Add(time.Second)
 	}
-	key, renewable := o.Key, o.Scope.Contains(ScopeAll) && ttl == s.ttl
+	key, renewable := o.Key, o.Scope.Contains(fullScope(o.Session)) && ttl == s.ttl
 	if m := o.Maker; m != nil {
 		key = m.Key
 		if !m.Renewable {
@@ -185,12 +200,28 @@ func (s *Signer) Mint(o Order) (string, Claims) {
 		ExpiresAt: time.Unix(end.Unix(), 0),
 		ID:        rand.Text(),
 
-		Generation: o.Generation, Key: key, Renewable: renewable,
+		Generation: o.Generation, Key: key, Renewable: renewable, From: o.From,
 	}
 	if o.Outside {
 		return s.sign(c, nil), c
 	}
 	return s.sign(c, &c.Renewable), c
+}
+
+// fullScope is the full scope of a token for a session, or for a user.
+func fullScope(session string) Scope {
+	if session == "" {
+		return ScopeUser
+	}
+	return ScopeAll
+}
+
+// MintSignIn makes the value of a sign-in's cookie. The claims have the sign-in's user, id,
+// scope, key and times.
+func (s *Signer) MintSignIn(c Claims) string {
+	c.Session, c.SignIn, c.Cookie = "", true, false
+	c.IssuedAt, c.ExpiresAt = time.Unix(c.IssuedAt.Unix(), 0), time.Unix(c.ExpiresAt.Unix(), 0)
+	return s.sign(c, nil)
 }
 
 // MintCookie makes the value of a cookie that reads the token's session. It has
@@ -212,10 +243,14 @@ func (s *Signer) sign(c Claims, renew *bool) string {
 		Scope:      c.Scope.String(),
 		Generation: c.Generation,
 		Key:        c.Key,
+		From:       c.From,
 		Renew:      renew,
 	}
-	if c.Cookie {
+	switch {
+	case c.Cookie:
 		w.Use = useCookie
+	case c.SignIn:
+		w.Use = useSignIn
 	}
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, w).SignedString(s.secrets[0])
 	if err != nil { // strings, numbers and a key of bytes: cannot fail
@@ -243,7 +278,7 @@ func (s *Signer) Verify(token string, now time.Time) (Claims, error) {
 	if err != nil {
 		return Claims{}, err
 	}
-	c.Renewable = c.Scope.Contains(ScopeAll) && !c.Cookie && w.fullLife(s.ttl)
+	c.Renewable = c.Scope.Contains(fullScope(c.Session)) && !c.Cookie && !c.SignIn && w.fullLife(s.ttl)
 	return c, nil
 }
 
@@ -282,13 +317,17 @@ func (w *wireClaims) claims() (Claims, error) {
 	switch {
 	case w.Subject == "":
 		return Claims{}, errors.New("it has no sub")
-	case w.Session == "":
+	case w.Session == "" && w.Use == useCookie:
 		return Claims{}, errors.New("it has no sid")
+	case w.Session != "" && w.Use == useSignIn:
+		return Claims{}, errors.New("it is a sign-in, and has a sid")
+	case len(w.From) > maxFrom:
+		return Claims{}, fmt.Errorf("its from has %d bytes: want at most %d", len(w.From), maxFrom)
 	case w.ID == "" || len(w.ID) > maxTokenID:
 		return Claims{}, fmt.Errorf("its jti has %d bytes: want 1 to %d", len(w.ID), maxTokenID)
 	case w.ExpiresAt == nil || !sane(w.ExpiresAt.Time):
 		return Claims{}, errors.New("it has no exp that is a time")
-	case w.Use != "" && w.Use != useCookie:
+	case w.Use != "" && w.Use != useCookie && w.Use != useSignIn:
 		return Claims{}, errors.New("its use is unknown here")
 	case w.IssuedAt == nil || !sane(w.IssuedAt.Time):
 		return Claims{}, errors.New("it has no iat that is a time")
@@ -297,10 +336,13 @@ func (w *wireClaims) claims() (Claims, error) {
 	if err != nil {
 		return Claims{}, err
 	}
+	if w.Session != "" && scope.Contains(ScopeCreate) {
+		return Claims{}, errors.New("it has a sid, and the scope create")
+	}
 	return Claims{
 		User: w.Subject, Session: w.Session, Scope: scope,
 		IssuedAt: w.IssuedAt.Time, ExpiresAt: w.ExpiresAt.Time, ID: w.ID,
-		Generation: w.Generation, Cookie: w.Use == useCookie, Key: w.Key,
+		Generation: w.Generation, Cookie: w.Use == useCookie, SignIn: w.Use == useSignIn, Key: w.Key, From: w.From,
 	}, nil
 }
 

@@ -69,6 +69,7 @@ type Serve struct {
 	SessionIdleTTL           time.Duration
 	ApprovalTimeout          time.Duration
 	TokenTTL                 time.Duration
+	SignInTTL                time.Duration
 	DrainTimeout             time.Duration
 	DrainDelay               time.Duration // negative: see DrainWait
 	WorkerLease              time.Duration
@@ -135,6 +136,7 @@ func Default() Serve {
 		SessionIdleTTL:           day,
 		ApprovalTimeout:          time.Hour,
 		TokenTTL:                 24 * time.Hour,
+		SignInTTL:                30 * day,
 		DrainTimeout:             30 * time.Second,
 		DrainDelay:               autoDuration,
 		WorkerLease:              15 * time.Second,
@@ -218,7 +220,8 @@ func (s *Serve) settings() []setting {
 		{"compact-after", groupTime, "small events that say more of the same become one event so long after the last of them; 0: never", duration(&s.CompactAfter, 0, year)},
 		{"session-idle-ttl", groupTime, "a session without activity expires; with --data-dir after 720h, where nothing is said", duration(&s.SessionIdleTTL, tick, 10*year)},
 		{"approval-timeout", groupTime, "an unanswered question expires, and the agent is told no", duration(&s.ApprovalTimeout, tick, year)},
-		{"token-ttl", groupTime, "life of a session token", duration(&s.TokenTTL, time.Second, 10*year)},
+		{"token-ttl", groupTime, "life of a session token or a user token", duration(&s.TokenTTL, time.Second, 10*year)},
+		{"sign-in-ttl", groupTime, "a browser that is signed in stays so for this long after its last use", duration(&s.SignInTTL, time.Second, 10*year)},
 		{"drain-timeout", groupTime, "on SIGTERM, time for running turns and for streams to leave", duration(&s.DrainTimeout, 0, day)},
 		{"drain-delay", groupTime, "on SIGTERM, /readyz says no for so long before the drain begins, so that load balancers know; auto: 5s, or none on a loopback listener", orAuto(&s.DrainDelay, duration(&s.DrainDelay, 0, time.Hour))},
 		{"worker-lease", groupTime, "a worker that is gone for so long loses its sessions", duration(&s.WorkerLease, leastLease, time.Hour)},

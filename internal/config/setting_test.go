@@ -62,6 +62,7 @@ var changed = map[string]change{
 	"sse-max-age":                      {"1h", func(s *Serve) { s.SSEMaxAge = time.Hour }},
 	"session-idle-ttl":                 {"1h30m", func(s *Serve) { s.SessionIdleTTL = 90 * time.Minute }},
 	"approval-timeout":                 {"5m", func(s *Serve) { s.ApprovalTimeout = 5 * time.Minute }},
+	"sign-in-ttl":                      {"2h", func(s *Serve) { s.SignInTTL = 2 * time.Hour }},
 	"token-ttl":                        {"1h", func(s *Serve) { s.TokenTTL = time.Hour }},
 	"drain-timeout":                    {"0", func(s *Serve) { s.DrainTimeout = 0 }},
 	"worker-lease":                     {"20s", func(s *Serve) { s.WorkerLease = 20 * time.Second }},

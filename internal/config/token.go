@@ -2,16 +2,19 @@ package config
 
 import (
 	"io"
+	"slices"
+	"strings"
 	"time"
 )
 
 // Mint is what `sessionhub token mint` obeys.
 type Mint struct {
-	Session    string
-	User       string
-	Scope      string // words separated by spaces
-	TTL        time.Duration
-	Generation int // of the session's tokens
+	Session     string // empty: a user token
+	AllSessions bool   // a user token is meant: it has no session
+	User        string
+	Scope       string // words separated by spaces
+	TTL         time.Duration
+	Generation  int // of the session's tokens, or of the user's
 
 	// From the environment alone.
 	TokenSecret Secret
@@ -23,8 +26,8 @@ type TokenChecks struct {
 	Secrets func(text string) error // of several secrets, separated by commas
 }
 
-// DefaultMint is what holds where nothing is set. There is no default for
-// Session, User and TokenSecret.
+// DefaultMint is what holds where nothing is set. There is no default for User and
+// TokenSecret.
 func DefaultMint() Mint { return Mint{Scope: "read write approve", TTL: Default().TokenTTL} }
 
 const groupToken = "The token"
@@ -33,7 +36,7 @@ const groupToken = "The token"
 const maxTokenName = 256
 
 func (m *Mint) settings(check TokenChecks) []setting {
-	scope := required(&m.Scope, "words out of read, write, approve and files").(*simple)
+	scope := required(&m.Scope, "words out of read, write, approve, create and files").(*simple)
 	set := scope.parse
 	scope.holder = "SCOPE"
 	scope.parse = func(t string) error {
@@ -44,10 +47,11 @@ func (m *Mint) settings(check TokenChecks) []setting {
 	}
 	return []setting{
 		{"session", groupToken, "the session's id", tokenName(&m.Session, "ID")},
+		{"all-sessions", groupToken, "a user token, for all sessions of the user, in the place of --session", onOff(&m.AllSessions)},
 		{"user", groupToken, "whom the session belongs to (its userId): the hub takes no other", tokenName(&m.User, "NAME")},
-		{"scope", groupToken, "what it allows: words out of read, write, approve and files", scope},
+		{"scope", groupToken, "what it allows: words out of read, write, approve and files; create with --all-sessions alone", scope},
 		{"ttl", groupToken, "its life", duration(&m.TTL, time.Second, 10*year)},
-		{"generation", groupToken, "of the session's tokens: how often all of them were revoked (gen in a token that works)", number(&m.Generation, 0, 1_000_000_000)},
+		{"generation", groupToken, "of the session's or the user's tokens: how often all of them were revoked (gen in a token that works)", number(&m.Generation, 0, 1_000_000_000)},
 	}
 }
 
@@ -66,11 +70,17 @@ func ParseMint(args []string, environ func(string) (string, bool), check TokenCh
 	if err := p.parse(args); err != nil {
 		return m, err
 	}
-	if m.Session == "" && p.right("session") {
-		p.problem("--session", "is not set: want the id of the session that the token opens")
+	if m.Session == "" && !m.AllSessions && p.right("session") {
+		p.problem("--session", "is not set: want the id of the session that the token opens, or --all-sessions")
+	}
+	if m.Session != "" && m.AllSessions {
+		p.problem("--all-sessions", "--session is set too: want one of them")
 	}
 	if m.User == "" && p.right("user") {
 		p.problem("--user", "is not set: want whom the session belongs to")
+	}
+	if m.Session != "" && p.right("scope") && slices.Contains(strings.Fields(m.Scope), "create") {
+		p.problem("--scope", "create is not of one session: want --all-sessions in the place of --session")
 	}
 	if !m.TokenSecret.IsSet() && p.right("token-secret") {
 		p.problem("SESSIONHUB_TOKEN_SECRET", "is not set, nor is SESSIONHUB_TOKEN_SECRET_FILE: want the secret of the hub that is to take the token")

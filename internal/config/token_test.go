@@ -40,6 +40,21 @@ func TestMintSettings(t *testing.T) {
 	}
 }
 
+// A forgotten --session must not make a token that opens everything of a user.
+func TestMintOfAUserTokenIsSaid(t *testing.T) {
+	secret := env{"SESSIONHUB_TOKEN_SECRET": "long-enough"}
+	got, err := ParseMint([]string{"--all-sessions", "--user", "ana", "--scope", "read create"}, secret.lookup, tokenTexts)
+	if err != nil || got.Session != "" || got.Scope != "read create" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, args := range [][]string{
+		{"--user", "ana"}, {"--user", "ana", "--session", "s_1", "--all-sessions"}, {"--user", "ana", "--session", "s_1", "--scope", "read create"},
+	} {
+		_, err := ParseMint(args, secret.lookup, tokenTexts)
+		problems(t, err, 1)
+	}
+}
+
 func TestMintNamesEverythingThatIsWrong(t *testing.T) {
 	_, err := ParseMint(nil, env{}.lookup, tokenTexts)
 	got := problems(t, err, 3)

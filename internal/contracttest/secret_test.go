@@ -68,7 +68,7 @@ func TestNoSecretIsLogged(t *testing.T) {
 			<-n.Ended
 
 			log := n.Log.String() + n.Banner
-			for _, want := range []string{"session created", "approval answered", "token made", "token revoked", "tokens revoked", "cookie made", "session deleted", "stream opened", "stream closed"} {
+			for _, want := range []string{"session created", "approval answered", "token made", "token revoked", "tokens revoked", "cookie made", "session deleted", "user token made", "user token revoked", "signed in", "sign-in ticket made", "signed out", "stream opened", "stream closed"} {
 				if !strings.Contains(log, want) {
 					t.Errorf("the log lacks %q: it proves less than it should", want)
 				}
@@ -139,6 +139,21 @@ func (n *node) spend(t *testing.T, secrets hoard) {
 		}
 	}
 	n.call("GET", s.path, "", s.bearer()...)
+	// For the user: a token, a sign-in, and a ticket that is used and used again.
+	user := ok[protocol.UserTokenResponse](n, 201, "POST", "/api/user/token", `{"userId":"ann"}`)
+	secrets["a user token"] = user.Token
+	in := n.call("POST", "/api/sign-in", `{"label":"x"}`, "X-API-Key", "", "Authorization", "Bearer "+user.Token)
+	value, _, _ = strings.Cut(in.Header.Get("Set-Cookie"), ";")
+	_, secrets["a sign-in's cookie"], _ = strings.Cut(value, "=")
+	phone := ok[protocol.SignInTicketResponse](n, 201, "POST", "/api/sign-in/ticket", "", "X-API-Key", "", "Cookie", value, "Origin", n.URL)
+	secrets["a sign-in ticket"] = phone.Ticket
+	for range 2 {
+		n.call("POST", "/api/sign-in", `{"ticket":"`+phone.Ticket+`"}`, "X-API-Key", "")
+	}
+	n.call("POST", "/api/sign-in", `{"ticket":"YW5u.`+secrets["a wrong key"]+`"}`, "X-API-Key", "")
+	n.call("GET", "/api/sessions", "", "X-API-Key", "", "Cookie", "sessionhub_user="+secrets["a wrong key"])
+	n.call("DELETE", "/api/sign-in", "", "X-API-Key", "", "Cookie", value, "Origin", n.URL)
+	n.call("DELETE", "/api/user/token", "", "X-API-Key", "", "Authorization", "Bearer "+user.Token)
 	if r := n.call("DELETE", own.path, "", own.bearer()...); r.StatusCode != http.StatusNoContent {
 		t.Errorf("DELETE: %d", r.StatusCode)
 	}

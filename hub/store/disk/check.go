@@ -244,6 +244,7 @@ func (c *checker) meta(mark string) (epoch string) {
 	if _, _, err := c.get(metaKey(metaWorker)); err != nil {
 		c.fault("", doRestore, "read the name of the worker: %v", err)
 	}
+	c.accountRecords()
 	return string(now)
 }
 

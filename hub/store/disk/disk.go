@@ -62,6 +62,7 @@ type process interface {
 type Store struct {
 	process
 	*sessions
+	*accounts
 	mem *mem.Store // it is the process too
 
 	opt       Options
@@ -119,6 +120,7 @@ func newStore(opt Options) *Store {
 			byID: make(map[string]*record), awake: make(map[string]int), bounds: opt.Bounds,
 		},
 	}
+	s.accounts = &accounts{base: db, users: &s.sessions.users}
 	s.process = s.mem
 	return s
 }

@@ -18,7 +18,8 @@ import (
 // session is in the files. So data of a deleted session is never taken for another
 // session's.
 //
-//	m name         of the store: its epoch, and the mark of the last clean end
+//	m name         of the store: its epoch, the mark of the last clean end, and the
+//	               accounts of users (see accounts.go)
 //	i order        identity: id and epochs of the log, as JSON
 //	h order        head: what changes with every append
 //	s order        state, as JSON

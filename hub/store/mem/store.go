@@ -21,6 +21,7 @@ type Store struct {
 	registry
 	slots
 	mail
+	accounts
 }
 
 var _ store.Store = (*Store)(nil)
@@ -29,10 +30,12 @@ var _ store.Store = (*Store)(nil)
 func New(r store.Retention) *Store {
 	// 60 random bits: a client that meets two stores sees two epochs.
 	epoch := strings.ToLower(rand.Text()[:12])
-	return &Store{sessions: sessions{
+	s := &Store{sessions: sessions{
 		retention: r, epochs: []store.EpochStart{{Epoch: epoch, First: 1}},
 		byID: make(map[string]*record), open: make(map[string]int),
 	}}
+	s.accounts.users = &s.sessions.UserWatchers
+	return s
 }
 
 // Available implements store.Availability: the store is always available.

@@ -60,6 +60,9 @@ func Run(t *testing.T, open Open) {
 		{"WatchStop", store.Retention{}, testWatchStop},
 		{"WatchUser", store.Retention{}, testWatchUser},
 		{"WatchUserStop", store.Retention{}, testWatchUserStop},
+		{"Accounts", store.Retention{}, testAccounts},
+		{"AccountRace", store.Retention{}, testAccountRace},
+		{"AccountWatch", store.Retention{}, testAccountWatch},
 		{"List", store.Retention{}, testList},
 		{"ListFilters", store.Retention{}, testListFilters},
 		{"ListBadCursor", store.Retention{}, testListBadCursor},
@@ -112,8 +115,9 @@ type fixture struct {
 	dueIndex
 	queue
 	workers
+	accounts
 }
 
 func newFixture(g *ground) *fixture {
-	return &fixture{ground: g, logs: logs{g}, dueIndex: dueIndex{g}, queue: queue{g}, workers: workers{g}}
+	return &fixture{ground: g, logs: logs{g}, dueIndex: dueIndex{g}, queue: queue{g}, workers: workers{g}, accounts: accounts{g}}
 }

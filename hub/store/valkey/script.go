@@ -43,6 +43,9 @@ var (
 	workersScript = reading("workers.lua")
 	nodeScript    = writing("node.lua")
 	slotScript    = writing("slot.lua")
+
+	// accounts
+	accountScript = writing("account.lua")
 )
 
 func source(name string) string {

@@ -25,6 +25,7 @@
 //	<prefix>{u:<user>}:sessions  sorted set: the user's sessions by time of creation
 //	<prefix>user:<user>          channel: which of the user's sessions changed in a list
 //	<prefix>sessions             sorted set: all sessions by time of creation
+//	<prefix>{u:<user>}:account   hash: version and record of the user's account; no hint
 //	<prefix>bucket:<name>        token bucket; expires when it is full
 //
 // The nodes tell each other about deadlines in {due}, about waiting sessions in {queue},
@@ -79,6 +80,7 @@ type Store struct {
 	*limiter
 	*mail
 	*userWatcher
+	*accounts
 	*census
 
 	stop context.CancelFunc
@@ -135,7 +137,8 @@ func newStore(c *calls) *Store {
 		dueIndex:  &dueIndex{c}, registry: &registry{c},
 		limiter: &limiter{calls: c, relay: relay},
 		mail:    &mail{calls: c, relay: relay}, userWatcher: &userWatcher{calls: c, relay: relay, node: node},
-		census: &census{calls: c, node: node, queue: queue, lists: lists},
+		accounts: &accounts{c},
+		census:   &census{calls: c, node: node, queue: queue, lists: lists},
 	}
 }
 

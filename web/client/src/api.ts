@@ -156,6 +156,33 @@ export interface Token {
   scope: string;
 }
 
+/** A browser that stays signed in. */
+export interface SignIn {
+  id: string;
+  label: string;
+  createdAt: string;
+  /** To within a quarter of an hour. */
+  lastUsedAt: string;
+  /** Use renews it. */
+  expiresAt: string;
+  /** It is the one that asks. */
+  current: boolean;
+}
+
+/** `required`: the hub asks for a credential at all. */
+export interface SignInList {
+  userId: string;
+  required: boolean;
+  signIns: SignIn[];
+}
+
+/** Signs one browser in, once. `url` is the dashboard's, with the ticket in its fragment. */
+export interface SignInTicket {
+  ticket: string;
+  expiresAt: string;
+  url: string;
+}
+
 /** A form of a session's transcript. `docs/openapi.yaml` has the schema of the second. */
 export type TranscriptFormat = "markdown" | "json";
 
@@ -324,6 +351,36 @@ export class HubApi {
     options: CallOptions = {},
   ): Promise<Token> {
     return this.#call("POST", path(sessionId, "token"), options, request);
+  }
+
+  /** A token for all sessions of the user; a service key may name one. */
+  mintUserToken(
+    request: { userId?: string; scope?: string; ttlSeconds?: number; revokeOthers?: boolean } = {},
+    options: CallOptions = {},
+  ): Promise<Token & { userId: string }> {
+    return this.#call("POST", "user/token", options, request);
+  }
+
+  /** Signs this browser in, by a cookie that no script can read. A `ticket` needs no other credential. */
+  signIn(
+    request: { label?: string; ticket?: string; userId?: string } = {},
+    options: CallOptions = {},
+  ): Promise<{ userId: string; signIn: SignIn }> {
+    return this.#call("POST", "sign-in", options, request);
+  }
+
+  /** Signs a browser out: this one, unless an id is given. */
+  async signOut(id?: string, options: CallOptions = {}): Promise<void> {
+    await this.#call("DELETE", id === undefined ? "sign-in" : `sign-ins/${encodeURIComponent(id)}`, options);
+  }
+
+  signIns(options: CallOptions = {}): Promise<SignInList> {
+    return this.#call("GET", "sign-ins", options);
+  }
+
+  /** For another browser, such as a phone's. */
+  signInTicket(options: CallOptions = {}): Promise<SignInTicket> {
+    return this.#call("POST", "sign-in/ticket", options);
   }
 
   async providers(options: CallOptions = {}): Promise<Provider[]> {

@@ -1,5 +1,6 @@
-import { useEffect } from "preact/hooks";
-import { hasKey, signInNeeded, signOut } from "./hub.js";
+import { useEffect, useState } from "preact/hooks";
+import { AccountDialog } from "./account-dialog.js";
+import { account, hasKey, readAccount, signInNeeded, signOut, staysSignedIn } from "./hub.js";
 import { NewSession } from "./new-session.js";
 import { askPermission, permission } from "./notify.js";
 import { OperationsPage } from "./operations-page.js";
@@ -7,6 +8,8 @@ import { route } from "./route.js";
 import { SessionList } from "./session-list.js";
 import { SessionPage, SharedPage } from "./session-page.js";
 import { SignIn } from "./sign-in.js";
+import { ticket } from "./sign-in-ticket.js";
+import { TicketPage } from "./ticket-page.js";
 
 /** The page: the list of sessions beside one of them; one or the other on a phone. */
 export function App() {
@@ -15,6 +18,12 @@ export function App() {
     if (at.page !== "session" && at.page !== "shared") document.title = "sessionhub";
   }, [at.page]);
 
+  const [accountShown, showAccount] = useState(false);
+  useEffect(() => {
+    if (at.page !== "shared" && ticket.peek() === undefined) void readAccount();
+  }, []);
+
+  if (ticket.value !== undefined) return <TicketPage text={ticket.value} />;
   if (at.page === "shared") {
     return (
       <main class="main shared">
@@ -30,8 +39,8 @@ export function App() {
           <a href="#/" class="brand-name">
             <Mark /> sessionhub
           </a>
-          {hasKey() && (
-            <button type="button" class="quiet" onClick={signOut}>
+          {(hasKey() || staysSignedIn.value) && (
+            <button type="button" class="quiet" onClick={() => void signOut()} data-testid="sign-out">
               Sign out
             </button>
           )}
@@ -49,6 +58,11 @@ export function App() {
           >
             Operations
           </a>
+          {account.value?.required && (
+            <button type="button" class="quiet" onClick={() => showAccount(true)} data-testid="account">
+              Signed in
+            </button>
+          )}
           {permission.value === "default" && (
             <button
               type="button"
@@ -62,6 +76,7 @@ export function App() {
           )}
         </footer>
       </aside>
+      {accountShown && <AccountDialog onClose={() => showAccount(false)} />}
       <main class="main">
         {at.page === "session" && <SessionPage key={at.sessionId} sessionId={at.sessionId} />}
         {at.page === "new" && <NewSession />}

@@ -1,9 +1,11 @@
 import { computed, signal } from "@preact/signals";
-import { HubApi, HubError, type ConnectOptions } from "@sessionhub/client";
+import { HubApi, HubError, type ConnectOptions, type SignInList } from "@sessionhub/client";
+import { browserName } from "./sign-in-ticket.js";
 import { retrying } from "./retrying.js";
 
 // How the page reaches its hub, and as whom. The API key and the sessions'
-// tokens live in sessionStorage: they outlast a reload, not the tab.
+// tokens live in sessionStorage: they outlast a reload, not the tab. A browser
+// that is signed in has a cookie, which no script sees.
 
 /** How long a token is asked for before the page says that it got none. Milliseconds. */
 const mintRetryMs = 3_000;
@@ -32,20 +34,67 @@ export function hasKey(): boolean {
   return apiKey.peek() !== "";
 }
 
-/** Tries a key; keeps it if the hub takes it. Rejects with the hub's answer otherwise. */
-export async function signIn(key: string): Promise<void> {
-  await new HubApi({ baseUrl, apiKey: key }).listSessions({ limit: 1 });
-  sessionStorage.setItem(keyName, key);
-  apiKey.value = key;
-  signInNeeded.value = false;
+/** Who the page is, and which browsers are signed in. Undefined: not known yet, or the hub is of an earlier version. */
+export const account = signal<SignInList | undefined>(undefined);
+
+/** Reads `account`. A hub that wants a key has said so elsewhere. */
+export async function readAccount(): Promise<void> {
+  try {
+    account.value = await api.peek().signIns();
+  } catch {
+    account.value = undefined;
+  }
 }
 
-export function signOut(): void {
+/** The hub takes a cookie from its own pages only, and not from an extension's. */
+export function canStay(): boolean {
+  return baseUrl.origin === location.origin;
+}
+
+/** This browser stays signed in. */
+export const staysSignedIn = computed(
+  () => apiKey.value === "" && account.value?.signIns.some((one) => one.current) === true,
+);
+
+/**
+ * Tries a key; keeps it in this tab if the hub takes it, or has the browser stay signed in. Rejects with the hub's
+ * answer otherwise.
+ */
+export async function signIn(key: string, stay: boolean): Promise<void> {
+  const hub = new HubApi({ baseUrl, apiKey: key });
+  if (stay) {
+    await hub.signIn({ label: browserName(navigator.userAgent) });
+    forgetKeys();
+  } else {
+    await hub.listSessions({ limit: 1 });
+    sessionStorage.setItem(keyName, key);
+    apiKey.value = key;
+  }
+  signInNeeded.value = false;
+  void readAccount();
+}
+
+/** Signs this browser in by a ticket. Rejects with the hub's answer. */
+export async function redeem(ticket: string): Promise<void> {
+  await new HubApi({ baseUrl }).signIn({ ticket, label: browserName(navigator.userAgent) });
+  forgetKeys();
+  signInNeeded.value = false;
+  await readAccount();
+}
+
+/** Rejects if the hub could not be told. */
+export async function signOut(): Promise<void> {
+  if (staysSignedIn.peek()) await api.peek().signOut();
+  forgetKeys();
+  account.value = undefined;
+  signInNeeded.value = true;
+}
+
+function forgetKeys(): void {
   for (const name of Object.keys(sessionStorage)) {
     if (name.startsWith("sessionhub.")) sessionStorage.removeItem(name);
   }
   apiKey.value = "";
-  signInNeeded.value = true;
 }
 
 /** Runs a call as the page's user; a 401 brings up the sign-in box. */

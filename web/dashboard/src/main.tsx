@@ -9,7 +9,9 @@ import "./style/files.css";
 import "./style/markdown.css";
 import "./style/operations.css";
 import { App } from "./app.js";
+import { takeTicket } from "./sign-in-ticket.js";
 import { followPointer } from "./pointer.js";
 
+takeTicket();
 followPointer();
 render(<App />, document.getElementById("app")!);

@@ -2,10 +2,11 @@ import { useState } from "preact/hooks";
 import { HubError } from "@sessionhub/client";
 import { Mark } from "./app.js";
 import { errorText } from "./format.js";
-import { signIn } from "./hub.js";
+import { canStay, signIn } from "./hub.js";
 
 export function SignIn() {
   const [key, setKey] = useState("");
+  const [stay, setStay] = useState(false);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
 
@@ -14,7 +15,7 @@ export function SignIn() {
     setBusy(true);
     setProblem("");
     try {
-      await signIn(key.trim());
+      await signIn(key.trim(), stay);
     } catch (error) {
       setProblem(
         error instanceof HubError && error.status === 401 ? "The hub does not know this key." : errorText(error),
@@ -29,7 +30,11 @@ export function SignIn() {
         <h1 class="brand-name">
           <Mark /> sessionhub
         </h1>
-        <p class="muted">This hub asks for an API key. It is kept in this tab only.</p>
+        <p class="muted">
+          {stay
+            ? "This hub asks for an API key. The page forgets it, and this browser stays signed in until you sign out."
+            : "This hub asks for an API key. It is kept in this tab only."}
+        </p>
         <label class="field">
           <span>API key</span>
           <input
@@ -41,6 +46,17 @@ export function SignIn() {
             data-testid="api-key"
           />
         </label>
+        {canStay() && (
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={stay}
+              onChange={(event) => setStay(event.currentTarget.checked)}
+              data-testid="stay-signed-in"
+            />
+            <span>Stay signed in</span>
+          </label>
+        )}
         {problem && (
           <p class="problem" role="alert">
             {problem}

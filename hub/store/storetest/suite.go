@@ -62,6 +62,7 @@ func Run(t *testing.T, open Open) {
 		{"WatchUserStop", store.Retention{}, testWatchUserStop},
 		{"List", store.Retention{}, testList},
 		{"ListFilters", store.Retention{}, testListFilters},
+		{"ListClasses", store.Retention{}, testListClasses},
 		{"ListBadCursor", store.Retention{}, testListBadCursor},
 		{"Delete", store.Retention{}, testDelete},
 		{"SessionLimit", store.Retention{}, testSessionLimit},

@@ -22,15 +22,18 @@ type TurnEnd struct {
 }
 
 // AtRest reports whether nothing runs, waits to run, or is asked.
-func (s *State) AtRest() bool { return atRest(s.Status.Status) }
+func AtRest(s *State) bool { return atRest(s.Status.Status) }
 
 func atRest(st protocol.Status) bool {
 	return st == protocol.StatusIdle || st == protocol.StatusEnded || st == protocol.StatusFailed
 }
 
-// attention notes whether a step calls for the user's attention. before is the state before
+// attention is a step's part about the user's attention.
+type attention struct{ *step }
+
+// note notes whether a step calls for the user's attention. before is the state before
 // the step. A history that is loaded or copied calls for none.
-func (st *step) attention(before *State) {
+func (st attention) note(before *State) {
 	s := st.s
 	if before.Load == "" {
 		for _, e := range st.events {
@@ -42,7 +45,7 @@ func (st *step) attention(before *State) {
 	}
 	if asksMore(before, s) || before.Load == "" && stops(before.Status.Status, s.Status.Status) {
 		s.Unread = true
-		st.note(AttentionNote, "")
+		st.step.note(AttentionNote, "")
 	}
 }
 
@@ -74,7 +77,7 @@ func asksMore(before, after *State) bool {
 }
 
 // OldestQuestion is when the oldest open question was asked. ok is false if none is open.
-func (s *State) OldestQuestion() (at time.Time, ok bool) {
+func OldestQuestion(s *State) (at time.Time, ok bool) {
 	if len(s.Approvals) > 0 {
 		at, ok = s.Approvals[0].Asked, true
 	}
@@ -100,12 +103,21 @@ func (in *InSeen) apply(st *step) error {
 }
 
 // InMark pins and archives a session, or takes that back; nil leaves it as it is. An ended
-// session can be marked, too. It logs no event.
-type InMark struct{ Pinned, Archived *bool }
+// session can be marked, too. A mark logs no event. With a Name, the session is named in the
+// same step.
+type InMark struct {
+	Pinned, Archived *bool
+	Name             *InRename
+}
 
 func (in InMark) apply(st *step) error {
 	if st.s.Closed == protocol.ClosedDeleted {
 		return ErrNotFound
+	}
+	if in.Name != nil {
+		if err := in.Name.apply(st); err != nil {
+			return err
+		}
 	}
 	if in.Pinned != nil {
 		st.s.Pinned = *in.Pinned
@@ -116,14 +128,14 @@ func (in InMark) apply(st *step) error {
 	return nil
 }
 
-// look notes that the user has acted on the session, and so has seen it.
-func (st *step) look() { st.s.Unread = false }
+// acted notes that the user has acted on the session, and so has seen it.
+func (st attention) acted() { st.s.Unread = false }
 
 // maxBeginning is the most of a first message that is kept for a search, in bytes.
 const maxBeginning = 200
 
 // begin keeps what a search and a title need of the session's first message with a text.
-func (s *State) begin(content []byte) {
+func begin(s *State, content []byte) {
 	if s.FirstLine != "" {
 		return
 	}
@@ -137,7 +149,7 @@ func (s *State) begin(content []byte) {
 
 // Matches reports whether the title or the beginning of the first message has a text in it.
 // The text must be in lower case.
-func (s *State) Matches(lower string) bool {
+func Matches(s *State, lower string) bool {
 	for _, own := range []string{s.Title(), s.FirstLine, s.Beginning} {
 		if strings.Contains(strings.ToLower(own), lower) {
 			return true

@@ -94,7 +94,7 @@ func TestMatches(t *testing.T) {
 	in.Data.Content = content
 	r := newStepper(t).do(in, say("m2"), InRename{Title: "My Title"})
 	for text, want := range map[string]bool{"my title": true, "the parser": true, "bug in the": true, "end": false, "hi": false, "": true} {
-		if r.s.Matches(text) != want {
+		if Matches(r.s, text) != want {
 			t.Errorf("%q: found is %v; the beginning is %q", text, !want, r.s.Beginning)
 		}
 	}

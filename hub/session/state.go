@@ -251,7 +251,7 @@ func Step(s *State, in Input, p Policy, now time.Time) (Change, error) {
 	if err := in.apply(st); err != nil {
 		return Change{}, err
 	}
-	st.attention(s)
+	attention{st}.note(s)
 	c := Change{
 		State: st.s, Events: st.events, Commands: st.commands, Drop: st.drop, Notes: st.notes, Parts: st.parts, Dropped: st.dropped, Result: st.result,
 	}

@@ -20,7 +20,7 @@ func (in InMessage) apply(st *step) error {
 	if s.Closed != "" {
 		return s.Ended()
 	}
-	st.look()
+	attention{st}.acted()
 	s.Archived = false // the session is of interest again
 	q := queue{st}
 	data, m, at := in.Data, OpenMessage{}, q.last()
@@ -89,7 +89,7 @@ func (in InApprove) apply(st *step) error {
 	if pick.kind == protocol.AllowAlways {
 		st.s.addRule(p.rule())
 	}
-	st.look()
+	attention{st}.acted()
 	st.resolve(i, protocol.ApprovalResolvedData{
 		Outcome: protocol.OutcomeSelected, OptionID: pick.logged, Kind: pick.kind, By: in.By,
 	})

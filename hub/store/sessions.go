@@ -130,8 +130,8 @@ func (q ListQuery) Takes(s *session.State) bool {
 	case s.Closed == protocol.ClosedDeleted,
 		q.Status != "" && s.Status.Status != q.Status,
 		q.Archived != nil && s.Archived != *q.Archived,
-		q.Class == Working && s.AtRest(),
-		q.Class == News && !(s.Unread && s.AtRest()):
+		q.Class == Working && session.AtRest(s),
+		q.Class == News && !(s.Unread && session.AtRest(s)):
 		return false
 	}
 	return true

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"sessionhub/client"
 	"sessionhub/internal/testkit/hubtest"
 	"sessionhub/internal/testkit/judge"
 	"sessionhub/internal/testkit/valkeytest"
@@ -304,5 +305,53 @@ func TestInboxIsOfOneUser(t *testing.T) {
 	h.want(http.StatusNotFound, protocol.CodeNotFound, "POST", "/api/sessions/"+s.SessionID+"/seen", protocol.SeenRequest{Seq: 1}, key("bob")...)
 	if len(read("ann").NeedsYou) != 1 {
 		t.Error("ann's session is gone")
+	}
+}
+
+// The Go client has a method for each of it.
+func TestClientReadsTheInbox(t *testing.T) {
+	h := startHub(t)
+	hub := &client.Client{BaseURL: h.url}
+	one, two := h.create(protocol.CreateRequest{Title: "one"}), h.create(protocol.CreateRequest{Title: "two"})
+	h.send(one, "/stream 4 8")
+	var in protocol.Inbox
+	judge.Within(t, patience, "it has finished", func() bool {
+		var err error
+		if in, err = hub.Inbox(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		return len(in.Finished) == 1
+	})
+	ctx, s := t.Context(), hub.Session(one.SessionID, "")
+	if err := s.Seen(ctx, in.Finished[0].Session.LastSeq); err != nil {
+		t.Fatal(err)
+	}
+	marked, err := s.Mark(ctx, new(true), new(true))
+	if err != nil || !marked.Pinned || !marked.Archived || marked.Unread {
+		t.Errorf("marked: %+v, %v", marked, err)
+	}
+	list := func(o client.ListOptions) (ids []string) {
+		t.Helper()
+		page, err := hub.List(ctx, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range page.Sessions {
+			ids = append(ids, s.SessionID)
+		}
+		return ids
+	}
+	if got := list(client.ListOptions{Archived: new(true)}); !slices.Equal(got, []string{one.SessionID}) {
+		t.Errorf("archived: %v", got)
+	}
+	if got := list(client.ListOptions{Query: "TWO"}); !slices.Equal(got, []string{two.SessionID}) {
+		t.Errorf("found: %v", got)
+	}
+	if got := list(client.ListOptions{Query: "stream", InLogs: true}); !slices.Equal(got, []string{one.SessionID}) {
+		t.Errorf("found in logs: %v", got)
+	}
+	results, err := hub.Batch(ctx, protocol.BatchDelete, one.SessionID, "s_none")
+	if err != nil || len(results) != 2 || results[0].Problem != nil || results[1].Problem == nil {
+		t.Errorf("batch: %+v, %v", results, err)
 	}
 }

@@ -8,8 +8,11 @@ import "./style/approval.css";
 import "./style/files.css";
 import "./style/markdown.css";
 import "./style/operations.css";
+import "./style/inbox.css";
 import { App } from "./app.js";
+import { showCount } from "./page-title.js";
 import { followPointer } from "./pointer.js";
 
 followPointer();
+showCount();
 render(<App />, document.getElementById("app")!);

@@ -73,6 +73,7 @@ export class Transcript {
   #queueShown = 0;
   #marks: GapData[];
   #lastSeq = 0;
+  #shownSeq = 0;
   #shrunk = false;
   #status: SessionStatus | undefined;
   #active: string | undefined;
@@ -83,6 +84,11 @@ export class Transcript {
   /** `marks`: gaps to be shown at their places, although this log has none there. */
   constructor(marks: readonly GapData[] = []) {
     this.#marks = [...marks].sort((a, b) => a.fromSeq - b.fromSeq);
+  }
+
+  /** The last event of what is shown: of the last flush. */
+  get shownSeq(): number {
+    return this.#shownSeq;
   }
 
   apply(event: SessionEvent): void {
@@ -194,6 +200,7 @@ export class Transcript {
 
   /** Shows what was applied since the last flush. */
   flush(): void {
+    this.#shownSeq = this.#lastSeq;
     batch(() => {
       this.#showQueue();
       for (const item of this.#dirty) item.version.value++;

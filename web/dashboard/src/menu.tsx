@@ -17,8 +17,8 @@ export function Menu({
   const menu = useRef<HTMLDetailsElement>(null);
   useEffect(() => {
     const onClick = (event: Event) => {
-      const details = menu.current!;
-      if (details.open && !details.querySelector("summary")!.contains(event.target as Node)) details.open = false;
+      const details = menu.current; // gone already, where the click has taken its row away
+      if (details?.open && !details.querySelector("summary")!.contains(event.target as Node)) details.open = false;
     };
     document.addEventListener("click", onClick);
     return () => document.removeEventListener("click", onClick);

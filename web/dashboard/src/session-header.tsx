@@ -8,6 +8,7 @@ import { fileName, saveFile } from "./export.js";
 import { FilesDialog } from "./files-dialog.js";
 import { errorText, sessionName } from "./format.js";
 import { api, asUser, keepToken } from "./hub.js";
+import { refreshInbox } from "./inbox-feed.js";
 import { Dialog, Menu } from "./menu.js";
 import { startLike } from "./new-session.js";
 import { unaskedMode } from "./options.js";
@@ -43,7 +44,10 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
   }, [name, pending]);
   // The list beside it should not say something else until its next reading.
   const unasked = unaskedMode(model.transcript.value.options.value, session);
-  useEffect(refreshSessions, [status, pending, name, unasked]);
+  useEffect(() => {
+    refreshSessions();
+    refreshInbox();
+  }, [status, pending, name, unasked]);
 
   const [asked, setAsked] = useState<"files" | "options" | "share" | "delete" | "rename" | "commands">();
   const [problem, setProblem] = useState("");

@@ -1,7 +1,7 @@
 import { computed, signal } from "@preact/signals";
 import { readInbox, type Inbox } from "@sessionhub/client/inbox";
+import { inBackground } from "./background.js";
 import { errorText, waitingQuestions } from "./format.js";
-import { asUser } from "./hub.js";
 
 // Where the page has its inbox from: it asks the hub every few seconds while it is seen.
 // Nobody else knows that.
@@ -38,7 +38,7 @@ export function followInbox(): () => void {
     if (reading || stopped) return;
     reading = true;
     try {
-      const read = await asUser((hub) => readInbox(hub));
+      const read = await inBackground((hub, signal) => readInbox(hub, {}, { signal }));
       if (!stopped) inbox.value = read;
       inboxProblem.value = "";
     } catch (error) {

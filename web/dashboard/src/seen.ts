@@ -1,6 +1,6 @@
 import { useEffect } from "preact/hooks";
 import { markSeen } from "@sessionhub/client/inbox";
-import { api } from "./hub.js";
+import { inBackground } from "./background.js";
 import { refreshInbox } from "./inbox-feed.js";
 import type { SessionModel } from "./session-model.js";
 
@@ -24,14 +24,15 @@ export function useSeen(model: SessionModel): void {
       const status = transcript.status.peek();
       const calls =
         status === "idle" || status === "ended" || status === "failed" || transcript.pending.peek().length > 0;
-      if (telling || !calls || lastSeq <= told || document.hidden || !atEnd()) return;
+      if (telling || !calls || transcript.deleted || lastSeq <= told || document.hidden || !atEnd()) return;
       if (told === 0 && model.session.peek()?.unread !== true && model.session.peek()?.lastSeq === lastSeq) {
         told = lastSeq; // it was read before
         return;
       }
       telling = true;
       try {
-        await markSeen(api.peek(), model.sessionId, lastSeq, { token: await model.token() });
+        const token = await model.token();
+        await inBackground((hub, signal) => markSeen(hub, model.sessionId, lastSeq, { token, signal }));
         told = lastSeq;
         refreshInbox();
       } catch {

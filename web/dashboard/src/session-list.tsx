@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { signal } from "@preact/signals";
 import type { Session, SessionList as Page } from "@sessionhub/client";
+import { inBackground } from "./background.js";
 import { errorText, waitingQuestions, sessionName } from "./format.js";
 import { asUser } from "./hub.js";
 import { inbox } from "./inbox-feed.js";
@@ -148,7 +149,7 @@ function usePages(archived: boolean, query: string, inLogs: boolean) {
       reading = true;
       if (!document.hidden || permission.peek() === "granted") {
         try {
-          const page = await asUser((hub) => hub.listSessions({ archived, ...search }));
+          const page = await inBackground((hub, signal) => hub.listSessions({ archived, ...search }, { signal }));
           if (stopped) return;
           notifyNew(page.sessions);
           setFirst(page);

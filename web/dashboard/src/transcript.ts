@@ -59,6 +59,9 @@ export class Transcript {
   /** The agent takes messages in while it works. */
   readonly steers = signal(false);
 
+  /** The session is gone: nothing can be told of it any more. */
+  deleted = false;
+
   /** What was told of the session itself. */
   readonly told = new Told();
   /** The agent's options, as they were last told. */
@@ -179,6 +182,7 @@ export class Transcript {
         this.#applyComplete(base, event.data);
         break;
       case "closed":
+        this.deleted = event.data.reason === "deleted";
         this.#settle();
         this.#add<NoteItem>({
           ...base,

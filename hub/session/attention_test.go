@@ -102,3 +102,14 @@ func TestMatches(t *testing.T) {
 		t.Errorf("%d bytes are kept", len(r.s.Beginning))
 	}
 }
+
+// A mark is a change of what a listing shows, though no event tells of it.
+func TestMarksAreListed(t *testing.T) {
+	r := running(t).do(ended("m1"), InDone{Message: 1})
+	for _, in := range []Input{InMark{Pinned: new(true)}, InMark{Archived: new(true)}, &InSeen{Seq: 9, Asked: 9}} {
+		before := r.s
+		if r.do(in); r.err != nil || !Listed(before, r.s) {
+			t.Errorf("%T is not announced (%v)", in, r.err)
+		}
+	}
+}

@@ -141,15 +141,28 @@ type ListOptions struct {
 	UserID string // only a service key may set it
 	Limit  int    // of a page; the hub clamps it
 	Cursor string // NextCursor of the page before
+
+	Archived *bool // only the archived ones, or only the others
+	// Query looks for sessions with this text in their title or first message; with
+	// InLogs, also in what was said. A page can then be short, or empty, and have a
+	// NextCursor.
+	Query  string
+	InLogs bool
 }
 
 // List returns a page of sessions, newest first.
 func (c *Client) List(ctx context.Context, o ListOptions) (protocol.SessionList, error) {
 	q := url.Values{}
-	for name, v := range map[string]string{"status": string(o.Status), "userId": o.UserID, "cursor": o.Cursor} {
+	for name, v := range map[string]string{"status": string(o.Status), "userId": o.UserID, "cursor": o.Cursor, "query": o.Query} {
 		if v != "" {
 			q.Set(name, v)
 		}
+	}
+	if o.Archived != nil {
+		q.Set("archived", strconv.FormatBool(*o.Archived))
+	}
+	if o.InLogs {
+		q.Set("text", "true")
 	}
 	if o.Limit > 0 {
 		q.Set("limit", strconv.Itoa(o.Limit))

@@ -72,6 +72,20 @@ func (s *Session) Rename(ctx context.Context, title string) (protocol.Session, e
 	return out, err
 }
 
+// Mark pins or archives the session, or takes that back, and returns it; nil leaves a mark as
+// it is. An ended session can be marked, too.
+func (s *Session) Mark(ctx context.Context, pinned, archived *bool) (protocol.Session, error) {
+	var out protocol.Session
+	err := s.do(ctx, "mark session", http.MethodPatch, "", nil, protocol.RenameRequest{Pinned: pinned, Archived: archived}, &out)
+	return out, err
+}
+
+// Seen says that the user has read the log up to the event seq. The session is no longer
+// unread then, unless it has asked or finished behind that event.
+func (s *Session) Seen(ctx context.Context, seq uint64) error {
+	return s.do(ctx, "mark session as read", http.MethodPost, "/seen", nil, protocol.SeenRequest{Seq: seq}, nil)
+}
+
 // Delete ends the session and everything that it runs. After that the hub does not find it.
 func (s *Session) Delete(ctx context.Context) error {
 	return s.do(ctx, "delete session", http.MethodDelete, "", nil, nil, nil)

@@ -270,13 +270,19 @@ func (s *Server) onError(c *fiber.Ctx, err error) error {
 	commonHeaders(c) // a request that could not be read never went through settle
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Status(status)
-	body := protocol.Marshal(protocol.Problem{
+	body := protocol.Marshal(problemOf(a))
+	c.Set(fiber.HeaderContentType, "application/problem+json")
+	return c.Send(body)
+}
+
+// problemOf is the document of an answer.
+func problemOf(a answer) protocol.Problem {
+	status := statusOf[a.code]
+	return protocol.Problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
 		Detail: a.detail, Code: a.code, Outcome: a.outcome, OptionID: a.optionID, Field: a.field,
 		SessionID: a.session,
-	})
-	c.Set(fiber.HeaderContentType, "application/problem+json")
-	return c.Send(body)
+	}
 }
 
 // brokenOff is the answer to a request whose header a stopping node has received in part.
@@ -302,11 +308,14 @@ func handshakeError(refused *wsconn.RefusedError) error {
 
 // recoverPanic keeps a bug in one request from ending the process.
 func (s *Server) recoverPanic(c *fiber.Ctx) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v", r)
-			s.cfg.Log.Error("panic in a handler", "route", c.Route().Path, "panic", r, "stack", stack())
-		}
-	}()
+	defer func() { s.panicked(recover(), c.Route().Path, &err) }()
 	return c.Next()
+}
+
+// panicked makes an error of what recover gave, if it gave anything.
+func (s *Server) panicked(r any, route string, err *error) {
+	if r != nil {
+		*err = fmt.Errorf("panic: %v", r)
+		s.cfg.Log.Error("panic in a handler", "route", route, "panic", r, "stack", stack())
+	}
 }

@@ -176,8 +176,18 @@ func (s *Server) listSessions(c *fiber.Ctx) error {
 	if q.Status != "" && !knownStatus(q.Status) {
 		return refuse(protocol.CodeInvalidRequest, "status must be one of idle, queued, starting, running, requires_action, ended, failed")
 	}
+	if q.Archived, err = queryBool(c, "archived"); err != nil {
+		return err
+	}
 	ctx, cancel := timeout()
 	defer cancel()
+	if c.Context().QueryArgs().Has("query") {
+		found, err := s.search(ctx, c, q)
+		if err != nil {
+			return err
+		}
+		return send(c, fiber.StatusOK, found)
+	}
 	snaps, next, err := s.cfg.Hub.List(ctx, q)
 	if err != nil {
 		return err

@@ -220,6 +220,7 @@ func (cmd *Commands) view(s store.Snapshot, connections protocol.Connections) pr
 		Usage: usageOf(s.State),
 		Mode:  s.State.Options.Mode, Asking: s.State.Options.Asking,
 		Worktree: session.ViewOfTree(s.State),
+		Pinned:   s.State.Pinned, Archived: s.State.Archived, Unread: s.State.Unread,
 	}
 }
 

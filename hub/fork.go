@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"sessionhub/hub/fleet"
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
+	"sessionhub/hub/transcript"
 	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
@@ -173,11 +173,10 @@ func copyEvent(in *session.InCopy, e protocol.Entry, open map[string]bool) error
 	if !slices.Contains(copied, e.Type) {
 		return nil
 	}
-	var whole struct{ Data json.RawMessage }
-	if err := json.Unmarshal(append([]byte{'{'}, e.Tail[min(1, len(e.Tail)):]...), &whole); err != nil {
+	data, err := transcript.DataOf(e)
+	if err != nil {
 		return err
 	}
-	data := whole.Data
 	switch e.Type {
 	case protocol.EventMessage:
 		var m protocol.MessageData

@@ -9,19 +9,24 @@ import (
 	"sessionhub/protocol"
 )
 
-// Rename names a session for a user, and returns it. An empty title takes the name away.
+// Rename names and marks a session for a user, and returns it. An empty title takes the name
+// away.
 func (cmd *Commands) Rename(ctx context.Context, id, user string, r protocol.RenameRequest) (protocol.Session, error) {
-	if r.Title == nil {
-		return protocol.Session{}, fmt.Errorf(`%w: title is missing; "" takes the name away`, session.ErrInvalid)
+	in := session.InMark{Pinned: r.Pinned, Archived: r.Archived}
+	switch {
+	case r.Title != nil:
+		if err := session.CheckOptional("title", *r.Title, protocol.MaxTitleBytes); err != nil {
+			return protocol.Session{}, fmt.Errorf("%w: %w", session.ErrInvalid, err)
+		}
+		// Each new title is an event, as each message is.
+		if err := cmd.allow(ctx, metrics.LimitMessageRate, user, cmd.cfg.Limits.Messages); err != nil {
+			return protocol.Session{}, err
+		}
+		in.Name = &session.InRename{Title: *r.Title, By: user}
+	case r.Pinned == nil && r.Archived == nil:
+		return protocol.Session{}, fmt.Errorf(`%w: want a title ("" takes the name away), pinned or archived`, session.ErrInvalid)
 	}
-	if err := session.CheckOptional("title", *r.Title, protocol.MaxTitleBytes); err != nil {
-		return protocol.Session{}, fmt.Errorf("%w: %w", session.ErrInvalid, err)
-	}
-	// Each new title is an event, as each message is.
-	if err := cmd.allow(ctx, metrics.LimitMessageRate, user, cmd.cfg.Limits.Messages); err != nil {
-		return protocol.Session{}, err
-	}
-	if _, _, err := cmd.engine.Change(ctx, id, session.InRename{Title: *r.Title, By: user}, nil); err != nil {
+	if _, _, err := cmd.engine.Change(ctx, id, in, nil); err != nil {
 		return protocol.Session{}, err
 	}
 	snap, err := cmd.Load(ctx, id)

@@ -74,6 +74,11 @@ type Session struct {
 	PendingElicitations int    `json:"pendingElicitations,omitempty"` // absent: none
 
 	Worktree *SessionWorktree `json:"worktree,omitempty"` // absent: it works in WorkingDirectory itself
+	// Pinned and Archived are what the user wants of lists. Unread says that the session has
+	// asked something, or that its work has ended, since the user last read it. Absent: no.
+	Pinned   bool `json:"pinned,omitempty"`
+	Archived bool `json:"archived,omitempty"`
+	Unread   bool `json:"unread,omitempty"`
 }
 
 // CreateResponse answers POST /api/sessions. ExpiresAt is the token's. Both are absent if
@@ -89,10 +94,13 @@ type CreateResponse struct {
 	ApproveURL   string    `json:"approveUrl"`
 }
 
-// SessionList answers GET /api/sessions.
+// SessionList answers GET /api/sessions. A page of a search can be short, or empty, and have
+// a NextCursor: the search goes on there. Unsearched are sessions of the page's part of the
+// list whose logs were too long to be read to the end, so a text in them may be missed.
 type SessionList struct {
 	Sessions   []Session `json:"sessions"`
 	NextCursor string    `json:"nextCursor,omitempty"`
+	Unsearched []string  `json:"unsearched,omitempty"`
 }
 
 // History answers GET /api/sessions/:id/history. First and Last are the log's ends.

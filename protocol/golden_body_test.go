@@ -133,6 +133,8 @@ func goldenBodies() []golden {
 	asks := true
 	inMode := session
 	inMode.Mode, inMode.Asking, inMode.AgentOptions = "plan", &asks, config
+	marked := session
+	marked.Pinned, marked.Archived, marked.Unread = true, true, true
 	withMCP := session
 	withMCP.AgentOptions = AgentOptions{MCPServers: NamesOfMCP(goldenMCP())}
 	list := goldenOptions()
@@ -156,6 +158,21 @@ func goldenBodies() []golden {
 		}},
 		{name: "api_attachment_block", value: AttachmentBlock{Type: BlockAttachment, AttachmentID: "f1", Name: "photo.jpg", MediaType: "image/jpeg", Size: 600_000}},
 		{name: "api_attachment_block_least", value: AttachmentBlock{Type: BlockAttachment, AttachmentID: "f1"}},
+		{name: "api_rename_request_with_marks", value: RenameRequest{Pinned: new(true), Archived: new(false)}},
+		{name: "api_session_with_marks", value: marked},
+		{name: "api_seen_request", value: SeenRequest{Seq: 7}},
+		{name: "api_batch_request", value: BatchRequest{Action: BatchArchive, SessionIDs: []string{"s1", "s2"}}},
+		{name: "api_batch_response", value: BatchResponse{Results: []BatchResult{
+			{SessionID: "s1"}, {SessionID: "s2", Problem: &Problem{Type: "about:blank", Title: "Not Found", Status: 404, Detail: "d", Code: CodeNotFound}},
+		}}},
+		{name: "api_inbox", value: Inbox{
+			NeedsYou:  []InboxNeed{{Session: session, Since: at, Approvals: []ToolApprovalData{approval}, Elicitations: []ElicitationData{}}},
+			Finished:  []InboxFinished{{Session: marked, FinishedAt: at, StopReason: StopEndTurn, LastText: "done"}},
+			Working:   []InboxWorking{{Session: session, Since: at, LastText: "on it"}},
+			Truncated: true,
+		}},
+		{name: "api_inbox_least", value: Inbox{NeedsYou: []InboxNeed{}, Finished: []InboxFinished{}, Working: []InboxWorking{}}},
+		{name: "api_session_list_with_search", value: SessionList{Sessions: []Session{}, NextCursor: "c", Unsearched: []string{"s1"}}},
 		{name: "api_rename_request", value: RenameRequest{Title: new("")}},
 		{name: "api_session_with_mode", value: inMode},
 		{name: "api_create_request_with_config", value: CreateRequest{AgentOptions: config}},

@@ -17,8 +17,11 @@ const MaxTitleBytes = 1024
 const CommandRename CommandType = "rename"
 
 // RenameRequest is the body of PATCH /api/sessions/:id and the data of a rename command. It
-// is answered by the Session. An empty title takes the name away: the session then has the
-// agent's title, or else the first line of its first message.
+// is answered by the Session. It changes what is not nil, at least one member. An empty
+// title takes the name away: the session then has the agent's title, or else the first line
+// of its first message. An ended session can be pinned and archived, but not be named.
 type RenameRequest struct {
-	Title *string `json:"title"`
+	Title    *string `json:"title,omitempty"`
+	Pinned   *bool   `json:"pinned,omitempty"`
+	Archived *bool   `json:"archived,omitempty"`
 }

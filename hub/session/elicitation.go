@@ -154,6 +154,7 @@ func (in *InAnswer) apply(st *step) error {
 	} else if len(r.Content) > 0 {
 		return &InvalidAnswerError{protocol.FormError{Problem: "content goes with accept of a form only: leave it out"}}
 	}
+	attention{st}.acted()
 	elicitations{st}.end(i, r.Action, data)
 	st.resume()
 	return nil

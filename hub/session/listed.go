@@ -23,6 +23,8 @@ type entry struct {
 	approvals, asked    int
 	finished            uint64
 	modes, asking       bool
+	pinned, archived    bool
+	unread              bool
 	tree                Tree
 }
 
@@ -30,6 +32,7 @@ func entryOf(s *State) entry {
 	e := entry{
 		title: s.Title(), closed: s.Closed, mode: s.Options.Mode, status: s.Status.Status, closedAt: s.ClosedAt,
 		approvals: len(s.Approvals), asked: len(s.Elicitations), finished: s.Finished, modes: s.Options.Asking != nil, tree: s.Tree,
+		pinned: s.Pinned, archived: s.Archived, unread: s.Unread,
 	}
 	if e.modes {
 		e.asking = *s.Options.Asking

@@ -30,6 +30,7 @@ type model struct {
 	title     string             // before the step
 	seen      map[string]int     // by situation: see modellease_test.go
 	reader    *queueReader
+	attended  attended
 }
 
 func newModel(t *testing.T, rt *rapid.T) *model {
@@ -46,6 +47,7 @@ func newModel(t *testing.T, rt *rapid.T) *model {
 	for _, e := range c.Events {
 		m.event(e)
 	}
+	m.attended.logged = uint64(len(c.Events))
 	return m
 }
 
@@ -104,6 +106,7 @@ func (m *model) step(in Input) error {
 	m.title = m.r.s.Title()
 	m.check()
 	m.queue(in)
+	m.attend(before, in, change)
 	m.lease(before, in, nil)
 	return nil
 }
@@ -344,11 +347,13 @@ func (m *model) draw(t *rapid.T) Input {
 		"message", "message", "queue", "queue", "steered", "steered", "started", "assign", "assign", "hand", "hand", "hand", "take back", "activity", "silent", "starting", "ask", "ask", "withdraw", "approve", "approve", "decide", "cancel", "cancel",
 		"background", "background", "ask in the background", "elicit", "elicit", "answer", "answer", "end elicitation",
 		"complete", "complete", "done", "done", "evict", "evict", "release", "lost", "late", "expire approvals", "expire", "close",
-		"usage", "title", "rename", "set option", "set option", "options", "options",
+		"usage", "title", "rename", "set option", "set option", "options", "options", "seen", "mark",
 	}).Draw(t, "input")
 	switch input {
 	case "usage", "title", "rename":
 		return m.told(t, worker)
+	case "seen", "mark":
+		return m.user(t, input)
 	case "message":
 		return m.say(t)
 	case "queue":

@@ -83,9 +83,7 @@ func (in InReplayMessage) apply(st *step) error {
 	data.UserID, data.Delivery, data.Replay = s.Info.UserID, "", true
 	st.event(protocol.EventMessage, data)
 	st.note(MessageNote(data.MessageID), in.Hash)
-	if s.FirstLine == "" {
-		s.FirstLine = firstLine(data.Content)
-	}
+	begin(s, data.Content)
 	s.ReplayMessage = data.MessageID
 	return nil
 }

@@ -87,6 +87,14 @@ type State struct {
 	Named      *string `json:"named,omitempty"`
 	AgentTitle string  `json:"agentTitle,omitempty"`
 	FirstLine  string  `json:"firstLine,omitempty"` // of the first message that has a text
+	Beginning  string  `json:"beginning,omitempty"` // of the same message, for a search; empty: FirstLine is all of it
+
+	// Pinned and Archived are what the user wants of lists. Unread: see attention.go. LastEnd
+	// is of the last turn; nil: none has ended, or an earlier version has ended it.
+	Pinned   bool     `json:"pinned,omitempty"`
+	Archived bool     `json:"archived,omitempty"`
+	Unread   bool     `json:"unread,omitempty"`
+	LastEnd  *TurnEnd `json:"lastEnd,omitempty"` // shared, so never changed in place
 
 	Usage   *Usage  `json:"usage,omitempty"`  // nil while nothing is known
 	Options Options `json:"options,omitzero"` // of the agent
@@ -243,6 +251,7 @@ func Step(s *State, in Input, p Policy, now time.Time) (Change, error) {
 	if err := in.apply(st); err != nil {
 		return Change{}, err
 	}
+	attention{st}.note(s)
 	c := Change{
 		State: st.s, Events: st.events, Commands: st.commands, Drop: st.drop, Notes: st.notes, Parts: st.parts, Dropped: st.dropped, Result: st.result,
 	}

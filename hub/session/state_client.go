@@ -20,6 +20,8 @@ func (in InMessage) apply(st *step) error {
 	if s.Closed != "" {
 		return s.Ended()
 	}
+	attention{st}.acted()
+	s.Archived = false // the session is of interest again
 	q := queue{st}
 	data, m, at := in.Data, OpenMessage{}, q.last()
 	var err error
@@ -87,6 +89,7 @@ func (in InApprove) apply(st *step) error {
 	if pick.kind == protocol.AllowAlways {
 		st.s.addRule(p.rule())
 	}
+	attention{st}.acted()
 	st.resolve(i, protocol.ApprovalResolvedData{
 		Outcome: protocol.OutcomeSelected, OptionID: pick.logged, Kind: pick.kind, By: in.By,
 	})

@@ -202,9 +202,7 @@ func (st queue) accept(data protocol.MessageData, hash string, m OpenMessage, at
 	m.ID = data.MessageID
 	st.event(protocol.EventMessage, data)
 	st.note(MessageNote(m.ID), hash)
-	if s.FirstLine == "" {
-		s.FirstLine = firstLine(data.Content)
-	}
+	begin(s, data.Content)
 	known := lineup(s)
 	known.MessageIDs = append(known.MessageIDs, m.ID)
 	if err := st.arrange(slices.Insert(s.Messages, at, m), contents.with(data)); err != nil {

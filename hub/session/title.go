@@ -59,20 +59,25 @@ const maxFirstLine = 80
 // firstLine returns the first line of a message's text that is not empty, cut to
 // maxFirstLine characters. It is empty if the message has no text.
 func firstLine(content []byte) string {
-	var said string
-	if protocol.DecodePart(content, &said) != nil {
-		var blocks []contentBlock
-		_ = protocol.DecodePart(content, &blocks) // checked before
-		for _, b := range blocks {
-			if b.Type == "text" && b.Text != nil && strings.TrimSpace(*b.Text) != "" {
-				said = *b.Text
-				break
-			}
-		}
-	}
-	for line := range strings.Lines(said) {
+	for line := range strings.Lines(firstText(content)) {
 		if line = text.Line(line); line != "" {
 			return cutLine(line)
+		}
+	}
+	return ""
+}
+
+// firstText returns the first text of a message that is not blank; empty: it has none.
+func firstText(content []byte) string {
+	var said string
+	if protocol.DecodePart(content, &said) == nil {
+		return said
+	}
+	var blocks []contentBlock
+	_ = protocol.DecodePart(content, &blocks) // checked before
+	for _, b := range blocks {
+		if b.Type == "text" && b.Text != nil && strings.TrimSpace(*b.Text) != "" {
+			return *b.Text
 		}
 	}
 	return ""

@@ -92,14 +92,47 @@ type Noted struct {
 // Lister lists sessions.
 type Lister interface {
 	// List gives sessions, newest first, from the place where the last listing ended
-	// (empty: from the newest). next is empty at the end.
+	// (empty: from the newest). next is empty at the end. With a Scan, the listing can stop
+	// before it has found Limit sessions, or any: next is then where it goes on.
 	List(ctx context.Context, q ListQuery) (sessions []Snapshot, next string, err error)
 }
 
 // ListQuery chooses sessions. An empty field chooses all.
 type ListQuery struct {
-	User   string
-	Status protocol.Status
-	Limit  int
-	After  string
+	User     string
+	Status   protocol.Status
+	Archived *bool
+	Class    Class
+	Limit    int
+	After    string
+
+	// Scan is how many sessions List looks at, at most and about; 0: no bound. A store may
+	// look at a page more.
+	Scan int
+}
+
+// Class is a kind of sessions that an inbox shows.
+type Class uint8
+
+// The classes.
+const (
+	AnyClass Class = iota
+	Working        // not at rest: something runs, waits to run, or is asked
+	News           // unread, and at rest
+)
+
+// Filters reports whether the query leaves out sessions of its user.
+func (q ListQuery) Filters() bool { return q.Status != "" || q.Archived != nil || q.Class != AnyClass }
+
+// Takes reports whether the query asks for a session of its user. A deleted one is in no listing.
+func (q ListQuery) Takes(s *session.State) bool {
+	switch {
+	case s.Closed == protocol.ClosedDeleted,
+		q.Status != "" && s.Status.Status != q.Status,
+		q.Archived != nil && s.Archived != *q.Archived,
+		q.Class == Working && session.AtRest(s),
+		q.Class == News && !(s.Unread && session.AtRest(s)):
+		return false
+	}
+	return true
 }

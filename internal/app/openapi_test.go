@@ -202,6 +202,11 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	})
 	question := open.Approvals[0].InteractionID
 	answer := func(fields string) string { return `{"interactionId":"` + question + `",` + fields + `}` }
+	inbox := hubtest.Decode[protocol.Inbox](t, r.do(exchange{method: "GET", path: "/api/inbox?userId=ann", header: service, status: 200}))
+	if len(inbox.NeedsYou) != 1 || inbox.NeedsYou[0].Session.SessionID != s.SessionID {
+		t.Errorf("the inbox has %+v", inbox)
+	}
+	r.do(exchange{method: "GET", path: "/api/inbox", header: token, status: 403, code: protocol.CodeForbidden})
 	call("GET", "/approvals/"+question+"/content", "", 200, "")
 	call("GET", "/approvals/none/content", "", 404, protocol.CodeNotFound)
 	call("POST", "/approve", answer(`"optionId":"none"`), 400, protocol.CodeUnknownOption)
@@ -226,6 +231,24 @@ func TestSessionIsAsDocumented(t *testing.T) {
 	call("POST", "/answer", answer(`"action":"accept","content":{"name":"Ada","size":"l","cups":2,"extras":["ice"],"takeOut":true}`), 200, "")
 	call("POST", "/answer", answer(`"action":"cancel"`), 409, protocol.CodeQuestionResolved)
 	call("POST", "/answer", `{"interactionId":"none","action":"decline"}`, 404, protocol.CodeNotFound)
+
+	// Lists and marks.
+	call("PATCH", "", `{"pinned":true,"archived":true}`, 200, "")
+	call("POST", "/seen", `{"seq":1}`, 204, "")
+	r.do(exchange{method: "POST", path: own + "/seen", body: `{}`, header: token, status: 400, code: protocol.CodeInvalidRequest, invalid: true})
+	for query, status := range map[string]int{"archived=true": 200, "query=approve&text=true": 200, "query=RENAMED&archived=true": 200, "archived=1": 400, "query=": 400, "query=x&text=1": 400} {
+		x := exchange{method: "GET", path: "/api/sessions?" + query, header: service, status: status}
+		if status == 400 {
+			x.code, x.invalid = protocol.CodeInvalidRequest, true
+		}
+		r.do(x)
+	}
+	batch := exchange{method: "POST", path: "/api/sessions/batch", header: service, status: 200, body: `{"action":"unarchive","sessionIds":["` + s.SessionID + `","none"]}`}
+	r.do(batch)
+	batch.body, batch.status, batch.code, batch.invalid = `{"action":"burn","sessionIds":["x"]}`, 400, protocol.CodeInvalidRequest, true
+	r.do(batch)
+	batch.body, batch.header, batch.status, batch.code, batch.invalid = `{"action":"pin","sessionIds":["x"]}`, token, 403, protocol.CodeForbidden, false
+	r.do(batch)
 
 	// A plan, and a turn that is cancelled; then the log has most events.
 	call("POST", "/messages", `{"content":"/plan"}`, 202, "")

@@ -4,7 +4,7 @@ import { defineConfig } from "vite";
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 // The package as it is published: a module without dependencies, and one for
-// pictures, one for forms and one for files beside it. Its types are made beside it by tsc.
+// pictures, one for forms, one for files and one for the inbox beside it. Its types are made beside it by tsc.
 export default defineConfig({
   root: here("."),
   build: {
@@ -16,6 +16,7 @@ export default defineConfig({
         image: here("./src/image.ts"),
         form: here("./src/form.ts"),
         files: here("./src/files.ts"),
+        inbox: here("./src/inbox.ts"),
       },
       formats: ["es"],
     },

@@ -92,7 +92,10 @@ export function installOracle() {
     }
     return true;
   };
-  const clipOf = () => document.querySelector('[data-testid="transcript"]')?.getBoundingClientRect();
+  // The page of the session, or the inbox, to which a hand may come by the way back.
+  const viewOf = () => document.querySelector('[data-testid="transcript"], [data-testid="inbox"]');
+  const clipOf = () => viewOf()?.getBoundingClientRect();
+  let viewed;
   const has = (box, { x, y }, slack = 0) =>
     x >= box.left - slack && x < box.right + slack && y >= box.top - slack && y < box.bottom + slack;
 
@@ -107,6 +110,13 @@ export function installOracle() {
       resizedAt = performance.now();
       return;
     }
+    // Another page has another card for the same question.
+    if (viewed !== viewOf()) {
+      viewed = viewOf();
+      history.clear();
+      resizedAt = performance.now();
+    }
+    if (!viewed) return;
     const now = performance.now();
     frames.push(now);
     frames = frames.filter((time) => time > now - 2_000);

@@ -154,7 +154,7 @@ test("a tab out of sight gives its stream back, reads on all the same, and takes
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ content: "/approve While nobody looks" }),
   });
-  await page.waitForFunction(() => document.title.startsWith("(!)"), undefined, { polling: 100 });
+  await page.waitForFunction(() => document.title.startsWith("(1)"), undefined, { polling: 100 });
   await page.evaluate(() => window.show(true));
   await streams(1);
   await answerable(page);

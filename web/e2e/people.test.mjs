@@ -233,7 +233,7 @@ test("a page out of sight notifies of an approval, once somebody allowed it", as
   const [{ title, body }] = await page.evaluate(() => window.notified);
   assert.match(title, /Shed needs you/);
   assert.match(body, /Paint it twice/);
-  await page.waitForFunction(() => document.title.startsWith("(!)"), undefined, { polling: 100 });
+  await page.waitForFunction(() => document.title.startsWith("(1)"), undefined, { polling: 100 });
   // The list has learned of it too, and does not say it again in worse words.
   await page.waitForFunction(() => document.querySelector('[data-testid="pending-approvals"]'), undefined, {
     polling: 100,

@@ -108,9 +108,10 @@ func (x *Index[S]) List(q store.ListQuery, look func(S) (snap store.Snapshot, ok
 		before = n
 	}
 	last := before // of the last session that is shown
+	looked := 0
 	for {
 		n := pageSize
-		if q.Status == "" { // most of them will be shown; one more tells whether the list goes on
+		if !q.Filters() { // most of them will be shown; one more tells whether the list goes on
 			n = max(1, min(n, q.Limit-len(sessions)+1))
 		}
 		page := x.page(q.User, before, n)
@@ -119,14 +120,18 @@ func (x *Index[S]) List(q store.ListQuery, look func(S) (snap store.Snapshot, ok
 		}
 		for _, s := range page {
 			before = s.Order()
+			looked++
 			snap, ok := look(s)
-			if !ok || snap.State.Closed == protocol.ClosedDeleted || q.Status != "" && snap.State.Status.Status != q.Status {
+			if !ok || !q.Takes(snap.State) {
 				continue
 			}
 			if len(sessions) == q.Limit {
 				return sessions, strconv.FormatUint(last, 36), nil
 			}
 			sessions, last = append(sessions, snap), s.Order()
+		}
+		if q.Scan > 0 && looked >= q.Scan {
+			return sessions, strconv.FormatUint(before, 36), nil
 		}
 	}
 }

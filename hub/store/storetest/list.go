@@ -110,6 +110,67 @@ func testListFilters(f *fixture) {
 	}
 }
 
+// Marks and classes choose sessions. A scan ends early, and goes on where it ended.
+func testListClasses(f *fixture) {
+	for i := range 40 {
+		f.create(fmt.Sprintf("s%02d", i), "u1")
+	}
+	f.create("other", "u2")
+	for _, id := range []string{"s05", "s11", "s30"} {
+		f.change(id, session.InMark{Archived: new(true)})
+	}
+	f.change("s11", session.InMark{Archived: new(false)})
+	f.message("s03", "m1")
+	for _, id := range []string{"s05", "s20", "s21"} { // a finished turn each
+		f.message(id, "m1")
+		f.change(id, session.InAssign{Worker: "w", Workspace: "ws"})
+		f.change(id, session.InActivity{})
+		f.change(id, session.InComplete{Data: protocol.CompleteData{MessageID: "m1", StopReason: protocol.StopEndTurn}})
+	}
+	f.change("s05", session.InMark{Archived: new(true)})
+	f.change("s21", &session.InSeen{Seq: 100})
+	yes, no := true, false
+	for _, c := range []struct {
+		name string
+		q    store.ListQuery
+		want []string
+	}{
+		{"archived", store.ListQuery{User: "u1", Archived: &yes}, []string{"s30", "s05"}},
+		{"working", store.ListQuery{User: "u1", Class: store.Working}, []string{"s03"}},
+		{"news", store.ListQuery{User: "u1", Class: store.News}, []string{"s20", "s05"}},
+		{"news that are not archived", store.ListQuery{Class: store.News, Archived: &no}, []string{"s20"}},
+		{"another user's", store.ListQuery{User: "u2", Class: store.News}, nil},
+	} {
+		for _, limit := range []int{1, 2, 100} {
+			c.q.Limit = limit
+			if got := f.list(c.q); !slices.Equal(got, c.want) {
+				f.Errorf("%s, pages of %d: %v, want %v", c.name, limit, got, c.want)
+			}
+		}
+		var got []string // by scans that find little
+		c.q.Scan, c.q.After = 7, ""
+		scans := 0
+		for ; ; scans++ {
+			page, next, err := f.store.List(f.ctx, c.q)
+			if err != nil || scans > 100 {
+				f.Fatalf("scan %d: %v", scans, err)
+			}
+			for _, s := range page {
+				got = append(got, s.State.Info.SessionID)
+			}
+			if c.q.After = next; next == "" {
+				break
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			f.Errorf("%s, by scans: %v, want %v", c.name, got, c.want)
+		}
+	}
+	if got := len(f.list(store.ListQuery{User: "u1", Archived: &no, Limit: 9})); got != 38 {
+		f.Errorf("%d sessions are not archived, want 38", got)
+	}
+}
+
 func testListBadCursor(f *fixture) {
 	f.create("s1", "u1")
 	for _, after := range []string{"-", "!", " ", "a b", "\x00", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"} {

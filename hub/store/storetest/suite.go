@@ -65,6 +65,7 @@ func Run(t *testing.T, open Open) {
 		{"AccountWatch", store.Retention{}, testAccountWatch},
 		{"List", store.Retention{}, testList},
 		{"ListFilters", store.Retention{}, testListFilters},
+		{"ListClasses", store.Retention{}, testListClasses},
 		{"ListBadCursor", store.Retention{}, testListBadCursor},
 		{"Delete", store.Retention{}, testDelete},
 		{"SessionLimit", store.Retention{}, testSessionLimit},

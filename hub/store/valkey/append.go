@@ -109,10 +109,11 @@ func refusalError(name string) error {
 //	21  how many parts of questions, 22 parts to drop
 //	23  the events and so on: type, data / seq, "type data" / seq / key, value, index of its event /
 //	    key, part / key
+//	    then the state's marks (see marksOf), if there is a state
 //	    then the user's channel, if the change is announced there
 //	    last of all, to create: the user
 func (c *calls) args(mode, user string, b store.Batch) []string {
-	args := make([]string, 22, 23+2*len(b.Events)+2*len(b.Commands)+len(b.Drop)+3*len(b.Notes)+2*len(b.Parts)+len(b.Dropped)+1)
+	args := make([]string, 22, 25+2*len(b.Events)+2*len(b.Commands)+len(b.Drop)+3*len(b.Notes)+2*len(b.Parts)+len(b.Dropped))
 	args[0], args[1], args[2] = mode, newEpoch(), c.publish
 	args[3], args[4] = bound(int64(c.opt.Retention.MaxEvents)), bound(c.opt.Retention.MaxBytes)
 	if f := b.Fence; f != nil {
@@ -156,6 +157,9 @@ func (c *calls) args(mode, user string, b store.Batch) []string {
 	}
 	for _, key := range b.Dropped {
 		args = append(args, partField(key))
+	}
+	if b.State != nil {
+		args = append(args, marksOf(b.State))
 	}
 	if b.Listed || mode == "create" {
 		args = append(args, c.userChannel(b.State.Info.UserID))

@@ -195,6 +195,10 @@ for _ = 1, dropped_parts do
 	call('HDEL', notes, ARGV[at])
 	at = at + 1
 end
+if expect ~= '' then -- there is a state
+	call('HSET', session, 'marks', ARGV[at])
+	at = at + 1
+end
 
 -- Announce. Long events are announced without their bytes: watchers read them.
 local changed = (expect ~= '' or added_commands + dropped > 0) and 1 or 0

@@ -47,10 +47,10 @@ func (s *lists) List(ctx context.Context, q store.ListQuery) ([]store.Snapshot, 
 	}
 	var out []store.Snapshot
 	var end line // of the last session in out
-	for {
+	for looked := 0; ; {
 		missing := q.Limit - len(out) + 1 // one more shows whether the list goes on
 		want := min(listPage, missing)
-		if q.Status != "" {
+		if q.Filters() {
 			want = listPage // few of them may match
 		}
 		lines, more, err := s.lines(ctx, key, after, want)
@@ -75,6 +75,9 @@ func (s *lists) List(ctx context.Context, q store.ListQuery) ([]store.Snapshot, 
 			return out, "", nil
 		}
 		after = &lines[len(lines)-1]
+		if looked += len(lines); q.Scan > 0 && looked >= q.Scan {
+			return out, after.cursor(), nil
+		}
 	}
 }
 
@@ -121,7 +124,7 @@ func (s *lists) readLines(ctx context.Context, key string, q store.ListQuery, li
 	brief := make(valkey.Commands, len(lines))
 	for i, l := range lines {
 		keys, _ := s.keys(l.id)
-		brief[i] = s.client.B().Hmget().Key(keys[0]).Field("user", "status", "closed").Build()
+		brief[i] = s.client.B().Hmget().Key(keys[0]).Field("user", "status", "closed", "marks").Build()
 	}
 	var stale []string
 	full, at := make(valkey.Commands, 0, len(lines)), make([]int, 0, len(lines))
@@ -139,7 +142,8 @@ func (s *lists) readLines(ctx context.Context, key string, q store.ListQuery, li
 		user, _ := v[0].ToString()
 		status, _ := v[1].ToString()
 		closed, _ := v[2].ToString()
-		if closed == protocol.ClosedDeleted || q.User != "" && user != q.User || q.Status != "" && protocol.Status(status) != q.Status {
+		marks, _ := v[3].ToString()
+		if closed == protocol.ClosedDeleted || q.User != "" && user != q.User || !mayTake(q, protocol.Status(status), marks) {
 			continue
 		}
 		keys, _ := s.keys(lines[i].id)
@@ -161,12 +165,45 @@ func (s *lists) readLines(ctx context.Context, key string, q store.ListQuery, li
 		if err != nil {
 			return nil, err
 		}
-		// The status may have changed since the first read.
-		if ok && snap.State.Closed != protocol.ClosedDeleted && (q.Status == "" || snap.State.Status.Status == q.Status) {
+		// The session may have changed since the first read.
+		if ok && q.Takes(snap.State) {
 			out[at[i]] = snap
 		}
 	}
 	return out, nil
+}
+
+// The letters of a session's field "marks". A node of an earlier version writes a state and
+// leaves the field as it is. So a letter can be there wrongly, but not be missing: such a
+// node sets neither mark.
+const (
+	markArchived = "a"
+	markUnread   = "u"
+)
+
+// marksOf are the marks of a state.
+func marksOf(s *session.State) (marks string) {
+	if s.Archived {
+		marks += markArchived
+	}
+	if s.Unread {
+		marks += markUnread
+	}
+	return marks
+}
+
+// mayTake reports whether the query may ask for a session with this status and these marks.
+// The state decides.
+func mayTake(q store.ListQuery, status protocol.Status, marks string) bool {
+	rests := status == protocol.StatusIdle || status == protocol.StatusEnded || status == protocol.StatusFailed
+	switch {
+	case q.Status != "" && status != q.Status,
+		q.Archived != nil && *q.Archived && !strings.Contains(marks, markArchived),
+		q.Class == store.Working && rests,
+		q.Class == store.News && !(rests && strings.Contains(marks, markUnread)):
+		return false
+	}
+	return true
 }
 
 // cursor names a line's place in its list.

@@ -61,7 +61,7 @@ var Ops = []string{
 	"create", "load", "append", "read", "compact", "commands", "note", "part", "list", "delete", "take_token",
 	"arm", "take_due", "settle", "enqueue", "dequeue", "queued", "census",
 	"renew_worker", "forget_worker", "worker_lease", "workers", "hold", "unhold", "held", "send_mail",
-	"take_slot", "connections", "confirm",
+	"take_slot", "connections", "confirm", "load_account", "save_account",
 }
 
 const (

@@ -72,9 +72,24 @@ export interface CreatedSession {
   approveUrl: string;
 }
 
+/** Which sessions to list. A page of a search (`query`) can be short, or empty, and have a `nextCursor`. */
+export interface SessionQuery {
+  limit?: number;
+  cursor?: string | undefined;
+  status?: string;
+  userId?: string;
+  /** Only those that are archived, or only the others. */
+  archived?: boolean;
+  /** In titles and first messages, and with `text` also in what was said. */
+  query?: string | undefined;
+  text?: boolean | undefined;
+}
+
 export interface SessionList {
   sessions: Session[];
   nextCursor?: string;
+  /** Sessions whose logs a search did not read to the end. */
+  unsearched?: string[];
 }
 
 /** A kind of agent. From `title` on it is what a worker says of it: a stranger's text. */
@@ -217,14 +232,11 @@ export class HubApi {
   createSession(session: NewSession, options: CallOptions & { idempotencyKey?: string } = {}): Promise<CreatedSession> {
     const headers: Record<string, string> = {};
     if (options.idempotencyKey) headers["Idempotency-Key"] = options.idempotencyKey;
-    return this.#call("POST", "sessions", options, session, headers);
+    return this.call("POST", "sessions", options, session, headers);
   }
 
-  listSessions(
-    query: { limit?: number; cursor?: string; status?: string; userId?: string } = {},
-    options: CallOptions = {},
-  ): Promise<SessionList> {
-    return this.#call("GET", `sessions${search(query)}`, options);
+  listSessions(query: SessionQuery = {}, options: CallOptions = {}): Promise<SessionList> {
+    return this.call("GET", `sessions${search({ ...query })}`, options);
   }
 
   /** Sessions that an agent has from elsewhere. A worker starts the agent to ask it. */
@@ -239,20 +251,20 @@ export class HubApi {
     } = {},
     options: CallOptions = {},
   ): Promise<AgentSessions> {
-    return this.#call("GET", `agent-sessions${search(query)}`, options);
+    return this.call("GET", `agent-sessions${search({ ...query })}`, options);
   }
 
   getSession(sessionId: string, options: CallOptions = {}): Promise<Session> {
-    return this.#call("GET", path(sessionId), options);
+    return this.call("GET", path(sessionId), options);
   }
 
   /** A session that goes another way from here. Needs an agent that can fork. */
   forkSession(sessionId: string, fork: { title?: string } = {}, options: CallOptions = {}): Promise<CreatedSession> {
-    return this.#call("POST", path(sessionId, "fork"), options, fork);
+    return this.call("POST", path(sessionId, "fork"), options, fork);
   }
 
   async deleteSession(sessionId: string, options: CallOptions = {}): Promise<void> {
-    await this.#call("DELETE", path(sessionId), options);
+    await this.call("DELETE", path(sessionId), options);
   }
 
   history(
@@ -260,7 +272,7 @@ export class HubApi {
     query: { after?: string; limit?: number } = {},
     options: CallOptions = {},
   ): Promise<History> {
-    return this.#call("GET", `${path(sessionId, "history")}${search(query)}`, options);
+    return this.call("GET", `${path(sessionId, "history")}${search(query)}`, options);
   }
 
   /** The people's form of the session. Rejects where the hub broke it off in the middle. */
@@ -275,7 +287,7 @@ export class HubApi {
     options: CallOptions & { name?: string } = {},
   ): Promise<Attachment> {
     const route = `${path(sessionId, "attachments")}${search({ name: options.name ?? file.name })}`;
-    return this.#call("POST", route, options, file);
+    return this.call("POST", route, options, file);
   }
 
   attachment(sessionId: string, attachmentId: string, options: CallOptions = {}): Promise<Blob> {
@@ -283,7 +295,7 @@ export class HubApi {
   }
 
   async approvals(sessionId: string, options: CallOptions = {}): Promise<ToolApprovalData[]> {
-    const body = await this.#call<{ approvals: ToolApprovalData[] }>("GET", path(sessionId, "approvals"), options);
+    const body = await this.call<{ approvals: ToolApprovalData[] }>("GET", path(sessionId, "approvals"), options);
     return body.approvals;
   }
 
@@ -292,7 +304,7 @@ export class HubApi {
    * `truncated` question with `content_unread` until its user has read this.
    */
   approvalContent(sessionId: string, interactionId: string, options: CallOptions = {}): Promise<ApprovalContent> {
-    return this.#call("GET", path(sessionId, `approvals/${encodeURIComponent(interactionId)}/content`), options);
+    return this.call("GET", path(sessionId, `approvals/${encodeURIComponent(interactionId)}/content`), options);
   }
 
   sendMessage(
@@ -300,7 +312,7 @@ export class HubApi {
     message: { content: MessageContent; messageId?: string; delivery?: Delivery },
     options: CallOptions = {},
   ): Promise<{ messageId: string; seq: number; duplicate: boolean; delivery?: Delivery }> {
-    return this.#call("POST", path(sessionId, "messages"), options, message);
+    return this.call("POST", path(sessionId, "messages"), options, message);
   }
 
   approve(
@@ -308,13 +320,13 @@ export class HubApi {
     answer: ApproveData,
     options: CallOptions = {},
   ): Promise<{ interactionId: string; optionId: string; messageId?: string }> {
-    return this.#call("POST", path(sessionId, "approve"), options, answer);
+    return this.call("POST", path(sessionId, "approve"), options, answer);
   }
 
   /** The questions of the agent that wait for an answer, oldest first. */
   async elicitations(sessionId: string, options: CallOptions = {}): Promise<ElicitationData[]> {
     const route = path(sessionId, "elicitations");
-    const body = await this.#call<{ elicitations: ElicitationData[] }>("GET", route, options);
+    const body = await this.call<{ elicitations: ElicitationData[] }>("GET", route, options);
     return body.elicitations;
   }
 
@@ -324,7 +336,7 @@ export class HubApi {
    */
   async elicitation(sessionId: string, interactionId: string, options: CallOptions = {}): Promise<ElicitationData> {
     const route = path(sessionId, `elicitations/${encodeURIComponent(interactionId)}`);
-    return this.#call<ElicitationData>("GET", route, options);
+    return this.call<ElicitationData>("GET", route, options);
   }
 
   async cancel(
@@ -332,17 +344,17 @@ export class HubApi {
     turn: { messageId?: string; hold?: boolean } = {},
     options: CallOptions = {},
   ): Promise<void> {
-    await this.#call("POST", path(sessionId, "cancel"), options, turn);
+    await this.call("POST", path(sessionId, "cancel"), options, turn);
   }
 
   /** The messages that no worker has received, the next one first. Those that are `held` are last. */
   async queue(sessionId: string, options: CallOptions = {}): Promise<QueuedMessage[]> {
-    const body = await this.#call<{ messages: QueuedMessage[] }>("GET", path(sessionId, "queue"), options);
+    const body = await this.call<{ messages: QueuedMessage[] }>("GET", path(sessionId, "queue"), options);
     return body.messages;
   }
 
   options(sessionId: string, options: CallOptions = {}): Promise<SessionOptions> {
-    return this.#call("GET", path(sessionId, "options"), options);
+    return this.call("GET", path(sessionId, "options"), options);
   }
 
   mintToken(
@@ -350,7 +362,7 @@ export class HubApi {
     request: { scope?: string; ttlSeconds?: number; revokeOthers?: boolean } = {},
     options: CallOptions = {},
   ): Promise<Token> {
-    return this.#call("POST", path(sessionId, "token"), options, request);
+    return this.call("POST", path(sessionId, "token"), options, request);
   }
 
   /** A token for all sessions of the user; a service key may name one. */
@@ -358,7 +370,7 @@ export class HubApi {
     request: { userId?: string; scope?: string; ttlSeconds?: number; revokeOthers?: boolean } = {},
     options: CallOptions = {},
   ): Promise<Token & { userId: string }> {
-    return this.#call("POST", "user/token", options, request);
+    return this.call("POST", "user/token", options, request);
   }
 
   /** Signs this browser in, by a cookie that no script can read. A `ticket` needs no other credential. */
@@ -366,21 +378,21 @@ export class HubApi {
     request: { label?: string; ticket?: string; userId?: string } = {},
     options: CallOptions = {},
   ): Promise<{ userId: string; signIn: SignIn }> {
-    return this.#call("POST", "sign-in", options, request);
+    return this.call("POST", "sign-in", options, request);
   }
 
   /** Signs a browser out: this one, unless an id is given. */
   async signOut(id?: string, options: CallOptions = {}): Promise<void> {
-    await this.#call("DELETE", id === undefined ? "sign-in" : `sign-ins/${encodeURIComponent(id)}`, options);
+    await this.call("DELETE", id === undefined ? "sign-in" : `sign-ins/${encodeURIComponent(id)}`, options);
   }
 
   signIns(options: CallOptions = {}): Promise<SignInList> {
-    return this.#call("GET", "sign-ins", options);
+    return this.call("GET", "sign-ins", options);
   }
 
   /** For another browser, such as a phone's. */
   signInTicket(options: CallOptions = {}): Promise<SignInTicket> {
-    return this.#call("POST", "sign-in/ticket", options);
+    return this.call("POST", "sign-in/ticket", options);
   }
 
   async providers(options: CallOptions = {}): Promise<Provider[]> {
@@ -388,11 +400,11 @@ export class HubApi {
   }
 
   providerList(options: CallOptions = {}): Promise<ProviderList> {
-    return this.#call("GET", "providers", options);
+    return this.call("GET", "providers", options);
   }
 
   stats(options: CallOptions = {}): Promise<Stats> {
-    return this.#call("GET", "stats", options);
+    return this.call("GET", "stats", options);
   }
 
   /**
@@ -415,12 +427,13 @@ export class HubApi {
 
   /**
    * Sends what a WebSocket would carry as a command, such as an `answer`, by its HTTP
-   * route. `rename` resolves with the session; its empty title takes the name away.
+   * route. `rename` resolves with the session; its empty title takes the name away. It
+   * pins and archives, too.
    * `set_option` sets an option of the agent: at once if it runs, else at its next start.
    */
   command(sessionId: string, { type, data }: Command, options: CallOptions = {}): Promise<Record<string, unknown>> {
     const leaf = { message: "messages", set_option: "options", rename: "" }[type as string] ?? type;
-    return this.#call(leaf === "options" || !leaf ? "PATCH" : "POST", path(sessionId, leaf), options, data);
+    return this.call(leaf === "options" || !leaf ? "PATCH" : "POST", path(sessionId, leaf), options, data);
   }
 
   /** The URL of a session's WebSocket. */
@@ -445,7 +458,8 @@ export class HubApi {
     return this.#send("POST", route, options, body);
   }
 
-  async #call<T>(
+  /** Calls a route below `/api/` that has no method here. Resolves with the answer's JSON; undefined where there is none. */
+  async call<T>(
     method: string,
     route: string,
     options: CallOptions,
@@ -531,7 +545,7 @@ function path(sessionId: string, leaf?: string): string {
   return `sessions/${encodeURIComponent(sessionId)}${leaf ? `/${leaf}` : ""}`;
 }
 
-function search(query: Record<string, string | number | undefined>): string {
+function search(query: Record<string, string | number | boolean | undefined>): string {
   const given = JSON.parse(JSON.stringify(query)) as Record<string, string>; // without what is undefined
   const parameters = new URLSearchParams(given);
   return parameters.size > 0 ? `?${parameters}` : "";

@@ -472,6 +472,11 @@ export interface Session {
   asking?: boolean;
   /** Open questions of the agent, beside approvals; absent: none. */
   pendingElicitations?: number;
+  /** The user's marks for lists. Absent: no. */
+  pinned?: boolean;
+  archived?: boolean;
+  /** It has asked something, or its work has ended, since the user read it last. Absent: no. */
+  unread?: boolean;
   worktree?: SessionWorktree;
 }
 

@@ -7,7 +7,7 @@ export type Command =
   | { type: "approve"; data: ApproveData }
   | { type: "answer"; data: AnswerData }
   | { type: "cancel"; data: { messageId?: string | undefined; hold?: boolean | undefined } }
-  | { type: "rename"; data: { title: string } }
+  | { type: "rename"; data: { title?: string; pinned?: boolean; archived?: boolean } }
   | { type: "set_option"; data: { configId: string; value: OptionValue } }
   | { type: "queue"; data: QueueChange }
   | { type: "auth"; data: { token: string } };

@@ -43,7 +43,7 @@ interface Press {
  * `readMs` after the answer before. Every input ends here: mouse, touch, keys, and
  * what a screen reader activates.
  *
- * There is one for each open session page. `dispose` ends it.
+ * There is one for each open session page, and one for the inbox. `dispose` ends it.
  */
 export class AnswerGuard {
   /** The question that the keys 1 to 9 answer now. */
@@ -194,7 +194,7 @@ export class AnswerGuard {
     for (const { question } of this.#questions.values()) {
       if (question.card.contains(active)) return question.keyless ? undefined : { question, focused: true };
     }
-    const idle = !active || active === document.body || active.matches(".transcript, #message-box");
+    const idle = !active || active === document.body || active.matches(".transcript, .inbox-view, #message-box");
     const [only] = this.#questions.values();
     if (
       !idle ||

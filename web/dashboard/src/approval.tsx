@@ -1,9 +1,9 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { HubError, type ApprovalOption } from "@sessionhub/client";
 import type { Refusal } from "./answer-guard.js";
+import type { Asker } from "./asker.js";
 import { Deciding, Exact } from "./exact.js";
 import { clockTime, errorText } from "./format.js";
-import type { SessionModel } from "./session-model.js";
 import { isSomething, ToolContents, Value } from "./tool-content.js";
 import { exactLine } from "./text.js";
 import { watch, type ApprovalItem } from "./transcript.js";
@@ -22,10 +22,10 @@ export const noteMs = 4_000;
  * A question of the agent's, with the agent's own answers. Once it is answered it
  * becomes a line with the outcome, but not while others wait: that would move them.
  */
-export function Approval({ item, model }: { item: ApprovalItem; model: SessionModel }) {
+export function Approval({ item, model }: { item: ApprovalItem; model: Asker }) {
   const { resolved } = watch(item);
   const wasOpen = useRef(false);
-  const othersWait = model.transcript.value.pending.value.length > 0;
+  const othersWait = model.waiting.value > 0;
   if (!resolved) wasOpen.current = true;
   else if (!othersWait) wasOpen.current = false;
   return wasOpen.current ? <Card item={item} model={model} /> : <OutcomeLine item={item} />;
@@ -51,9 +51,10 @@ function OutcomeLine({ item }: { item: ApprovalItem }) {
 }
 
 /** Its height does not change when it is answered, nor by what it has to say meanwhile. */
-function Card({ item, model }: { item: ApprovalItem; model: SessionModel }) {
+function Card({ item, model }: { item: ApprovalItem; model: Asker }) {
   const { request, resolved } = watch(item);
   const { answering } = model;
+  const name = model.nameOf(request.interactionId);
   const [sent, setSent] = useState<string>();
   const [note, setNote] = useState("");
   const reason = useRef<HTMLInputElement>(null);
@@ -87,7 +88,7 @@ function Card({ item, model }: { item: ApprovalItem; model: SessionModel }) {
       timer = setTimeout(() => setNote((now) => (now === refusalTexts[why] ? "" : now)), noteMs);
     };
     const unfollow = answering.follow({
-      id: request.interactionId,
+      id: name,
       card: card.current!,
       head: head.current!,
       answers: answers.current!,
@@ -109,7 +110,7 @@ function Card({ item, model }: { item: ApprovalItem; model: SessionModel }) {
   const hasContent = (shown.content?.length ?? 0) > 0;
   const hasInput = isSomething(shown.input);
   const hasDiff = shown.content?.some((content) => content.type === "diff") ?? false;
-  const hasKeys = open && answering.keysFor.value === request.interactionId;
+  const hasKeys = open && answering.keysFor.value === name;
   return (
     <section
       class="approval"
@@ -171,7 +172,7 @@ function Card({ item, model }: { item: ApprovalItem; model: SessionModel }) {
                 disabled={!open || sent !== undefined || isWithheld(option, whole)}
                 aria-disabled="true" // until the guard says otherwise
                 aria-busy={sent === option.optionId}
-                onClick={(event) => answering.click(event, request.interactionId, event.currentTarget)}
+                onClick={(event) => answering.click(event, name, event.currentTarget)}
                 data-testid={resolved ? undefined : "approval-option"}
                 data-kind={option.kind}
                 data-option-id={option.optionId}
@@ -199,7 +200,7 @@ export function focusNext(card: HTMLElement): void {
     (other) => other !== card,
   );
   const after = open.find((other) => card.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING);
-  const next = after ?? open[0] ?? document.querySelector<HTMLElement>(".transcript");
+  const next = after ?? open[0] ?? document.querySelector<HTMLElement>(".transcript, .inbox-view");
   next?.focus({ preventScroll: true });
 }
 

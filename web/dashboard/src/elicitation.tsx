@@ -2,11 +2,11 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import { HubError, type AnswerAction, type ElicitationData, type FormField } from "@sessionhub/client";
 import { readForm } from "@sessionhub/client/form";
 import type { Refusal } from "./answer-guard.js";
+import type { Asker } from "./asker.js";
 import { focusNext, noteMs, refusalTexts } from "./approval.js";
 import { Exact } from "./exact.js";
 import { entriesOf, FieldView, formContent, valueText } from "./form.js";
 import { clockTime, errorText } from "./format.js";
-import type { SessionModel } from "./session-model.js";
 import { exactLine } from "./text.js";
 import { watch, type ElicitationItem, type Entry } from "./transcript.js";
 
@@ -14,12 +14,12 @@ import { watch, type ElicitationItem, type Entry } from "./transcript.js";
  * A question of the agent's to people: a form, or a page to open. Once it is answered it
  * becomes what was answered, but not while others wait: that would move them.
  */
-export function Elicitation({ item, model }: { item: ElicitationItem; model: SessionModel }) {
+export function Elicitation({ item, model }: { item: ElicitationItem; model: Asker }) {
   const { resolved } = watch(item);
   const { request, problem } = useWhole(item, model);
   const fields = useMemo(() => readForm(request.requestedSchema), [request]);
   const wasOpen = useRef(false);
-  const othersWait = model.transcript.value.pending.value.length > 0;
+  const othersWait = model.waiting.value > 0;
   if (!resolved) wasOpen.current = true;
   else if (!othersWait) wasOpen.current = false;
   return wasOpen.current ? (
@@ -30,7 +30,7 @@ export function Elicitation({ item, model }: { item: ElicitationItem; model: Ses
 }
 
 /** What is asked: of a private question the whole, which is read once it is shown, and in no log. */
-function useWhole(item: ElicitationItem, model: SessionModel): { request: ElicitationData; problem: string } {
+function useWhole(item: ElicitationItem, model: Asker): { request: ElicitationData; problem: string } {
   const { request, resolved } = watch(item);
   const [whole, setWhole] = useState<ElicitationData>();
   const [problem, setProblem] = useState("");
@@ -57,7 +57,7 @@ interface ViewProps {
 interface CardProps extends ViewProps {
   request: ElicitationData;
   problem: string;
-  model: SessionModel;
+  model: Asker;
 }
 
 /** What was asked and answered, to be read. */
@@ -109,6 +109,7 @@ function Answered({ item, fields }: ViewProps) {
 function Card({ item, request, problem, fields, model }: CardProps) {
   const { resolved, draft } = watch(item);
   const { answering } = model;
+  const name = model.nameOf(request.interactionId);
   const [entries, setEntries] = useState(() => entriesOf(fields, draft));
   const [problems, setProblems] = useState<Record<string, string>>({});
   const [sent, setSent] = useState<AnswerAction>();
@@ -163,7 +164,7 @@ function Card({ item, request, problem, fields, model }: CardProps) {
       timer = setTimeout(() => setNote((now) => (now === refusalTexts[why] ? "" : now)), noteMs);
     };
     const unfollow = answering.follow({
-      id: request.interactionId,
+      id: name,
       keyless: true,
       card: card.current!,
       head: head.current!,
@@ -188,7 +189,7 @@ function Card({ item, request, problem, fields, model }: CardProps) {
       disabled={!open}
       aria-disabled="true" // until the guard says otherwise
       aria-busy={sent === action}
-      onClick={(event) => answering.click(event, request.interactionId, event.currentTarget)}
+      onClick={(event) => answering.click(event, name, event.currentTarget)}
       data-testid={resolved ? undefined : "elicitation-answer"}
       data-option-id={action}
     >

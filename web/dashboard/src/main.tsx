@@ -8,10 +8,13 @@ import "./style/approval.css";
 import "./style/files.css";
 import "./style/markdown.css";
 import "./style/operations.css";
+import "./style/inbox.css";
 import { App } from "./app.js";
+import { showCount } from "./page-title.js";
 import { takeTicket } from "./sign-in-ticket.js";
 import { followPointer } from "./pointer.js";
 
 takeTicket();
 followPointer();
+showCount();
 render(<App />, document.getElementById("app")!);

@@ -2,12 +2,23 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
 /** A button that unfolds a few others. It closes when one was chosen, at Escape, and at a click elsewhere. */
-export function Menu({ name, testId, children }: { name: string; testId: string; children: ComponentChildren }) {
+export function Menu({
+  name,
+  label,
+  testId,
+  children,
+}: {
+  name: string;
+  /** What it is, where the name is a sign. */
+  label?: string;
+  testId: string;
+  children: ComponentChildren;
+}) {
   const menu = useRef<HTMLDetailsElement>(null);
   useEffect(() => {
     const onClick = (event: Event) => {
-      const details = menu.current!;
-      if (details.open && !details.querySelector("summary")!.contains(event.target as Node)) details.open = false;
+      const details = menu.current; // gone already, where the click has taken its row away
+      if (details?.open && !details.querySelector("summary")!.contains(event.target as Node)) details.open = false;
     };
     document.addEventListener("click", onClick);
     return () => document.removeEventListener("click", onClick);
@@ -22,8 +33,8 @@ export function Menu({ name, testId, children }: { name: string; testId: string;
         menu.current.querySelector("summary")?.focus();
       }}
     >
-      <summary class="quiet" data-testid={testId}>
-        {name} <span aria-hidden="true">▾</span>
+      <summary class="quiet" aria-label={label} title={label && "Actions"} data-testid={testId}>
+        {name} {!label && <span aria-hidden="true">▾</span>}
       </summary>
       <div class="menu-body">{children}</div>
     </details>

@@ -17,7 +17,7 @@ import { line } from "./text.js";
 import { WorktreeChoice } from "./worktree-choice.js";
 
 /** What the next new session is to be like. */
-let like: Pick<Session, "provider" | "workingDirectory" | "title" | "worktree"> | undefined;
+let like: Pick<Session, "provider" | "workingDirectory" | "title" | "agentOptions" | "worktree"> | undefined;
 
 export function startLike(session: Session): void {
   like = session;
@@ -35,6 +35,7 @@ export function NewSession() {
   const [worktree, setWorktree] = useState(like?.worktree !== undefined);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
+  const [model] = useState(like);
   // One key for one set of answers: a second click, or a try after a lost
   // answer, gives the same session.
   const attempt = useRef({ body: "", key: "" });
@@ -58,6 +59,9 @@ export function NewSession() {
     if (provider) request.provider = provider;
     if (directory.trim()) request.workingDirectory = directory.trim();
     if (title.trim()) request.title = title.trim();
+    // The secrets of its MCP servers are in no answer of the hub: those stay behind.
+    const { mcpServers: _, ...options } = model?.agentOptions ?? {};
+    if (model?.provider === provider && Object.keys(options).length > 0) request.agentOptions = options;
     if (taken) {
       request.workingDirectory = taken.session.workingDirectory;
       request.agentSession = taken.session.agentSession;

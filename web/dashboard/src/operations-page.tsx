@@ -2,6 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Session } from "@sessionhub/client";
 import { errorText, statusLabels } from "./format.js";
 import { asUser } from "./hub.js";
+import { pageTitle } from "./page-title.js";
 import { linePath, niceTop, Sampler, statuses, type Sample } from "./operations.js";
 
 const readMs = 2_000;
@@ -19,7 +20,7 @@ export function OperationsPage() {
   const [problem, setProblem] = useState("");
 
   useEffect(() => {
-    document.title = "Operations – sessionhub";
+    pageTitle.value = "Operations – sessionhub";
     const sampler = new Sampler();
     const abort = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;

@@ -6,15 +6,23 @@ import type { SessionModel } from "./session-model.js";
 import { line } from "./text.js";
 
 /** Gives the session a name. */
-export function RenameDialog({ model, onClose }: { model: SessionModel; onClose: () => void }) {
-  const [title, setTitle] = useState(model.title.peek());
+export function RenameDialog({
+  title: present,
+  rename,
+  onClose,
+}: {
+  title: string;
+  rename: (title: string) => Promise<void>;
+  onClose: () => void;
+}) {
+  const [title, setTitle] = useState(present);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
   const save = async () => {
     setBusy(true);
     setProblem("");
     try {
-      await model.rename(title.trim());
+      await rename(title.trim());
       onClose();
       refreshSessions();
     } catch (error) {

@@ -1,20 +1,25 @@
 import type { TranscriptFormat } from "@sessionhub/client";
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { continueSession } from "./changes.js";
 import { ConnectionState } from "./connection.js";
 import { showEverything, toggleEverything } from "./everything.js";
 import { fileName, saveFile } from "./export.js";
 import { FilesDialog } from "./files-dialog.js";
 import { errorText, sessionName } from "./format.js";
 import { api, asUser, keepToken } from "./hub.js";
+import { refreshInbox } from "./inbox-feed.js";
 import { Dialog, Menu } from "./menu.js";
+import { startLike } from "./new-session.js";
 import { unaskedMode } from "./options.js";
+import { pageTitle } from "./page-title.js";
 import { go, sessionHref } from "./route.js";
-import { refreshSessions, StatusPill } from "./session-list.js";
+import { refreshSessions } from "./session-list.js";
 import { CommandsDialog, RenameDialog } from "./session-dialogs.js";
 import type { SessionModel } from "./session-model.js";
 import { OptionsDialog, UnaskedBadge } from "./session-options.js";
 import { ShareDialog } from "./share.js";
+import { StatusPill } from "./status-pill.js";
 import { line } from "./text.js";
 import { contextText, costText } from "./told.js";
 
@@ -34,11 +39,15 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
   const lost =
     connection.phase === "closed" && (connection.reason === "not_found" || connection.reason === "unauthorized");
   useEffect(() => {
-    document.title = `${pending > 0 ? "(!) " : ""}${name} – sessionhub`;
+    // The count of the inbox says it of the user's own session.
+    pageTitle.value = `${model.readOnly && pending > 0 ? "(!) " : ""}${name} – sessionhub`;
   }, [name, pending]);
   // The list beside it should not say something else until its next reading.
   const unasked = unaskedMode(model.transcript.value.options.value, session);
-  useEffect(refreshSessions, [status, pending, name, unasked]);
+  useEffect(() => {
+    refreshSessions();
+    refreshInbox();
+  }, [status, pending, name, unasked]);
 
   const [asked, setAsked] = useState<"files" | "options" | "share" | "delete" | "rename" | "commands">();
   const [problem, setProblem] = useState("");
@@ -131,9 +140,26 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
                   Rename…
                 </MenuItem>
               )}
-              {!model.over.value && (
+              {!model.over.value ? (
                 <MenuItem onClick={() => !forking && void fork()} testId="fork">
                   {forking ? "Forking…" : "Fork"}
+                </MenuItem>
+              ) : (
+                session && (
+                  <MenuItem onClick={() => void continueSession(session).then(setProblem)} testId="continue">
+                    Continue in a new session
+                  </MenuItem>
+                )
+              )}
+              {session && (
+                <MenuItem
+                  onClick={() => {
+                    startLike(session);
+                    go("#/new");
+                  }}
+                  testId="duplicate"
+                >
+                  Duplicate…
                 </MenuItem>
               )}
               <MenuItem onClick={() => setAsked("share")} testId="share">
@@ -159,7 +185,13 @@ export function SessionHeader({ model, onSearch }: { model: SessionModel; onSear
         />
       )}
       {asked === "options" && <OptionsDialog model={model} onClose={() => setAsked(undefined)} />}
-      {asked === "rename" && <RenameDialog model={model} onClose={() => setAsked(undefined)} />}
+      {asked === "rename" && (
+        <RenameDialog
+          title={model.title.peek()}
+          rename={(title) => model.rename(title)}
+          onClose={() => setAsked(undefined)}
+        />
+      )}
       {asked === "commands" && <CommandsDialog model={model} onClose={() => setAsked(undefined)} />}
       {asked === "share" && <ShareDialog model={model} onClose={() => setAsked(undefined)} />}
       {asked === "delete" && <DeleteDialog model={model} name={name} onClose={() => setAsked(undefined)} />}

@@ -1,16 +1,19 @@
 import { useEffect, useState } from "preact/hooks";
 import { signal } from "@preact/signals";
 import type { Session, SessionList as Page } from "@sessionhub/client";
-import { ago, errorText, isOver, sessionName, statusLabels, waitingQuestions } from "./format.js";
+import { inBackground } from "./background.js";
+import { errorText, waitingQuestions, sessionName } from "./format.js";
 import { asUser } from "./hub.js";
+import { inbox } from "./inbox-feed.js";
+import { SelectionBar } from "./list-selection.js";
+import { Row } from "./list-row.js";
 import { followed, notifyApproval, permission } from "./notify.js";
-import { sessionHref } from "./route.js";
-import { UnaskedBadge } from "./session-options.js";
-import { line } from "./text.js";
 
 const refreshMs = 4_000;
 /** While nobody looks, and only to notify. */
 const hiddenRefreshMs = 15_000;
+/** So long after the last key a search begins. */
+const searchDelayMs = 250;
 
 /** Grows to ask for a refresh now: after a session was made or deleted. */
 const refreshAsked = signal(0);
@@ -19,12 +22,122 @@ export function refreshSessions(): void {
   refreshAsked.value++;
 }
 
-/** The user's sessions, newest first; read again every few seconds while the page is seen, and when it comes back. */
+/** The user's sessions, by what they need, and found by a text; read again every few seconds while the page is seen, and when it comes back. */
 export function SessionList({ current }: { current: string | undefined }) {
+  const [archived, setArchived] = useState(false);
+  const [text, setText] = useState("");
+  const [inLogs, setInLogs] = useState(false);
+  const [wanted, setWanted] = useState("");
+  const [selected, setSelected] = useState<ReadonlySet<string>>();
+  useEffect(() => {
+    const timer = setTimeout(() => setWanted(text.trim()), text ? searchDelayMs : 0);
+    return () => clearTimeout(timer);
+  }, [text]);
+  const { sessions, next, problem, older, read } = usePages(archived, wanted, inLogs);
+
+  const select = (sessionId: string, on: boolean) => {
+    const now = new Set(selected);
+    if (on) now.add(sessionId);
+    else now.delete(sessionId);
+    setSelected(now);
+  };
+  const groups = wanted || archived ? [{ name: "", sessions }] : grouped(sessions);
+  return (
+    <nav class="sessions" aria-label="Sessions" data-testid="sessions">
+      <search class="list-tools">
+        <input
+          type="search"
+          value={text}
+          onInput={(event) => setText(event.currentTarget.value)}
+          maxLength={100}
+          placeholder={archived ? "Search the archive" : "Search sessions"}
+          aria-label="Search sessions"
+          data-testid="list-search"
+        />
+        {selected ? (
+          <SelectionBar
+            selected={selected}
+            all={sessions}
+            archived={archived}
+            onSelect={(ids) => setSelected(new Set(ids))}
+            onClose={() => setSelected(undefined)}
+          />
+        ) : (
+          <span class="list-choices">
+            {wanted !== "" && (
+              <label>
+                <input
+                  type="checkbox"
+                  checked={inLogs}
+                  onChange={(event) => setInLogs(event.currentTarget.checked)}
+                  data-testid="list-in-logs"
+                />{" "}
+                in what was said
+              </label>
+            )}
+            <button
+              type="button"
+              class="quiet"
+              aria-pressed={archived}
+              onClick={() => setArchived(!archived)}
+              data-testid="list-archive"
+            >
+              {archived ? "All sessions" : "Archive"}
+            </button>
+            {sessions.length > 0 && (
+              <button type="button" class="quiet" onClick={() => setSelected(new Set())} data-testid="list-select">
+                Select
+              </button>
+            )}
+          </span>
+        )}
+      </search>
+      {problem && (
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      {read && sessions.length === 0 && (
+        <p class="muted hint">
+          {wanted ? "Nothing was found so far." : archived ? "The archive is empty." : "No sessions yet."}
+        </p>
+      )}
+      {groups.map(({ name, sessions: some }) => (
+        <section key={name} aria-label={name || undefined} data-testid="list-group" data-group={name}>
+          {name && <h2 class="list-group">{name}</h2>}
+          <ul>
+            {some.map((session) => (
+              <Row
+                key={session.sessionId}
+                session={session}
+                current={session.sessionId === current}
+                selected={selected?.has(session.sessionId)}
+                onSelect={(on) => select(session.sessionId, on)}
+              />
+            ))}
+          </ul>
+        </section>
+      ))}
+      {next && (
+        <button type="button" class="quiet" onClick={() => void older()} data-testid="list-more">
+          {wanted ? "Search on" : "Show older"}
+        </button>
+      )}
+    </nav>
+  );
+}
+
+/** The pages of a listing that were read: the first one again and again, the others once. */
+function usePages(archived: boolean, query: string, inLogs: boolean) {
   const [first, setFirst] = useState<Page>();
-  const [older, setOlder] = useState<Page>();
+  const [more, setMore] = useState<Page>();
   const [problem, setProblem] = useState("");
   const asked = refreshAsked.value;
+  const search = query ? { query, text: inLogs || undefined } : {};
+  useEffect(() => {
+    setFirst(undefined);
+    setMore(undefined);
+  }, [archived, query, inLogs]);
 
   useEffect(() => {
     let stopped = false;
@@ -36,7 +149,7 @@ export function SessionList({ current }: { current: string | undefined }) {
       reading = true;
       if (!document.hidden || permission.peek() === "granted") {
         try {
-          const page = await asUser((hub) => hub.listSessions());
+          const page = await inBackground((hub, signal) => hub.listSessions({ archived, ...search }, { signal }));
           if (stopped) return;
           notifyNew(page.sessions);
           setFirst(page);
@@ -47,7 +160,8 @@ export function SessionList({ current }: { current: string | undefined }) {
         }
       }
       reading = false;
-      timer = setTimeout(refresh, document.hidden ? hiddenRefreshMs : refreshMs);
+      // A search of what was said is dear: it is made once.
+      if (!inLogs || !query) timer = setTimeout(refresh, document.hidden ? hiddenRefreshMs : refreshMs);
     };
     void refresh();
     window.addEventListener("focus", refresh);
@@ -58,41 +172,38 @@ export function SessionList({ current }: { current: string | undefined }) {
       window.removeEventListener("focus", refresh);
       document.removeEventListener("visibilitychange", refresh);
     };
-  }, [asked]);
+  }, [asked, archived, query, inLogs]);
 
-  const readOlder = async (cursor: string) => {
+  const next = more ? more.nextCursor : first?.nextCursor;
+  const older = async () => {
     try {
-      const page = await asUser((hub) => hub.listSessions({ cursor }));
-      setOlder((before) => ({ ...page, sessions: [...(before?.sessions ?? []), ...page.sessions] }));
+      const page = await asUser((hub) => hub.listSessions({ cursor: next, archived, ...search }));
+      setMore((before) => ({ ...page, sessions: [...(before?.sessions ?? []), ...page.sessions] }));
     } catch (error) {
       setProblem(errorText(error));
     }
   };
+  const sessions = unique([...(first?.sessions ?? []), ...(more?.sessions ?? [])]);
+  return { sessions, next, problem, older, read: first !== undefined };
+}
 
-  const sessions = unique([...(first?.sessions ?? []), ...(older?.sessions ?? [])]);
-  const next = older ? older.nextCursor : first?.nextCursor;
-  return (
-    <nav class="sessions" aria-label="Sessions">
-      {problem && (
-        <p class="problem" role="alert">
-          {problem}
-        </p>
-      )}
-      {first && sessions.length === 0 && <p class="muted hint">No sessions yet.</p>}
-      <ul>
-        {sessions.map((session) => (
-          <li key={session.sessionId}>
-            <Row session={session} current={session.sessionId === current} />
-          </li>
-        ))}
-      </ul>
-      {next !== undefined && next !== "" && (
-        <button type="button" class="quiet" onClick={() => void readOlder(next)}>
-          Show older
-        </button>
-      )}
-    </nav>
+/** The sessions by what they need, each group by its last activity. Those that wait or work are there however old they are. */
+function grouped(listed: Session[]): { name: string; sessions: Session[] }[] {
+  const now = inbox.value;
+  const concern = [...(now?.needsYou ?? []), ...(now?.finished ?? []), ...(now?.working ?? [])];
+  const all = unique([...listed, ...concern.map(({ session }) => session)]).sort(
+    (a, b) => Date.parse(b.lastActivityAt) - Date.parse(a.lastActivityAt),
   );
+  const names = ["Needs you", "Pinned", "Unread", "Working", "Earlier"] as const;
+  const nameOf = (session: Session): (typeof names)[number] => {
+    if (waitingQuestions(session) > 0) return "Needs you";
+    if (session.pinned) return "Pinned";
+    if (session.unread) return "Unread";
+    return ["running", "starting", "queued", "requires_action"].includes(session.status) ? "Working" : "Earlier";
+  };
+  return names
+    .map((name) => ({ name, sessions: all.filter((session) => nameOf(session) === name) }))
+    .filter(({ sessions }) => sessions.length > 0);
 }
 
 /** How many questions of each session waited for people, when it was last read. */
@@ -108,51 +219,6 @@ function notifyNew(sessions: Session[]): void {
     }
     knownPending.set(session.sessionId, waiting);
   }
-}
-
-function Row({ session, current }: { session: Session; current: boolean }) {
-  const waiting = waitingQuestions(session);
-  return (
-    <a
-      class="session-row"
-      href={sessionHref(session.sessionId)}
-      aria-current={current ? "page" : undefined}
-      data-testid="session-row"
-      data-session-id={session.sessionId}
-    >
-      <span class="row-top">
-        <span class="row-name">{sessionName(session)}</span>
-        {waiting > 0 && (
-          <span class="badge" title="Questions that wait for an answer" data-testid="pending-approvals">
-            {waiting}
-            <span class="unseen"> pending questions</span>
-          </span>
-        )}
-        <time class="muted" dateTime={session.lastActivityAt} title={session.lastActivityAt}>
-          {ago(session.lastActivityAt)}
-        </time>
-      </span>
-      <span class="row-bottom muted">
-        <StatusPill status={session.status} />
-        {session.asking === false && !isOver(session.status) && (
-          <UnaskedBadge mode={session.mode ?? ""} testId="row-unasked" />
-        )}
-        <span>{line(session.provider)}</span>
-        <span class="row-directory" title={line(session.workingDirectory)}>
-          <bdi>{line(session.workingDirectory)}</bdi>
-        </span>
-      </span>
-    </a>
-  );
-}
-
-export function StatusPill({ status, testId }: { status: Session["status"]; testId?: string }) {
-  return (
-    <span class="pill" data-status={status} data-testid={testId}>
-      <span class="dot" aria-hidden="true" />
-      {statusLabels[status] ?? status}
-    </span>
-  );
 }
 
 /** An older page is not read again, so a session can be on two. The newer reading comes first. */

@@ -17,6 +17,7 @@ import {
   type StreamState,
 } from "@sessionhub/client";
 import { AnswerGuard } from "./answer-guard.js";
+import type { Asker } from "./asker.js";
 import { fitted } from "./attachments.js";
 import { filesOf, type SessionFiles } from "./files.js";
 import { errorText, isOver, sessionName } from "./format.js";
@@ -43,7 +44,7 @@ export interface Outgoing {
  * SessionModel is one open session page: its stream, its transcript and what
  * the user sent. `dispose` ends it; nothing changes after that.
  */
-export class SessionModel {
+export class SessionModel implements Asker {
   readonly sessionId: string;
   readonly session = signal<Session | undefined>(undefined);
   readonly transcript = signal(new Transcript());
@@ -67,6 +68,7 @@ export class SessionModel {
     () => this.connection.value.phase === "closed" || isOver(this.transcript.value.status.value),
   );
 
+  readonly waiting = computed(() => this.transcript.value.pending.value.length);
   readonly told = computed(() => this.transcript.value.told);
   /** What the session is called, or "" as long as nothing says it. */
   readonly title = computed(() => this.told.value.title.value ?? this.session.value?.title ?? "");
@@ -147,6 +149,10 @@ export class SessionModel {
 
   discard(messageId: string): void {
     this.outgoing.value = this.outgoing.value.filter((each) => each.messageId !== messageId);
+  }
+
+  nameOf(interactionId: string): string {
+    return interactionId;
   }
 
   /** Rejects with a HubError where the answer was not taken. A reason that the agent cannot take is the next message. */

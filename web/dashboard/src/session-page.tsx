@@ -11,6 +11,7 @@ import { QueueList } from "./queue-list.js";
 import { hideToken } from "./route.js";
 import { SearchBar } from "./search-bar.js";
 import { SessionHeader } from "./session-header.js";
+import { useSeen } from "./seen.js";
 import { SessionModel } from "./session-model.js";
 import { exactLine, line } from "./text.js";
 import { askedText } from "./transcript.js";
@@ -38,6 +39,7 @@ export function SharedPage({ sessionId, token }: { sessionId: string; token: str
 }
 
 function OpenSession({ model }: { model: SessionModel }) {
+  useSeen(model);
   const problem = model.problem.value;
   const [searching, setSearching] = useState(false);
   useEffect(() => {

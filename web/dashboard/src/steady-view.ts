@@ -18,7 +18,8 @@ export class SteadyView {
   readonly #below: HTMLElement;
   readonly #guard: AnswerGuard;
   readonly #onAway: (away: boolean) => void;
-  #atEnd = true;
+  readonly #follows: boolean;
+  #atEnd: boolean;
   #lastTop = 0;
   #held: { card: HTMLElement; top: number } | undefined;
   /** Questions that were painted once: what is new may still be brought into view. */
@@ -27,7 +28,8 @@ export class SteadyView {
   /**
    * `above`, `below`: empty elements before and behind the content, whose
    * heights are set here. `onAway` hears whether there is more below than is
-   * shown, and the view does not follow it.
+   * shown, and the view does not follow it. Without `follows` it never goes to the
+   * end by itself.
    */
   constructor(
     view: HTMLElement,
@@ -35,7 +37,10 @@ export class SteadyView {
     below: HTMLElement,
     guard: AnswerGuard,
     onAway: (away: boolean) => void,
+    follows = true,
   ) {
+    this.#follows = follows;
+    this.#atEnd = follows;
     this.#view = view;
     this.#above = above;
     this.#below = below;
@@ -71,7 +76,7 @@ export class SteadyView {
   /** The view was scrolled, by its user or from here. */
   scrolled(): void {
     // Content that grew below also makes a distance; only going up leaves the end.
-    if (this.#distance() < bottomPx) this.#atEnd = true;
+    if (this.#distance() < bottomPx) this.#atEnd = this.#follows;
     else if (this.#view.scrollTop < this.#lastTop) this.#atEnd = false;
     this.#adoptScroll();
     this.#settled();

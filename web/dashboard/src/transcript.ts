@@ -59,6 +59,9 @@ export class Transcript {
   /** The agent takes messages in while it works. */
   readonly steers = signal(false);
 
+  /** The session is gone: nothing can be told of it any more. */
+  deleted = false;
+
   /** What was told of the session itself. */
   readonly told = new Told();
   /** The agent's options, as they were last told. */
@@ -73,6 +76,7 @@ export class Transcript {
   #queueShown = 0;
   #marks: GapData[];
   #lastSeq = 0;
+  #shownSeq = 0;
   #shrunk = false;
   #status: SessionStatus | undefined;
   #active: string | undefined;
@@ -83,6 +87,11 @@ export class Transcript {
   /** `marks`: gaps to be shown at their places, although this log has none there. */
   constructor(marks: readonly GapData[] = []) {
     this.#marks = [...marks].sort((a, b) => a.fromSeq - b.fromSeq);
+  }
+
+  /** The last event of what is shown: of the last flush. */
+  get shownSeq(): number {
+    return this.#shownSeq;
   }
 
   apply(event: SessionEvent): void {
@@ -173,6 +182,7 @@ export class Transcript {
         this.#applyComplete(base, event.data);
         break;
       case "closed":
+        this.deleted = event.data.reason === "deleted";
         this.#settle();
         this.#add<NoteItem>({
           ...base,
@@ -194,6 +204,7 @@ export class Transcript {
 
   /** Shows what was applied since the last flush. */
   flush(): void {
+    this.#shownSeq = this.#lastSeq;
     batch(() => {
       this.#showQueue();
       for (const item of this.#dirty) item.version.value++;

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import type { ApprovalContent, ApprovalOption, ToolApprovalData } from "@sessionhub/client";
+import type { Asker } from "./asker.js";
 import { errorText, sizeText } from "./format.js";
-import type { SessionModel } from "./session-model.js";
 
 /** A question of which the event has only a part, and what became of reading the whole. */
 export interface Whole {
@@ -16,7 +16,7 @@ export interface Whole {
 }
 
 /** The whole of what a question would allow, once somebody asked for it. The hub takes no "allow" before that. */
-export function useWholeContent(model: SessionModel, request: ToolApprovalData): Whole {
+export function useWholeContent(model: Asker, request: ToolApprovalData): Whole {
   const [content, setContent] = useState<ApprovalContent>();
   const [reading, setReading] = useState(false);
   const [problem, setProblem] = useState("");

@@ -120,7 +120,7 @@ func New(cfg Config, st store.Store) *Hub {
 	return &Hub{
 		rooms: in, Commands: commands, Queues: Queues{commands}, Settings: Settings{commands}, Attachments: Attachments{commands},
 		Forks: Forks{commands}, Questions: &Questions{in}, Files: Files{in}, AgentSessions: AgentSessions{commands},
-		Inbox: newInbox(commands),
+		Inbox:     newInbox(commands),
 		Worktrees: Worktrees{commands}, Channels: &Channels{rooms: in, feeds: feeds}, feeds: feeds, Accounts: Accounts{in},
 		due: &deadlines{rooms: in},
 	}

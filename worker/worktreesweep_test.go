@@ -14,7 +14,6 @@ import (
 func TestSweepRemovesOnlyWhatNobodyHas(t *testing.T) {
 	g := newGrove(t)
 	dir := g.grow("s_1")
-	trees := g.w.worktrees
 	ready := func() []string {
 		marks, _ := filepath.Glob(filepath.Join(g.trees, "*", "w-*.spare"))
 		return marks
@@ -29,7 +28,7 @@ func TestSweepRemovesOnlyWhatNobodyHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.restart()
-	trees = g.w.worktrees
+	trees := g.w.worktrees
 	trees.sweep(t.Context())
 	if there(half) || there(rest) || !there(spare) || !there(dir) || strings.Contains(g.git("worktree", "list"), "w-half") {
 		t.Errorf("half %v, rest %v, spare %v, worktree %v", there(half), there(rest), there(spare), there(dir))

@@ -7,6 +7,7 @@ import type { SessionStreamOptions } from "./stream-options.js";
 import { globalWebSocket, webSocketTransport, type WebSocketOptions } from "./websocket.js";
 
 export * from "./api.js";
+export * from "./bodies.js";
 export * from "./errors.js";
 export type * from "./elicitation.js";
 export type * from "./events.js";

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"sessionhub/client"
+	"sessionhub/internal/testkit/judge"
 	"sessionhub/protocol"
 )
 
@@ -37,6 +39,20 @@ func TestKilledWorkerLeavesNoHalfWorktree(t *testing.T) {
 	git("commit", "-q", "-m", "first")
 	wanted := protocol.CreateRequest{Worktree: protocol.WorktreeRequest{Wanted: true}, AgentOptions: protocol.AgentOptions{Mode: "auto"}}
 	c := &client.Client{BaseURL: f.hub.URL}
+	// create asks again while the hub has not taken the worker in that has just linked.
+	create := func() (s protocol.CreateResponse) {
+		t.Helper()
+		judge.Within(t, judge.Patience, "a session with a worktree is created", func() bool {
+			var err error
+			s, err = c.Create(t.Context(), wanted, "")
+			var refused *client.Error
+			if err != nil && (!errors.As(err, &refused) || refused.Code != protocol.CodeNoWorker) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
+		return s
+	}
 	var made []protocol.CreateResponse
 	for i := range 8 {
 		w := f.worker()
@@ -49,19 +65,11 @@ func TestKilledWorkerLeavesNoHalfWorktree(t *testing.T) {
 			w.Kill()
 			continue
 		}
-		s, err := c.Create(t.Context(), wanted, "") // while it makes the next spare
-		if err != nil {
-			t.Fatal(err)
-		}
-		made = append(made, s)
-		w.Kill()
+		made = append(made, create())
+		w.Kill() // while it makes the next spare
 	}
 	f.worker()
-	if s, err := c.Create(t.Context(), wanted, ""); err != nil {
-		t.Fatalf("after the kills: %v", err)
-	} else {
-		made = append(made, s)
-	}
+	made = append(made, create())
 	t.Logf("%d of 9 sessions were created", len(made))
 	for i, s := range made {
 		if _, err := c.Session(s.SessionID, s.Token).Message(t.Context(), fmt.Sprintf("/write mine%d.txt work", i), "m1"); err != nil {

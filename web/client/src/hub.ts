@@ -2,7 +2,7 @@ import { transportChoice, type ChoiceOptions, type TransportChoice } from "./cho
 import { HubApi, HubError, SessionStream, type HubApiOptions } from "./index.js";
 import type { ControlFrame } from "./events.js";
 import { watchNetwork } from "./network.js";
-import { makeListReader, type ListHandlers, type ListReader, type SessionList } from "./session-list.js";
+import { makeListReader, type ListHandlers, type ListReader, type LiveList } from "./session-list.js";
 import {
   sharedEvents,
   sharedSocket,
@@ -16,7 +16,7 @@ import type { SessionStreamOptions, StreamState } from "./stream-options.js";
 import type { ConnectionEnd, ConnectionHandlers, StreamFrame, Transport, TransportKind } from "./transport.js";
 import { globalWebSocket, type WebSocketOptions } from "./websocket.js";
 
-export type { ListChange, ListHandlers, SessionList } from "./session-list.js";
+export type { ListChange, ListHandlers, LiveList } from "./session-list.js";
 
 const cut = 1006;
 const noSuchSession = 4404;
@@ -172,7 +172,7 @@ export class HubConnection {
   }
 
   /** Follows the list of the user's sessions. The list before is closed. */
-  list(handlers: ListHandlers = {}): SessionList {
+  list(handlers: ListHandlers = {}): LiveList {
     const list = makeListReader(handlers, () => {
       if (this.#list !== list) return;
       this.#list = undefined;

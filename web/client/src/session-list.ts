@@ -17,14 +17,14 @@ export interface ListHandlers {
 }
 
 /** The user's sessions as a listing has them now. It is at most 2 s behind. */
-export interface SessionList {
+export interface LiveList {
   readonly sessions: ReadonlyMap<string, Session>;
   /** The first snapshot is over. */
   readonly complete: boolean;
   close(): void;
 }
 
-export interface ListReader extends SessionList {
+export interface ListReader extends LiveList {
   receive(frame: StreamFrame): void;
   /** Another connection begins with another snapshot. */
   restart(): void;

@@ -43,12 +43,14 @@ type line struct {
 	err      error     // why the stream has ended
 }
 
-// target is what a line connects to. Both are called in the goroutine of Next.
+// target is what a line connects to. All are called in the goroutine of Next, or of Close.
 type target interface {
 	// webSocket gives a path below /api, and its query.
 	webSocket() (path string, query url.Values)
 	// events makes the request for an event stream, without its credential.
 	events(ctx context.Context) (*http.Request, error)
+	// closed hears that the connection is over.
+	closed()
 }
 
 // credential is a token that may be replaced. It may be used concurrently.
@@ -101,6 +103,7 @@ func (l *line) Close() {
 		l.socket.detach()
 		l.conn.close()
 		l.conn = nil
+		l.target.closed()
 	}
 }
 

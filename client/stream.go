@@ -80,6 +80,8 @@ func (s *Stream) webSocket() (string, url.Values) {
 	return s.session.path("/ws"), url.Values{"after": {s.pos.cursor.String()}}
 }
 
+func (s *Stream) closed() {}
+
 func (s *Stream) events(ctx context.Context) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.client.endpoint(s.session.path("/events"), nil), nil)
 	if err == nil {

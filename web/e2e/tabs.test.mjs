@@ -1,0 +1,136 @@
+// Many tabs of one browser where WebSockets are blocked, over HTTP/1.1: a browser has six connections to a host for all
+// of them.
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { build } from "vite";
+
+import { HubApi } from "../client/src/index.ts";
+import { FaultyProxy } from "../client/test/proxy.ts";
+import { startBrowser, startHub } from "./hub.mjs";
+import { newContext, roomyHub } from "./page.mjs";
+
+const tabs = 8;
+/** As many hold a stream; see shared-link.ts. */
+const streams = 4;
+
+let hub;
+let browser;
+let api;
+let modules;
+before(async () => {
+  [hub, browser] = await Promise.all([startHub({ args: roomyHub }), startBrowser()]);
+  api = new HubApi({ baseUrl: hub.url });
+  const configFile = fileURLToPath(new URL("../client/vite.config.ts", import.meta.url));
+  const built = await build({ configFile, logLevel: "error", build: { write: false } });
+  modules = new Map(built.flatMap(({ output }) => output).map(({ fileName, code }) => [fileName, code]));
+});
+after(async () => {
+  await browser?.close();
+  await hub?.stop();
+});
+
+let context;
+let proxy;
+beforeEach(async () => {
+  context = await newContext(browser, []);
+  proxy = await FaultyProxy.listen(hub.url);
+  proxy.upgrade = "refuse";
+});
+afterEach(async () => {
+  await context.close();
+  await proxy.close();
+});
+
+/** A tab that follows a session of its own by the built client, as an application would. */
+async function openTab() {
+  const { sessionId } = await api.createSession({ provider: "demo", workingDirectory: hub.workspace });
+  const page = await context.newPage();
+  const tab = { page, sessionId, opened: 0 };
+  page.on("request", (request) => (tab.opened += new URL(request.url()).pathname === "/api/events" ? 1 : 0));
+  await page.route("**/tab/*", (route) => {
+    const name = new URL(route.request().url()).pathname.slice("/tab/".length);
+    const code = modules.get(name);
+    return code
+      ? route.fulfill({ contentType: "text/javascript", body: code })
+      : route.fulfill({ contentType: "text/html", body: "<!doctype html><title>a tab</title>" });
+  });
+  await page.goto(`${proxy.url}/tab/`);
+  await page.evaluate(async (id) => {
+    const { connectHub } = await import("/tab/hub.js");
+    const seen = { seqs: [], turns: 0, phases: [] };
+    const shared = connectHub({
+      baseUrl: location.origin,
+      hiddenMs: 200,
+      onState: ({ phase }) => seen.phases.push(phase),
+    });
+    const stream = shared.follow({
+      sessionId: id,
+      onEvent: (event) => {
+        seen.seqs.push(event.seq);
+        if (event.type === "complete") seen.turns++;
+      },
+    });
+    Object.assign(globalThis, { shared, stream, seen });
+  }, sessionId);
+  return tab;
+}
+
+const isLive = ({ page }) => page.waitForFunction(() => globalThis.stream.state.phase === "live");
+const turns = ({ page }, count) => page.waitForFunction((least) => globalThis.seen.turns >= least, count);
+const say = ({ page }, text) => page.evaluate((content) => globalThis.stream.sendMessage(content).then(() => {}), text);
+/** Every event once, in order, up to the end of the log. */
+async function assertWhole({ page, sessionId }) {
+  await page.waitForFunction((last) => globalThis.seen.seqs.length >= last, (await api.getSession(sessionId)).lastSeq);
+  const seqs = await page.evaluate(() => globalThis.seen.seqs);
+  assert.deepEqual(
+    seqs,
+    seqs.map((_, index) => index + 1),
+  );
+}
+const show = ({ page }, hidden) =>
+  page.evaluate((now) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => now });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+
+test("eight tabs where WebSockets are blocked are all live, and all answer", async () => {
+  const all = [];
+  for (let index = 0; index < tabs; index++) all.push(await openTab());
+  await Promise.all(all.map(isLive));
+  for (const round of [1, 2]) {
+    await Promise.all(all.map((tab) => say(tab, `hello ${round}`)));
+    await Promise.all(all.map((tab) => turns(tab, round)));
+  }
+  await Promise.all(all.map(assertWhole));
+  for (const { page } of all) {
+    assert.equal(await page.evaluate(() => globalThis.shared.transport), "sse");
+    assert.equal(await page.evaluate(() => globalThis.seen.phases.includes("offline")), false);
+  }
+  const holders = all.filter(({ opened }) => opened === 1);
+  assert.equal(holders.length, streams);
+
+  // A tab out of sight gives its stream back, and one that has none takes it.
+  await show(holders[0], true);
+  await holders[0].page.waitForFunction(() => globalThis.shared.state.phase === "offline");
+  const holds = () =>
+    Promise.all(
+      all.map(({ page }) =>
+        page.evaluate(async () => (await navigator.locks.query()).held.map(({ clientId }) => clientId)),
+      ),
+    ).then((answers) => new Set(answers.flat()).size);
+  const before = await holds();
+  const deadline = Date.now() + 15_000;
+  while ((await holds()) < streams) assert.ok(Date.now() < deadline, `${before} streams, and nobody took the other`);
+  await api.sendMessage(holders[0].sessionId, { content: "while nobody looked" });
+  await show(holders[0], false);
+  await turns(holders[0], 3);
+  await assertWhole(holders[0]);
+
+  // A tab that is closed leaves its place to others, too.
+  await holders[1].page.close();
+  const rest = all.filter((tab) => tab !== holders[1]);
+  await Promise.all(rest.map((tab) => say(tab, "still there?")));
+  await Promise.all(rest.map((tab) => turns(tab, 3)));
+  await Promise.all(rest.map(assertWhole));
+});

@@ -33,7 +33,7 @@ type ChannelOptions struct {
 }
 
 // Update is a frame of a channel. It is about a session, or, with an empty SessionID, about
-// the connection or the list. Err says that the session's subscription is over, and why:
+// the connection (ready, expiring, draining) or the list: see SessionList. Err says that the session's subscription is over, and why:
 // io.EOF after the log's last event, or an *Error. Its Frame is empty then.
 type Update struct {
 	Frame
@@ -318,6 +318,7 @@ func (ch *Channel) take(ctx context.Context, raw []byte) error {
 		if err := json.Unmarshal(f.Data, &r); err != nil {
 			return err
 		}
+		ch.out = append(ch.out, Update{Frame: frame})
 		return ch.ready(ctx, r)
 	}
 	ch.out = append(ch.out, Update{Frame: frame})

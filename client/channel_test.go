@@ -26,9 +26,10 @@ type sharedHub struct {
 	mu    sync.Mutex
 	conns []*sharedConn
 	logs  map[string]int
-	asked []string // each subscription, as connection, session and cursor
-	sizes []int    // of each request
-	users []string // of each connection: userId and credential
+	list  [][]string // of each connection that asks for it
+	asked []string   // each subscription, as connection, session and cursor
+	sizes []int      // of each request
+	users []string   // of each connection: userId and credential
 	// answer takes a subscription's place in the script; false: it has not.
 	answer  func(c *sharedConn, id, after string) (refusal *protocol.Refusal, done bool)
 	refuse  int // the status of every change by request
@@ -178,8 +179,17 @@ func (h *sharedHub) take(c *sharedConn, r protocol.SubscribeRequest) (answer pro
 		c.replay(s.SessionID, s.After, last)
 		answer.Subscribed = append(answer.Subscribed, s.SessionID)
 	}
-	if r.List {
-		c.send(`{"type":"list_complete","data":{"sessions":0}}`)
+	if !r.List {
+		return answer
+	}
+	h.mu.Lock()
+	frames := []string{`{"type":"list_complete","data":{"sessions":0}}`}
+	if len(h.list) > 0 {
+		frames, h.list = h.list[0], h.list[1:]
+	}
+	h.mu.Unlock()
+	for _, frame := range frames {
+		c.send(frame)
 	}
 	return answer
 }
@@ -247,13 +257,13 @@ func TestChannelResumesEachSessionFromItsCursor(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := map[string]string{}
-		gather(t, ch, got, wants(got, map[string]string{"": "list_complete", "a": "connected 1 2 caught_up", "b": "connected 1 2 3 caught_up"}))
+		gather(t, ch, got, wants(got, map[string]string{"": "ready list_complete", "a": "connected 1 2 caught_up", "b": "connected 1 2 3 caught_up"}))
 		hub.mu.Lock()
 		hub.logs = map[string]int{"a": 4, "b": 3, "c": 1}
 		hub.conns[0].cut()
 		hub.mu.Unlock()
 		clear(got)
-		gather(t, ch, got, wants(got, map[string]string{"": "list_complete", "a": "connected 3 4 caught_up", "b": "connected caught_up"}))
+		gather(t, ch, got, wants(got, map[string]string{"": "ready list_complete", "a": "connected 3 4 caught_up", "b": "connected caught_up"}))
 		if err := ch.Subscribe(t.Context(), from("c")...); err != nil {
 			t.Fatal(err)
 		}
@@ -291,7 +301,7 @@ func TestChannelDeliversOnceInOrderOrAsksAgain(t *testing.T) {
 		defer ch.Close()
 		_ = ch.Subscribe(t.Context(), from("a", "b")...)
 		got := map[string]string{}
-		gather(t, ch, got, wants(got, map[string]string{"a": "connected 1 2 3 connected 4 5 6 caught_up", "b": "connected 1 2 caught_up"}))
+		gather(t, ch, got, wants(got, map[string]string{"": "ready", "a": "connected 1 2 3 connected 4 5 6 caught_up", "b": "connected 1 2 caught_up"}))
 		if len(hub.conns) != 1 {
 			t.Errorf("%d connections", len(hub.conns))
 		}
@@ -334,7 +344,7 @@ func TestChannelEndsWhatTheHubEnds(t *testing.T) {
 		got := map[string]string{}
 		began := time.Now()
 		gather(t, ch, got, wants(got, map[string]string{
-			"none": "not_found", "later": "connected 1 caught_up", "slow": "connected 1 caught_up connected caught_up",
+			"": "ready", "none": "not_found", "later": "connected 1 caught_up", "slow": "connected 1 caught_up connected caught_up",
 			"ended": "connected 1 caught_up EOF", "last": "connected 1 EOF",
 		}))
 		if took := time.Since(began); took < 20*time.Second {
@@ -381,7 +391,7 @@ func TestChannelRepeatsAChangeUntilItIsAnswered(t *testing.T) {
 		defer ch.Close()
 		_ = ch.Subscribe(t.Context(), from("a")...)
 		got := map[string]string{}
-		gather(t, ch, got, wants(got, map[string]string{"a": "connected 1 caught_up"}))
+		gather(t, ch, got, wants(got, map[string]string{"": "ready", "a": "connected 1 caught_up"}))
 		hub.mu.Lock()
 		hub.refuse = http.StatusServiceUnavailable
 		hub.mu.Unlock()
@@ -392,7 +402,7 @@ func TestChannelRepeatsAChangeUntilItIsAnswered(t *testing.T) {
 		})
 		done := make(chan error, 1)
 		go func() { done <- ch.Subscribe(t.Context(), from("b")...) }()
-		gather(t, ch, got, wants(got, map[string]string{"a": "connected 1 caught_up", "b": "connected 1 caught_up"}))
+		gather(t, ch, got, wants(got, map[string]string{"": "ready", "a": "connected 1 caught_up", "b": "connected 1 caught_up"}))
 		if err := <-done; err != nil || hub.changes < 2 {
 			t.Errorf("%v after %d requests", err, hub.changes)
 		}
@@ -407,14 +417,14 @@ func TestChannelEndsWithItsToken(t *testing.T) {
 		defer ch.Close()
 		_ = ch.Subscribe(t.Context(), from("a")...)
 		got := map[string]string{}
-		gather(t, ch, got, wants(got, map[string]string{"a": "connected caught_up"}))
+		gather(t, ch, got, wants(got, map[string]string{"": "ready", "a": "connected caught_up"}))
 		hub.conns[0].send(`{"type":"expiring","data":{"expiresAt":"2026-01-01T00:00:00Z"}}`)
 		hub.logs["a"] = 1
 		if o.Transport == WebSocket { // the token goes over the connection
-			gather(t, ch, got, wants(got, map[string]string{"": "expiring", "a": "connected caught_up"}))
+			gather(t, ch, got, wants(got, map[string]string{"": "ready expiring", "a": "connected caught_up"}))
 			hub.conns[0].cut()
 		}
-		gather(t, ch, got, wants(got, map[string]string{"": "expiring", "a": "connected caught_up connected 1 caught_up"}))
+		gather(t, ch, got, wants(got, map[string]string{"": "ready expiring ready", "a": "connected caught_up connected 1 caught_up"}))
 		if want := []string{" Bearer stale", " Bearer fresh"}; !slices.Equal(hub.users, want) || renewed != 1 {
 			t.Errorf("asked as %q, and %d tokens", hub.users, renewed)
 		}

@@ -272,6 +272,19 @@ test("an API key gets a user's token for the WebSocket; where the hub makes none
   assert.equal(earlier.peers[0]!.credential, "k1");
 });
 
+test("sessions do not wait out a pause that the connection has not waited out", async () => {
+  const script = await SharedScript.start();
+  script.logs.set("a", 1);
+  const follower = new HubFollower(script, { backoff: { baseMs: 60_000, maxMs: 60_000, random: () => 1 } });
+  const stream = follower.follow("a");
+  await until("live", () => stream.state.phase === "live");
+  script.peers[0]!.cut();
+  await until("offline", () => stream.state.phase === "offline");
+  assert.deepEqual(stream.state, follower.hub.state);
+  follower.hub.reconnectNow();
+  await until("live again", () => stream.state.phase === "live");
+});
+
 test("a token that is spent is replaced, and the sessions go on; without another one all ends", async () => {
   const script = await SharedScript.start();
   script.logs.set("a", 1);

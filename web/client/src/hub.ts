@@ -53,6 +53,8 @@ interface Entry {
   readonly stream: SessionStream;
   /** Set while the stream wants the session's frames. */
   handlers: ConnectionHandlers | undefined;
+  /** It has wanted them before. */
+  opened: boolean;
 }
 
 /** Opens one connection for any number of a user's sessions. See {@link HubConnection}. */
@@ -162,7 +164,7 @@ export class HubConnection {
         options.onState?.(state);
       },
     });
-    this.#entries.set(sessionId, { stream, handlers: undefined });
+    this.#entries.set(sessionId, { stream, handlers: undefined, opened: false });
     return stream;
   }
 
@@ -211,6 +213,9 @@ export class HubConnection {
         const entry = hub.#entries.get(sessionId)!;
         entry.handlers = handlers;
         hub.#change(sessionId);
+        // Somebody has asked the stream to come back at once.
+        if (entry.opened && line.state.phase === "offline") line.reconnectNow();
+        entry.opened = true;
         return {
           send: (command) =>
             void postCommand(hub.#api, sessionId, hub.#token ?? "", command, handlers.onReply, () => void hub.#renew()),

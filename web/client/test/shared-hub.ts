@@ -36,6 +36,8 @@ export class SharedPeer {
   readonly subscribed: string[] = [];
   /** How many sessions each request named. */
   readonly sizes: number[] = [];
+  /** The data of each `auth`. */
+  readonly auths: object[] = [];
   list = false;
   gone = false;
   /** Answers a subscription: by its frames, or by a refusal. */
@@ -190,7 +192,13 @@ export class SharedScript {
     socket.on("message", (bytes) => {
       const { type, id, data } = JSON.parse(String(bytes)) as { type: string; id: string; data: Asked };
       const answer =
-        type === "subscribe" ? peer.take(data) : type === "unsubscribe" ? peer.take({}, data) : ({} as object);
+        type === "auth"
+          ? { auths: peer.auths.push(data) }
+          : type === "subscribe"
+            ? peer.take(data)
+            : type === "unsubscribe"
+              ? peer.take({}, data)
+              : ({} as object);
       peer.send({ type: "ack", id, data: answer });
     });
     this.#accept(peer);

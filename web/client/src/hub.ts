@@ -245,7 +245,11 @@ export class HubConnection {
       else change.gone.push(name);
     }
     this.#changed.clear();
-    if (change.list) this.#list?.restart();
+    if (change.list) {
+      // Another snapshot begins, also where a list before this one has just been closed.
+      this.#list?.restart();
+      this.#link?.change({ sessions: [], gone: [], list: false });
+    }
     this.#link?.change(change);
   }
 

@@ -211,7 +211,12 @@ for (const transport of ["websocket", "sse"] as const) {
       ...["needs_you b", "created d", "gone c", "complete"],
     ]);
     assert.deepEqual([...list.sessions.keys()], ["b", "d"]);
+    // One more in its place gets a snapshot of its own.
     list.close();
+    const next = follower.hub.list();
+    await until("whole", () => next.complete);
+    assert.deepEqual([...next.sessions.keys()], ["b", "d"]);
+    next.close();
     await until("given up", () => !script.peers[1]!.list);
   });
 }

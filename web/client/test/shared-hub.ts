@@ -102,7 +102,7 @@ export class SharedPeer {
         refused.push({ sessionId, ...refusal });
       } else subscribed.push(sessionId);
     }
-    if (subscribe.list) {
+    if (subscribe.list && !this.list) {
       this.list = true;
       this.onList();
     }

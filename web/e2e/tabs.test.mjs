@@ -48,14 +48,12 @@ async function openTab() {
   const page = await context.newPage();
   const tab = { page, sessionId, opened: 0 };
   page.on("request", (request) => (tab.opened += new URL(request.url()).pathname === "/api/events" ? 1 : 0));
+  // The page is the hub's own: a browser lets no page that comes from nowhere open a WebSocket to this machine.
   await page.route("**/tab/*", (route) => {
-    const name = new URL(route.request().url()).pathname.slice("/tab/".length);
-    const code = modules.get(name);
-    return code
-      ? route.fulfill({ contentType: "text/javascript", body: code })
-      : route.fulfill({ contentType: "text/html", body: "<!doctype html><title>a tab</title>" });
+    const code = modules.get(new URL(route.request().url()).pathname.slice("/tab/".length));
+    return route.fulfill({ contentType: "text/javascript", body: code });
   });
-  await page.goto(`${proxy.url}/tab/`);
+  await page.goto(`${proxy.url}/`);
   await page.evaluate(async (id) => {
     const { connectHub } = await import("/tab/hub.js");
     const seen = { seqs: [], turns: 0 };
@@ -133,4 +131,25 @@ test("eight tabs where WebSockets are blocked are all live, and all answer", asy
   await Promise.all(rest.map((tab) => say(tab, "still there?")));
   await Promise.all(rest.map((tab) => turns(tab, 3)));
   await Promise.all(rest.map(assertWhole));
+});
+
+test("a tab over a WebSocket gives it back while it is out of sight, and has missed nothing when it is seen", async () => {
+  proxy.upgrade = "pass";
+  const sockets = [];
+  context.on("page", (page) => page.on("websocket", (socket) => sockets.push(socket)));
+  const tab = await openTab();
+  await isLive(tab);
+  assert.equal(await tab.page.evaluate(() => globalThis.shared.transport), "websocket");
+  await say(tab, "hello");
+  await turns(tab, 1);
+  await show(tab, true);
+  await until("the socket is closed", () => sockets[0].isClosed());
+  await api.sendMessage(tab.sessionId, { content: "while nobody looked" });
+  await until("the turn is over", async () => (await api.getSession(tab.sessionId)).status === "idle");
+  assert.equal(await tab.page.evaluate(() => globalThis.seen.turns), 1);
+  assert.equal(sockets.length, 1);
+  await show(tab, false);
+  await turns(tab, 2);
+  await assertWhole(tab);
+  assert.equal(sockets.length, 2);
 });

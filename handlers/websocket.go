@@ -61,8 +61,8 @@ type commands struct {
 	conn    *wsconn.Conn
 	sub     *hub.Subscriber
 	channel *hub.Channel // nil: a session's stream
-	service bool // see caller
-	key     bool // opened with an API key's rights
+	service bool         // see caller
+	key     bool         // opened with an API key's rights
 	remote  net.Addr
 	refused int // commands in a row that were refused for their rate
 }

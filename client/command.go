@@ -89,7 +89,7 @@ type command struct {
 func (s *Stream) repeat(ctx context.Context, c command) (again bool, err error) {
 	byRequest, renewed := false, false
 	for waits := s.opts.Backoff.begin(); ; {
-		token := s.session.bearer()
+		token := s.credential.bearer()
 		err = errNoSocket
 		if !byRequest {
 			err = s.socket.send(ctx, c)
@@ -132,22 +132,6 @@ func (s *Stream) repeat(ctx context.Context, c command) (again bool, err error) 
 			return again, failed(c.op, err)
 		}
 	}
-}
-
-// renewToken replaces a refused token, unless it was replaced already: Next and the
-// commands may see the refusal at the same time.
-func (s *Stream) renewToken(ctx context.Context, old string) error {
-	s.renewing.Lock()
-	defer s.renewing.Unlock()
-	if s.session.bearer() != old {
-		return nil
-	}
-	token, err := s.opts.Renew(ctx)
-	if err != nil {
-		return err
-	}
-	s.session.SetToken(token)
-	return nil
 }
 
 // socket is what the commands need of a stream's WebSocket.

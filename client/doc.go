@@ -26,10 +26,13 @@
 // A Stream gives every event after its start once and in order, over as many connections as
 // it takes. It gives a gap frame where the hub no longer has an event.
 //
-// A Stream begins with a WebSocket. It changes to server-sent events if the WebSocket is
-// blocked, swallowed or keeps breaking, and tries the WebSocket again later. Between
-// attempts it waits as long as the hub asks (draining, Retry-After), and with full jitter
-// otherwise. It stops where coming back is of no use (see Error.Temporary).
+// A Channel promises the same for many sessions of a user over one connection. Their messages
+// and answers go by Session.
+//
+// Both begin with a WebSocket. They change to server-sent events if the WebSocket is
+// blocked, swallowed or keeps breaking, and try the WebSocket again later. Between
+// attempts they wait as long as the hub asks (draining, Retry-After), and with full jitter
+// otherwise. They stop where coming back is of no use (see Error.Temporary).
 //
 // There are two kinds of commands. A command of Session is one request, which the client
 // never repeats. A command of Stream is repeated until the hub has acknowledged or refused

@@ -31,6 +31,7 @@ type scripted struct {
 	afters []string // of the connections so far
 	tokens []string
 	vias   []string                                       // their transports
+	shared http.HandlerFunc                               // serves the connections for many sessions
 	post   func(w http.ResponseWriter, path, body string) // requests that are no streams; called one at a time
 }
 
@@ -61,6 +62,10 @@ func run(t *testing.T, transport Transport, parts []part, f func(t *testing.T, h
 func (h *scripted) serve(w http.ResponseWriter, r *http.Request) {
 	h.wg.Add(1)
 	defer h.wg.Done()
+	if h.shared != nil {
+		h.shared(w, r)
+		return
+	}
 	h.mu.Lock()
 	if r.Method == http.MethodPost {
 		defer h.mu.Unlock()

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 
 	"sessionhub/protocol"
 )
@@ -16,32 +15,17 @@ import (
 type Session struct {
 	client *Client
 	id     string
-
-	mu    sync.Mutex
-	token string // guarded by mu
+	credential
 }
 
 // Session returns the session with this id, which need not exist. Without a token, it uses
 // the client's API key.
 func (c *Client) Session(id, token string) *Session {
-	return &Session{client: c, id: id, token: token}
+	return &Session{client: c, id: id, credential: credential{token: token}}
 }
 
 // ID is the session's id.
 func (s *Session) ID() string { return s.id }
-
-// SetToken replaces the token for later requests and connections.
-func (s *Session) SetToken(token string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.token = token
-}
-
-func (s *Session) bearer() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.token
-}
 
 func (s *Session) path(rest string) string { return "/sessions/" + url.PathEscape(s.id) + rest }
 

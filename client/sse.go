@@ -10,8 +10,6 @@ import (
 	"mime"
 	"net/http"
 	"time"
-
-	"sessionhub/protocol"
 )
 
 // sseConnection is a stream of server-sent events (WHATWG HTML, section 9.2). The JSON in
@@ -24,13 +22,13 @@ type sseConnection struct {
 	most   int64
 }
 
-func (s *Session) dialSSE(ctx context.Context, after protocol.Cursor, maxFrame int64) (connection, error) {
+func (l *line) dialSSE(ctx context.Context) (connection, error) {
 	const op = "open stream"
 	// The request's context lives as long as the connection, longer than this call.
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
 	timer := time.AfterFunc(dialTimeout, cancel)
-	resp, err := s.requestSSE(life, after)
+	resp, err := l.requestSSE(life)
 	inTime := timer.Stop()
 	if !stop() || !inTime {
 		cancel()
@@ -57,20 +55,19 @@ func (s *Session) dialSSE(ctx context.Context, after protocol.Cursor, maxFrame i
 		cancel()
 		return nil, err
 	}
-	c := &sseConnection{body: resp.Body, in: bufio.NewReader(resp.Body), cancel: cancel, most: maxFrame}
+	c := &sseConnection{body: resp.Body, in: bufio.NewReader(resp.Body), cancel: cancel, most: l.opts.MaxFrameBytes}
 	c.watch = newWatchdog(cancel)
 	return c, nil
 }
 
-func (s *Session) requestSSE(ctx context.Context, after protocol.Cursor) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.client.endpoint(s.path("/events"), nil), nil)
+func (l *line) requestSSE(ctx context.Context) (*http.Response, error) {
+	req, err := l.target.events(ctx)
 	if err != nil {
 		return nil, err
 	}
-	req.Header = s.streamHeader()
+	l.client.authorize(req.Header, l.dialled)
 	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Last-Event-ID", after.String())
-	return s.client.http().Do(req)
+	return l.client.http().Do(req)
 }
 
 func (c *sseConnection) read(ctx context.Context) ([]byte, error) {

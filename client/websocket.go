@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/coder/websocket"
@@ -18,14 +17,17 @@ type wsConnection struct {
 	watch *watchdog
 }
 
-func (s *Session) dialWebSocket(ctx context.Context, after protocol.Cursor, maxFrame int64, most time.Duration) (connection, error) {
+func (l *line) dialWebSocket(ctx context.Context, most time.Duration) (connection, error) {
 	const op = "open stream"
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	c := &wsConnection{}
+	path, query := l.target.webSocket()
+	header := http.Header{}
+	l.client.authorize(header, l.dialled)
 	// The library dials http as ws, and https as wss.
-	conn, resp, err := websocket.Dial(ctx, s.client.endpoint(s.path("/ws"), url.Values{"after": {after.String()}}), &websocket.DialOptions{
-		HTTPClient: s.client.http(), HTTPHeader: s.streamHeader(), Subprotocols: []string{protocol.Subprotocol},
+	conn, resp, err := websocket.Dial(ctx, l.client.endpoint(path, query), &websocket.DialOptions{
+		HTTPClient: l.client.http(), HTTPHeader: header, Subprotocols: []string{protocol.Subprotocol},
 		OnPingReceived: func(context.Context, []byte) bool { c.watch.heard(); return true },
 	})
 	if err != nil {
@@ -34,7 +36,7 @@ func (s *Session) dialWebSocket(ctx context.Context, after protocol.Cursor, maxF
 		}
 		return nil, failed(op, err)
 	}
-	conn.SetReadLimit(maxFrame)
+	conn.SetReadLimit(l.opts.MaxFrameBytes)
 	c.conn = conn
 	c.watch = newWatchdog(func() { _ = conn.CloseNow() })
 	return c, nil

@@ -15,6 +15,7 @@ export default defineConfig({
       "@sessionhub/client/files": here("./client/src/files.ts"),
       "@sessionhub/client/inbox": here("./client/src/inbox.ts"),
       "@sessionhub/client/form": here("./client/src/form.ts"),
+      "@sessionhub/client/hub": here("./client/src/hub.ts"),
       "@sessionhub/client/image": here("./client/src/image.ts"),
       "@sessionhub/client": here("./client/src/index.ts"),
     },

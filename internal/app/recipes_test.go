@@ -82,6 +82,16 @@ func TestRecipeCurl(t *testing.T) {
 	}
 }
 
+func TestRecipeSharedConnection(t *testing.T) {
+	h := startHub(t)
+	out := finish(t, "bash", "-eu", h.recipe("shared", "recipe.sh"))
+	for _, who := range []string{"Ann", "Ben"} {
+		if !regexp.MustCompile(`(?m)^s_\w+: .*\b` + who + `\b`).MatchString(out) {
+			t.Errorf("nobody spoke to %s: %s", who, out)
+		}
+	}
+}
+
 func TestRecipeJavaScript(t *testing.T) {
 	t.Parallel()
 	h := startHub(t)

@@ -17,10 +17,12 @@ const web = fileURLToPath(new URL("..", import.meta.url));
 let hub;
 let folder;
 let program;
+let many;
 
 before(async () => {
   const text = await readFile(join(web, "../docs/BROWSER.md"), "utf8");
   program = /^```js\n(.*?)^```$/ms.exec(text)[1];
+  many = /^<!-- test: many -->\n```js\n(.*?)^```$/ms.exec(text)[1];
   folder = await mkdtemp(join(tmpdir(), "sessionhub-recipes-"));
   // The package is put where npm would put it.
   await build({
@@ -48,6 +50,13 @@ test("the ten lines print the answer and end, with the package as it is publishe
     timeout: 30_000,
   });
   assert.match(stdout, /Good morning/);
+  await writeFile(join(folder, "many.mjs"), many);
+  const { stdout: said } = await promisify(execFile)(process.execPath, [join(folder, "many.mjs")], {
+    env: { ...process.env, HUB_URL: hub.url },
+    timeout: 30_000,
+  });
+  assert.match(said, /^Ann heard: You said: Good morning, Ann$/m);
+  assert.match(said, /^Ben heard: You said: Good morning, Ben$/m);
 });
 
 /** Chrome makes the id of an unpacked extension from its folder. */

@@ -18,6 +18,7 @@ import type {
 import type { ElicitationData } from "./elicitation.js";
 import { HubError } from "./errors.js";
 import type { ApprovalContent, Delivery, MessageContent, QueuedMessage, Session, ToolApprovalData } from "./events.js";
+import { eventsOf, eventStream } from "./sse.js";
 import type { ApproveData, Command } from "./transport.js";
 
 export interface HubApiOptions {
@@ -27,8 +28,6 @@ export interface HubApiOptions {
   apiKey?: string | undefined;
   fetch?: typeof fetch;
 }
-
-const eventStream = "text/event-stream";
 
 /** A form of a session's transcript. `docs/openapi.yaml` has the schema of the second. */
 export type TranscriptFormat = "markdown" | "json";
@@ -249,12 +248,7 @@ export class HubApi {
     options: CallOptions = {},
   ): Promise<ReadableStream<Uint8Array> | undefined> {
     const route = `${path(sessionId, "events")}${search({ after })}`;
-    const answer = await this.#send("GET", route, options, undefined, { Accept: eventStream });
-    if (answer.status === 204) return undefined;
-    if (!answer.headers.get("Content-Type")?.startsWith(eventStream) || !answer.body) {
-      throw new HubError("unreachable", "no event stream");
-    }
-    return answer.body;
+    return eventsOf(await this.send("GET", route, options, undefined, { Accept: eventStream }));
   }
 
   /**
@@ -268,9 +262,9 @@ export class HubApi {
     return this.call(leaf === "options" || !leaf ? "PATCH" : "POST", path(sessionId, leaf), options, data);
   }
 
-  /** The URL of a session's WebSocket. */
-  websocketUrl(sessionId: string): string {
-    const url = new URL(`api/${path(sessionId, "ws")}`, this.#base);
+  /** The URL of a session's WebSocket, or of that for many sessions. */
+  websocketUrl(sessionId?: string): string {
+    const url = new URL(`api/${sessionId ? path(sessionId, "ws") : "ws"}`, this.#base);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     return url.href;
   }
@@ -282,12 +276,7 @@ export class HubApi {
     query: Record<string, string | number | undefined>,
     options: CallOptions = {},
   ): Promise<Response> {
-    return this.#send("GET", `${path(sessionId, leaf)}${search(query)}`, options);
-  }
-
-  /** Posts to a route below `api/` that has no method here: see the module `files`. */
-  post(route: string, body: unknown, options: CallOptions = {}): Promise<Response> {
-    return this.#send("POST", route, options, body);
+    return this.send("GET", `${path(sessionId, leaf)}${search(query)}`, options);
   }
 
   /** Calls a route below `/api/` that has no method here. Resolves with the answer's JSON; undefined where there is none. */
@@ -298,7 +287,7 @@ export class HubApi {
     body?: unknown,
     headers?: Record<string, string>,
   ): Promise<T> {
-    const answer = await this.#send(method, route, options, body, headers);
+    const answer = await this.send(method, route, options, body, headers);
     try {
       return answer.status === 204 ? (undefined as T) : ((await answer.json()) as T);
     } catch (cause) {
@@ -307,7 +296,7 @@ export class HubApi {
   }
 
   async #blob(route: string, options: CallOptions): Promise<Blob> {
-    const answer = await this.#send("GET", route, options);
+    const answer = await this.send("GET", route, options);
     try {
       return await answer.blob();
     } catch (cause) {
@@ -315,15 +304,15 @@ export class HubApi {
     }
   }
 
-  /** Resolves with what the hub did not refuse. */
-  async #send(
+  /** Sends a request to any route below `api/`. Resolves with what the hub did not refuse. */
+  async send(
     method: string,
     route: string,
     options: CallOptions,
     body?: unknown,
     headers: Record<string, string> = {},
   ): Promise<Response> {
-    if (options.token !== undefined) headers["Authorization"] = `Bearer ${options.token}`;
+    if (options.token) headers["Authorization"] = `Bearer ${options.token}`;
     else if (this.#apiKey) headers["X-API-Key"] = this.#apiKey;
     const file = body instanceof Blob;
     if (file) headers["Content-Type"] = body.type || "application/octet-stream";

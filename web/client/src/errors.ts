@@ -2,7 +2,8 @@
  * HubError is a refusal by the hub, or by this client on its behalf: of an HTTP
  * request (`status` is then set) or of a command on a stream. `code` is one of
  * the API's error codes, or one of these of the client's own:
- * `unreachable`, `connection_lost`, `stream_closed`, `too_many_pending`.
+ * `unreachable`, `connection_lost`, `stream_closed`, `too_many_pending`,
+ * `already_followed`.
  */
 export class HubError extends Error {
   override readonly name = "HubError";

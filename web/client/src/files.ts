@@ -110,7 +110,7 @@ export function actOnWorktree(
   action: WorktreeAction,
   options: CallOptions = {},
 ): Promise<WorktreeStatus> {
-  return json(api.post(`sessions/${encodeURIComponent(sessionId)}/worktree`, action, options));
+  return json(api.send("POST", `sessions/${encodeURIComponent(sessionId)}/worktree`, options, action));
 }
 
 /** Has a worktree made in advance, for a session that is about to be created. It needs an API key. */
@@ -119,7 +119,7 @@ export function prepareWorktree(
   wanted: { provider?: string; workingDirectory?: string; userId?: string; base?: string },
   options: CallOptions = {},
 ): Promise<PreparedWorktree> {
-  return json(api.post("worktrees", wanted, options));
+  return json(api.send("POST", "worktrees", options, wanted));
 }
 
 export function listFiles(

@@ -1,6 +1,7 @@
 import { HubApi, type HubApiOptions } from "./api.js";
 import { transportChoice, type ChoiceOptions } from "./choice.js";
 import type { HubError } from "./errors.js";
+import { watchNetwork } from "./network.js";
 import { SessionStream } from "./session-stream.js";
 import { sseTransport } from "./sse.js";
 import type { SessionStreamOptions } from "./stream-options.js";
@@ -43,11 +44,12 @@ export function connect(options: ConnectOptions): SessionStream {
   const { sessionId, transport = "auto" } = options;
   const api = new HubApi(options);
   const url = api.websocketUrl(sessionId);
+  const address = (after: string) => `${url}?after=${encodeURIComponent(after)}`;
   const withSocket = transport === "websocket" || (transport === "auto" && (options.webSocket ?? globalWebSocket()));
   const choice = transportChoice({
     ...options,
     host: new URL(url).host,
-    websocket: withSocket ? webSocketTransport(url, options) : undefined,
+    websocket: withSocket ? webSocketTransport(address, options) : undefined,
     sse: transport === "websocket" ? undefined : (options.sse ?? sseTransport)(api, sessionId),
   });
   const stopped = new AbortController();
@@ -68,16 +70,4 @@ export function connect(options: ConnectOptions): SessionStream {
   });
   watchNetwork(stream, stopped.signal);
   return stream;
-}
-
-/** Browsers say when the network is gone or back, or the page is looked at again: no time to wait, or to trust an old connection. */
-function watchNetwork(stream: SessionStream, signal: AbortSignal): void {
-  const scope = globalThis as Partial<Pick<typeof globalThis, "addEventListener" | "document">>;
-  const page = scope.document;
-  const wake = () => {
-    if (!page?.hidden) stream.reconnectNow();
-  };
-  for (const name of ["online", "pageshow"]) scope.addEventListener?.(name, wake, { signal });
-  scope.addEventListener?.("offline", () => stream.networkLost(), { signal });
-  page?.addEventListener("visibilitychange", wake, { signal });
 }

@@ -100,7 +100,7 @@ export class SessionStream implements AsyncIterable<StreamItem> {
   [Symbol.asyncIterator](): AsyncIterableIterator<StreamItem> {
     const reader = makeReader<StreamItem>(
       readerLimit,
-      (paused) => this.#pause(paused),
+      (paused) => this.rest(paused),
       () => this.#readers.delete(reader),
     );
     if (this.#state.phase === "closed") this.#endReader(reader, this.#state.reason);
@@ -169,9 +169,23 @@ export class SessionStream implements AsyncIterable<StreamItem> {
     this.#retry("no network");
   }
 
+  /**
+   * Gives the connection back, and with `false` takes one again. The log waits at the hub meanwhile, which is what it is
+   * for. Calls count: the stream rests while anybody wants it to.
+   */
+  rest(resting: boolean, reason = "the reader is behind"): void {
+    this.#pauses += resting ? 1 : -1;
+    if (this.#isClosed()) return;
+    if (this.#pauses === 0) this.reconnectNow();
+    else if (resting && this.#link) {
+      this.#dropAll();
+      this.#wait(reason, 0);
+    }
+  }
+
   /** Ends the stream for good; unanswered commands reject. May be called twice. */
-  close(): void {
-    this.#finish("closed");
+  close(reason: CloseReason = "closed"): void {
+    this.#finish(reason);
   }
 
   /**
@@ -215,6 +229,10 @@ export class SessionStream implements AsyncIterable<StreamItem> {
   }
 
   #receive(link: Link, frame: StreamFrame): void {
+    if (frame.sessionId) {
+      this.#options.onShared?.(frame);
+      return;
+    }
     if (typeof frame.seq === "number") {
       const verdict = this.#cursor.accept(frame);
       if (verdict === "hole") this.#breakOff(link, "event missing");
@@ -342,6 +360,7 @@ export class SessionStream implements AsyncIterable<StreamItem> {
     // A refusal, too, shows that SSE is no better than the socket was.
     if (kind === "sse") choice.failed(kind, lifeMs, false);
     if (this.#ended) return this.#finish("session_ended");
+    if (end.waitMs !== undefined) return this.#wait(end.reason, end.waitMs);
     switch (end.code) {
       case noSuchSession:
         return this.#finish("not_found");
@@ -403,17 +422,6 @@ export class SessionStream implements AsyncIterable<StreamItem> {
       else await this.command({ type: "auth", data: { token } });
     } catch {
       // As above.
-    }
-  }
-
-  /** A reader fell behind, or caught up. The log waits at the hub meanwhile, which is what it is for. */
-  #pause(paused: boolean): void {
-    this.#pauses += paused ? 1 : -1;
-    if (this.#isClosed()) return;
-    if (this.#pauses === 0) this.reconnectNow();
-    else if (paused && this.#link) {
-      this.#dropAll();
-      this.#wait("the reader is behind", 0);
     }
   }
 

@@ -2,7 +2,7 @@ import type { BackoffOptions } from "./backoff.js";
 import type { TransportChoice } from "./choice.js";
 import type { HubError } from "./errors.js";
 import type { ControlFrame, SessionEvent } from "./events.js";
-import type { TransportKind } from "./transport.js";
+import type { StreamFrame, TransportKind } from "./transport.js";
 
 /** Why a stream will not come back. */
 export type CloseReason =
@@ -60,6 +60,8 @@ export interface SessionStreamOptions extends StreamHandlers {
   stableAfterMs?: number;
   /** How long `connected` may take on a socket that SSE could replace; three times as long otherwise. Milliseconds. */
   connectTimeoutMs?: number | undefined;
+  /** Gets the frames that name a session, which only a connection for many sessions has. */
+  onShared?(frame: StreamFrame): void;
   /** Closes the stream. */
   signal?: AbortSignal | undefined;
 }

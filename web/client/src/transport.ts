@@ -47,6 +47,8 @@ export interface ReplyError {
 
 /** Everything but a reply that a stream can carry. */
 export interface StreamFrame {
+  /** On a connection for many sessions: whose frame it is. */
+  sessionId?: string;
   type: string;
   seq?: number;
   from?: number;
@@ -61,6 +63,8 @@ export interface ConnectionEnd {
   reason: string;
   /** The hub named a time before which to come back is of no use. Seconds. */
   retryAfterSeconds?: number | undefined;
+  /** Whoever ends it comes back then, and wants no jitter. Milliseconds. */
+  waitMs?: number;
 }
 
 /** What a connection tells its owner. */

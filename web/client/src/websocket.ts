@@ -30,14 +30,14 @@ export function globalWebSocket(): WebSocketConstructor | undefined {
 }
 
 /**
- * Reaches a session over `/api/sessions/:id/ws`, whose address is `url`.
+ * Reaches the hub over a WebSocket. `address` gives the URL for a cursor.
  *
  * The server's own pings are answered by the browser and are invisible to
  * scripts, so an idle session looks just like a dead network. The transport
  * therefore sends a `ping` command at intervals; a connection on which nothing
  * at all comes back in time is given up as cut (1006).
  */
-export function webSocketTransport(url: string, options: WebSocketOptions): Transport {
+export function webSocketTransport(address: (after: string) => string, options: WebSocketOptions): Transport {
   const { webSocket = globalWebSocket(), pingIntervalMs = 25_000, pingTimeoutMs = 10_000 } = options;
   if (!webSocket) throw new TypeError("no global WebSocket: pass `webSocket`");
   return {
@@ -45,7 +45,7 @@ export function webSocketTransport(url: string, options: WebSocketOptions): Tran
     open(after, token, { onFrame, onReply, onEnd }): Connection {
       // A browser cannot set headers on a WebSocket, so the token travels as a
       // subprotocol. The server selects the first and never echoes the token.
-      const socket = new webSocket(`${url}?after=${encodeURIComponent(after)}`, [subprotocol, `bearer.${token}`]);
+      const socket = new webSocket(address(after), token ? [subprotocol, `bearer.${token}`] : [subprotocol]);
       let deadline: ReturnType<typeof setTimeout> | undefined;
       let pings = 0;
       let ended = false;

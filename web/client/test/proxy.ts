@@ -28,7 +28,7 @@ export class FaultyProxy {
   connections = 0;
   handshakes = 0;
   readonly #server: Server;
-  readonly #port: number;
+  #port: number;
   readonly #sockets = new Set<Socket>();
   readonly #dead = new WeakSet<Socket>();
 
@@ -46,6 +46,11 @@ export class FaultyProxy {
 
   get url(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** New connections go to another server. */
+  retarget(target: string): void {
+    this.#port = Number(new URL(target).port);
   }
 
   /** Every connection that is open goes dead, without an end that anybody is told of. New ones get through. */

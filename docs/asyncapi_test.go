@@ -57,7 +57,7 @@ func TestMessagesAreDocumented(t *testing.T) {
 	same(t, "sendOnSSE", operation(t, doc, "sendOnSSE"), down)
 	same(t, "takeCommands", operation(t, doc, "takeCommands"),
 		slices.DeleteFunc(messages.keys(), func(k string) bool { return !strings.HasPrefix(k, "command.") || ofSession(k) }))
-	taken := []string{"command.subscribe", "command.unsubscribe", "command.ping"}
+	taken := []string{"command.subscribe", "command.unsubscribe", "command.auth", "command.ping"}
 	same(t, "the shared WebSocket's channel", doc.at(t, "channels", "sharedWebsocket", "messages").keys(),
 		slices.Concat(shared, taken, []string{"ack", "error"}))
 	same(t, "sendOnSharedWebSocket", operation(t, doc, "sendOnSharedWebSocket"), shared)

@@ -17,6 +17,7 @@ func TestEveryMemberOfAListingIsAnnounced(t *testing.T) {
 		"LastActivityAt": late, "ExpiresAt": late, "LastSeq": late, "Epoch": late, "Connections": late,
 		"Title": announced, "AgentOptions": announced, "Status": announced, "PendingApprovals": announced, "PendingElicitations": announced,
 		"Usage": announced, "Mode": announced, "Asking": announced, "Worktree": announced,
+		"Pinned": announced, "Archived": announced, "Unread": announced,
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[protocol.Session]()) {
 		if members[f.Name] == "" {

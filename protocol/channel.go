@@ -28,14 +28,14 @@ type Unsubscribed struct {
 	Reason string `json:"reason"`
 }
 
-// Commands of a channel's WebSocket, beside CommandPing.
+// Commands of a channel's WebSocket, beside CommandAuth and CommandPing.
 const (
 	CommandSubscribe   CommandType = "subscribe"
 	CommandUnsubscribe CommandType = "unsubscribe"
 )
 
 // ChannelCommandTypes lists every command of a channel.
-var ChannelCommandTypes = []CommandType{CommandSubscribe, CommandUnsubscribe, CommandPing}
+var ChannelCommandTypes = []CommandType{CommandSubscribe, CommandUnsubscribe, CommandAuth, CommandPing}
 
 // MaxSubscribe bounds the sessions that one command, or one request, names.
 const MaxSubscribe = 1000

@@ -322,3 +322,64 @@ type listedData struct {
 	Change  protocol.ListChange `json:"change"`
 	Session protocol.Session    `json:"session"`
 }
+
+// A user token opens both kinds of connection for many sessions. Each ends with it, and a
+// WebSocket goes on with another one.
+func TestChannelLivesByItsUserToken(t *testing.T) {
+	t.Parallel()
+	inAccountWorlds(t, func(w accountWorld) {
+		ctx, cancel := context.WithTimeout(w.Context(), patience)
+		defer cancel()
+		first, second := w.userToken(w.a, `{}`, "X-API-Key", annKey), w.userToken(w.a, `{"scope":"read"}`, "X-API-Key", annKey)
+		s := w.createWith(w.a, bearer(first.Token)...)
+		ws := w.b.channelWS(ctx, bearer(first.Token)...)
+		sse := w.b.channelSSE(ctx, "", protocol.SubscribeRequest{List: true, Sessions: []protocol.Subscription{{SessionID: s.SessionID}}}, bearer(first.Token)...)
+		ready := hubtest.Decode[protocol.Ready](w.T, nextOf(ctx, w.T, sse).Data)
+		nextOf(ctx, w.T, ws)
+		answer := func(id string) channelFrame {
+			w.Helper()
+			for {
+				if f := nextOf(ctx, w.T, ws); f.ID == id {
+					return f
+				}
+			}
+		}
+		for id, c := range map[string]struct {
+			token string
+			want  protocol.EventType
+		}{"c1": {s.Token, "error"}, "c2": {w.userToken(w.a, `{}`, "X-API-Key", bobKey).Token, "error"}, "c3": {second.Token, "ack"}} {
+			if err := ws.command(ctx, protocol.CommandAuth, id, protocol.AuthRequest{Token: c.token}); err != nil {
+				w.Fatal(err)
+			}
+			if got := answer(id); got.Type != c.want {
+				w.Errorf("auth %s gave %+v", id, got)
+			}
+		}
+		w.b.want(http.StatusForbidden, protocol.CodeForbidden, "POST", "/api/events/"+ready.Connection, `{}`, bearer(s.Token)...)
+		w.a.want(http.StatusOK, "", "POST", "/api/events/"+ready.Connection, `{}`, bearer(second.Token)...)
+		w.a.want(http.StatusNoContent, "", "DELETE", "/api/user/token", nil, bearer(first.Token)...)
+		for { // the event stream ends
+			if _, err := sse.next(ctx); err != nil {
+				break
+			}
+		}
+		if ctx.Err() != nil {
+			w.Fatal("the event stream outlives its token")
+		}
+		if err := ws.command(ctx, protocol.CommandSubscribe, "c4", protocol.SubscribeRequest{Sessions: []protocol.Subscription{{SessionID: s.SessionID}}}); err != nil {
+			w.Fatal(err)
+		}
+		if got := answer("c4"); got.Type != "ack" {
+			w.Errorf("the connection that has another token answers %+v", got)
+		}
+		w.a.want(http.StatusNoContent, "", "DELETE", "/api/user/token", nil, bearer(second.Token)...)
+		for {
+			if _, err := ws.next(ctx); err != nil {
+				if websocket.CloseStatus(err) != protocol.CloseToken {
+					w.Errorf("the connection ended with %v", err)
+				}
+				break
+			}
+		}
+	})
+}

@@ -112,7 +112,7 @@ export function NewSession() {
           <p class="agent-about muted" data-testid="add-agent">
             <span>
               Only the demo agent is here. On the machine where agents run, <code>sessionhub agents</code> lists real
-              ones and the command that installs each. Start sessionhub again afterwards.
+              ones and the command that installs each. Open this form again some seconds afterwards.
             </span>
           </p>
         )}

@@ -396,3 +396,30 @@ func TestChannelSourceAndSessionsTakeTurns(t *testing.T) {
 		}
 	})
 }
+
+// A panic in a write ends its connection alone, and gives everything back.
+func TestChannelWhoseWritePanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, roomy)
+		id := w.create()
+		good := newSink(protocol.SharedWebSocket)
+		w.subscribe(w.channel(good, session.Grant{}), id, "")
+		bad := newSink(protocol.SharedWebSocket)
+		ch, err := w.hub.Channels.Open(w.ctx, "u1", bad.enc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forget := w.hub.Channels.Start(ch, panicSink{bad}, session.Grant{})
+		if bad.end() != protocol.CloseInternal {
+			t.Errorf("the connection ended with %d", bad.end())
+		}
+		forget()
+		ch.Stop(0, "", metrics.CloseClient)
+		synctest.Wait()
+		w.append(id, "1")
+		synctest.Wait()
+		if got := good.scriptOf(id); !strings.HasSuffix(got, " 2") || w.hub.Streams() != 1 {
+			t.Errorf("the other connection has %s; %d are open", got, w.hub.Streams())
+		}
+	})
+}

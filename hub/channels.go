@@ -13,6 +13,7 @@ import (
 	"sessionhub/hub/session"
 	"sessionhub/hub/store"
 	"sessionhub/hub/stream"
+	"sessionhub/metrics"
 	"sessionhub/protocol"
 )
 
@@ -76,6 +77,18 @@ func (cs *Channels) Open(ctx context.Context, user string, enc protocol.Encoding
 // known by its id, until forget is called. Call Stop of the channel when the connection has
 // ended.
 func (cs *Channels) Start(ch *stream.Channel, sink stream.Sink, grant session.Grant) (forget func()) {
+	begun := false
+	forget = func() {
+		cs.mu.Lock()
+		defer cs.mu.Unlock()
+		delete(cs.here, ch.ID())
+	}
+	defer func() {
+		if !begun { // a panic, which ends this connection only
+			forget()
+			ch.Stop(protocol.CloseInternal, "internal", metrics.CloseInternal)
+		}
+	}()
 	ch.Attach(sink, grant)
 	ctx, cancel := context.WithTimeout(context.Background(), changeTime)
 	defer cancel()
@@ -87,11 +100,8 @@ func (cs *Channels) Start(ch *stream.Channel, sink stream.Sink, grant session.Gr
 	cs.here[ch.ID()] = ch
 	cs.mu.Unlock()
 	ch.Begin()
-	return func() {
-		cs.mu.Lock()
-		defer cs.mu.Unlock()
-		delete(cs.here, ch.ID())
-	}
+	begun = true
+	return forget
 }
 
 // List makes a channel carry the feed of its user's list, from a snapshot on; off ends that.

@@ -257,6 +257,10 @@ func (c *Channel) Stop(code int, reason string, cause metrics.CloseReason) {
 	for _, s := range all {
 		s.stop()
 	}
+	if c.own == nil { // it was not attached
+		c.Release()
+		return
+	}
 	c.own.Stop(code, reason, cause)
 }
 

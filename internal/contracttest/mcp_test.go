@@ -64,5 +64,9 @@ func TestSessionBringsMCPServers(t *testing.T) {
 		}
 	}
 	shared := serveEnv(t, []string{"SESSIONHUB_API_KEY=the-key-of-clients"})
+	// Until a worker has told what its providers allow, the hub lets the worker judge.
+	judge.Within(t, judge.Patience, "the node's worker is there", func() bool {
+		return strings.Contains(string(shared.call("GET", "/api/providers", "", "X-API-Key", "the-key-of-clients").Body), `"available":true`)
+	})
 	shared.refused(403, protocol.CodeMCPNotAllowed, "POST", "/api/sessions", `{"agentOptions":{"mcpServers":[{"name":"a","command":"x"}]}}`, "X-API-Key", "the-key-of-clients")
 }

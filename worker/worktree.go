@@ -63,8 +63,9 @@ type worktreeRecord struct {
 	Commit     string   `json:"commit"`         // that it began with
 	Name       string   `json:"name,omitempty"` // of its directory; "": it has none yet
 	Ready      bool     `json:"ready,omitempty"`
-	Used       bool     `json:"used,omitempty"` // an agent has worked in it
-	Kept       bool     `json:"kept,omitempty"` // the user keeps it
+	Branched   bool     `json:"branched,omitempty"` // Branch was made for it
+	Used       bool     `json:"used,omitempty"`     // an agent has worked in it
+	Kept       bool     `json:"kept,omitempty"`     // the user keeps it
 	// Removing is the version of the work that was judged before its removal began; "": it
 	// is not being removed.
 	Removing string `json:"removing,omitempty"`

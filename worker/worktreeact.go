@@ -261,7 +261,7 @@ func (t *worktrees) dropBranch(ctx context.Context, git *repository, r *worktree
 // remove removes a worktree and its branch, if the worktree still has what it had when now
 // was read.
 func (t *worktrees) remove(ctx context.Context, r *worktreeRecord, now *worktreeNow) error {
-	r.Removing, r.Tip = now.Version, now.tip
+	r.Removing, r.Merged, r.Tip = now.Version, now.Merged, now.tip
 	if err := t.save(r); err != nil {
 		return err
 	}
@@ -280,7 +280,7 @@ func (t *worktrees) finishRemoval(ctx context.Context, r *worktreeRecord) error 
 	}
 	if _, err := os.Lstat(filepath.Join(top+".gone", ".git")); err == nil && !t.isForgotten(r) {
 		now, err := t.status(ctx, r, top+".gone")
-		if err == nil && now.Version != r.Removing {
+		if err == nil && (now.Version != r.Removing || r.Merged && !now.Merged) {
 			err = refuse(protocol.CodeChanged, "the work in the worktree has changed since you saw it: look at it again")
 		}
 		if err != nil {
@@ -326,7 +326,7 @@ func (t *worktrees) isForgotten(r *worktreeRecord) bool {
 // takeBack undoes the first steps of a removal.
 func (t *worktrees) takeBack(r *worktreeRecord) error {
 	err := os.Rename(t.top(r)+".gone", t.top(r))
-	r.Removing, r.Tip = "", ""
+	r.Removing, r.Merged, r.Tip = "", false, ""
 	return errors.Join(err, t.save(r))
 }
 

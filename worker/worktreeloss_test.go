@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -178,5 +180,50 @@ func TestWorktreeWithARelativePlaceIsKnown(t *testing.T) {
 	g.put(gitDir+"/gitdir", place+"\n")
 	if g.w.worktrees.isForgotten(r) {
 		t.Error("the worktree counts as removed: its work is not looked at again")
+	}
+}
+
+// The base may go back between a removal's beginning and its end.
+func TestWorktreeStaysIfItsBaseGoesBack(t *testing.T) {
+	g := newGrove(t)
+	dir := g.grow("s_1")
+	g.put(dir+"/x", "1")
+	g.act("s_1", protocol.WorktreeActionRequest{Action: protocol.WorktreeMerge, Commit: true}, "")
+	trees := g.w.worktrees
+	r, err := trees.load("s_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := trees.status(t.Context(), r, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.git("reset", "-q", "--hard", "HEAD~")
+	if err := trees.remove(t.Context(), r, now); err == nil || !there(dir+"/x") {
+		t.Errorf("the only copy of the work is gone: %v", err)
+	}
+	if got := g.status("s_1"); got.Merged || got.Ahead != 1 {
+		t.Errorf("after the refused removal: %+v", got)
+	}
+}
+
+// Two workers may share the folder. One does not touch what the other is at.
+func TestWorktreeIsLockedForOtherWorkers(t *testing.T) {
+	g := newGrove(t)
+	dir := g.grow("s_1")
+	unlock, err := g.w.worktrees.lock(t.Context(), "s_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.restart()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*lockPoll)
+	defer cancel()
+	if _, err := g.w.worktrees.lock(ctx, "s_1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("two workers have the lock: %v", err)
+	}
+	unlock()
+	g.act("s_1", protocol.WorktreeActionRequest{Action: protocol.WorktreeDiscard}, "")
+	if left, _ := filepath.Glob(filepath.Join(g.trees, "sessions", "*")); there(dir) || len(left) != 0 {
+		t.Errorf("after the removal: %v", left)
 	}
 }

@@ -22,6 +22,7 @@ import (
 // repository's own tree:
 //
 //	sessions/<id>.json     the record of a session's worktree
+//	sessions/<id>.lock     locked by the worker that works on it
 //	<name>-<hash>/         of one repository
 //	  w-<random>/          a worktree
 //	  w-<random>.making    it is being made; the maker has the file locked
@@ -63,11 +64,14 @@ type worktreeRecord struct {
 	Commit     string   `json:"commit"`         // that it began with
 	Name       string   `json:"name,omitempty"` // of its directory; "": it has none yet
 	Ready      bool     `json:"ready,omitempty"`
-	Used       bool     `json:"used,omitempty"` // an agent has worked in it
-	Kept       bool     `json:"kept,omitempty"` // the user keeps it
+	Branched   bool     `json:"branched,omitempty"` // Branch was made for it
+	Used       bool     `json:"used,omitempty"`     // an agent has worked in it
+	Kept       bool     `json:"kept,omitempty"`     // the user keeps it
 	// Removing is the version of the work that was judged before its removal began; "": it
 	// is not being removed.
 	Removing string `json:"removing,omitempty"`
+	// Merged says that the removal began because nothing would be lost.
+	Merged bool `json:"merged,omitempty"`
 	// Tip is what Branch was when the removal began.
 	Tip string `json:"tip,omitempty"`
 }
@@ -79,7 +83,8 @@ func newWorktrees(w *Worker) *worktrees {
 	return &worktrees{w: w, dir: w.cfg.Worktrees, making: make(map[string]*making), locks: make(map[string]*worktreeLock)}
 }
 
-// lock waits until nobody else works on a worktree. It waits no longer than ctx.
+// lock waits until nobody else works on a worktree, in this process or another. It waits no
+// longer than ctx.
 func (t *worktrees) lock(ctx context.Context, id string) (unlock func(), err error) {
 	t.mu.Lock()
 	l := t.locks[id]
@@ -98,7 +103,13 @@ func (t *worktrees) lock(ctx context.Context, id string) (unlock func(), err err
 	}
 	select {
 	case l.token <- struct{}{}:
-		return func() { <-l.token; leave() }, nil
+		open, err := t.lockFile(ctx, id)
+		if err != nil {
+			<-l.token
+			leave()
+			return nil, err
+		}
+		return func() { open(); <-l.token; leave() }, nil
 	case <-ctx.Done():
 		leave()
 		return nil, ctx.Err()

@@ -408,7 +408,7 @@ func TestCrashInTheMiddleOfAWorktree(t *testing.T) {
 	first := g.grow("s_1")
 	half := *r
 	half.ID, half.Sessions, half.Branch, half.Name = "s_2", []string{"s_2"}, "sessionhub/2", "w-none"
-	g.git("update-ref", "refs/heads/sessionhub/2", half.Commit) // killed between its branch and the end
+	g.git("update-ref", "--create-reflog", "-m", "branch: created for the session s_2", "refs/heads/sessionhub/2", half.Commit) // killed between its branch and the end
 	if err := g.w.worktrees.save(&half); err != nil {
 		t.Fatal(err)
 	}

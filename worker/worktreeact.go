@@ -87,7 +87,7 @@ func lostText(now *worktreeNow) string {
 		parts = append(parts, "a "+now.Unfinished+" under way")
 	}
 	if len(parts) == 0 {
-		return "work on another branch or in a submodule"
+		return "work on another branch, in a submodule or in files that git overlooks"
 	}
 	return strings.Join(parts, " and ")
 }
@@ -194,22 +194,19 @@ func mergeCommit(ctx context.Context, git *repository, r *worktreeRecord, base, 
 // advance moves the base to a commit that has it, and the files of the working tree that has
 // the base checked out. What is not committed there stays, or the merge is refused.
 func (t *worktrees) advance(ctx context.Context, git *repository, r *worktreeRecord, from, to string) error {
-	list, err := git.change(ctx, "worktree", "list", "--porcelain", "-z")
+	base := "refs/heads/" + r.Base
+	if other, err := git.output(ctx, nil, "symbolic-ref", "--quiet", base); err == nil { // git lists a working tree with this name
+		base = strings.TrimSpace(other)
+	}
+	at, err := git.checkedOut(ctx, base)
 	if err != nil {
 		return err
 	}
-	at := ""
-	for _, entry := range strings.Split(list, "\x00\x00") {
-		lines := strings.Split(strings.Trim(entry, "\x00"), "\x00")
-		if slices.Contains(lines, "branch refs/heads/"+r.Base) {
-			at = strings.TrimPrefix(lines[0], "worktree ")
-		}
-	}
 	if at == "" {
-		if isRebased(r.Common, r.Base) {
+		if isRebased(r.Common, strings.TrimPrefix(base, "refs/heads/")) {
 			return refuse(protocol.CodeUncommitted, "a rebase of %s is under way: finish it first", r.Base)
 		}
-		if _, err := git.change(ctx, "update-ref", "-m", "merge "+r.Branch, "refs/heads/"+r.Base, to, from); err != nil {
+		if _, err := git.change(ctx, "update-ref", "--no-deref", "-m", "merge "+r.Branch, base, to, from); err != nil {
 			return refuse(protocol.CodeChanged, "%s has moved meanwhile: try again", r.Base)
 		}
 		return nil
@@ -220,7 +217,7 @@ func (t *worktrees) advance(ctx context.Context, git *repository, r *worktreeRec
 	if _, err := os.Stat(at); err != nil {
 		return refuse(protocol.CodeWorktreeRefused, "the working tree that has %s checked out is gone from the disk", r.Base)
 	}
-	_, err = t.w.gitAt(at).change(ctx, "merge", "--ff-only", "--quiet", "--no-stat", "--no-autostash", to)
+	_, err = t.w.gitAt(at).change(ctx, "merge", "--ff-only", "--quiet", "--no-stat", "--no-autostash", "--no-overwrite-ignore", to)
 	switch {
 	case err == nil:
 		return nil
@@ -234,10 +231,37 @@ func (t *worktrees) advance(ctx context.Context, git *repository, r *worktreeRec
 	return gitRefusal(err, "merge")
 }
 
+// checkedOut gives the working tree that has a branch checked out; "": none has. The branch
+// begins with refs/heads/.
+func (r *repository) checkedOut(ctx context.Context, branch string) (at string, err error) {
+	list, err := r.change(ctx, "worktree", "list", "--porcelain", "-z")
+	for _, entry := range strings.Split(list, "\x00\x00") {
+		lines := strings.Split(strings.Trim(entry, "\x00"), "\x00")
+		if slices.Contains(lines, "branch "+branch) {
+			at = strings.TrimPrefix(lines[0], "worktree ")
+		}
+	}
+	return at, err
+}
+
+// dropBranch deletes the branch of a removed worktree. It stays if it has moved meanwhile, or
+// if somebody has it checked out: that working tree would be without a commit.
+func (t *worktrees) dropBranch(ctx context.Context, git *repository, r *worktreeRecord) error {
+	at, err := git.checkedOut(ctx, "refs/heads/"+r.Branch)
+	switch {
+	case err != nil:
+		return err
+	case at != "" || isRebased(r.Common, r.Branch):
+		return errors.New("somebody works on it")
+	}
+	_, err = git.change(ctx, "update-ref", "--no-deref", "-d", "refs/heads/"+r.Branch, r.Tip)
+	return err
+}
+
 // remove removes a worktree and its branch, if the worktree still has what it had when now
 // was read.
 func (t *worktrees) remove(ctx context.Context, r *worktreeRecord, now *worktreeNow) error {
-	r.Removing, r.Tip = now.Version, now.tip
+	r.Removing, r.Merged, r.Tip = now.Version, now.Merged, now.tip
 	if err := t.save(r); err != nil {
 		return err
 	}
@@ -256,7 +280,7 @@ func (t *worktrees) finishRemoval(ctx context.Context, r *worktreeRecord) error 
 	}
 	if _, err := os.Lstat(filepath.Join(top+".gone", ".git")); err == nil && !t.isForgotten(r) {
 		now, err := t.status(ctx, r, top+".gone")
-		if err == nil && now.Version != r.Removing {
+		if err == nil && (now.Version != r.Removing || r.Merged && !now.Merged) {
 			err = refuse(protocol.CodeChanged, "the work in the worktree has changed since you saw it: look at it again")
 		}
 		if err != nil {
@@ -269,8 +293,8 @@ func (t *worktrees) finishRemoval(ctx context.Context, r *worktreeRecord) error 
 		if _, err := git.change(ctx, "worktree", "remove", "--force", "--force", top); err != nil && !says(err, "is not a working tree") {
 			return errors.Join(gitRefusal(err, "remove the worktree"), t.takeBack(r))
 		}
-		if r.Tip != "" { // a branch that has moved meanwhile stays
-			if _, err := git.change(ctx, "update-ref", "-d", "refs/heads/"+r.Branch, r.Tip); err != nil {
+		if r.Tip != "" {
+			if err := t.dropBranch(ctx, git, r); err != nil {
 				t.w.log.Warn("the branch of a removed worktree stays", "worktree", r.ID, "branch", r.Branch, "error", err)
 			}
 		}
@@ -287,7 +311,12 @@ func (t *worktrees) finishRemoval(ctx context.Context, r *worktreeRecord) error 
 func (t *worktrees) isForgotten(r *worktreeRecord) bool {
 	files, _ := filepath.Glob(filepath.Join(r.Common, "worktrees", "*", "gitdir"))
 	for _, file := range files {
-		if raw, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(raw)) == filepath.Join(t.top(r), ".git") {
+		raw, err := os.ReadFile(file)
+		place := strings.TrimSpace(string(raw))
+		if !filepath.IsAbs(place) { // with worktree.useRelativePaths
+			place = filepath.Join(filepath.Dir(file), place)
+		}
+		if err == nil && place == filepath.Join(t.top(r), ".git") {
 			return false
 		}
 	}
@@ -297,7 +326,7 @@ func (t *worktrees) isForgotten(r *worktreeRecord) bool {
 // takeBack undoes the first steps of a removal.
 func (t *worktrees) takeBack(r *worktreeRecord) error {
 	err := os.Rename(t.top(r)+".gone", t.top(r))
-	r.Removing, r.Tip = "", ""
+	r.Removing, r.Merged, r.Tip = "", false, ""
 	return errors.Join(err, t.save(r))
 }
 

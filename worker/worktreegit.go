@@ -144,7 +144,7 @@ func (t *worktrees) openOrigin(ctx context.Context, dir, base string) (*origin, 
 			o.base = branch
 		}
 		o.commit = r.object(ctx, "HEAD^{commit}")
-	} else if o.commit = r.object(ctx, "refs/heads/"+base+"^{commit}"); o.commit == "" && ctx.Err() == nil {
+	} else if o.commit = r.branch(ctx, base); o.commit == "" && ctx.Err() == nil {
 		return nil, refuse(protocol.CodeWorktreeRefused, "the repository has no branch %q", clip(base, 200))
 	}
 	switch {
@@ -158,10 +158,20 @@ func (t *worktrees) openOrigin(ctx context.Context, dir, base string) (*origin, 
 	return o, nil
 }
 
+// branch gives the commit of a branch; "": there is none of exactly this name. Other words
+// for a commit, such as main~3, name no branch.
+func (r *repository) branch(ctx context.Context, name string) string {
+	ref := "refs/heads/" + name
+	if all, err := r.output(ctx, nil, "for-each-ref", "--format=%(refname)", ref); err != nil || strings.TrimSpace(all) != ref {
+		return ""
+	}
+	return r.object(ctx, ref+"^{commit}")
+}
+
 // branchFor finds a free name for a session's branch.
 func (o *origin) branchFor(ctx context.Context, id, wanted string) (string, error) {
 	if wanted != "" {
-		if _, err := o.output(ctx, nil, "check-ref-format", "--branch", wanted); err != nil || strings.HasPrefix(wanted, "-") {
+		if name, err := o.output(ctx, nil, "check-ref-format", "--branch", wanted); err != nil || strings.TrimSpace(name) != wanted {
 			return "", refuse(protocol.CodeInvalidRequest, "worktree.branch is no name of a branch")
 		}
 		if o.object(ctx, "refs/heads/"+wanted) != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"sessionhub/protocol"
@@ -59,6 +60,9 @@ func makeWorktree(ctx context.Context, w *Worker, dir string, request protocol.W
 		}
 	}
 	unlock()
+	if err == nil && (r.Common != o.common || r.Prefix != o.prefix) {
+		err = refuse(protocol.CodeWorktreeRefused, "a session of this id had a worktree of another directory, %s", t.place(r))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +122,7 @@ func (t *worktrees) ensure(ctx context.Context, id, session string) (string, err
 	if err := t.give(ctx, r, commit); err != nil {
 		return "", madeError(err)
 	}
-	r.Ready = true
+	r.Ready, r.Branched = true, true
 	if err := t.save(r); err != nil {
 		return "", err
 	}
@@ -136,15 +140,22 @@ func (t *worktrees) give(ctx context.Context, r *worktreeRecord, commit string) 
 			return err
 		}
 	}
-	ref := "refs/heads/" + r.Branch
-	if at := git.object(ctx, ref); at != r.Commit || at == "" { // an attempt before a crash may have made it
-		none := zeros(len(r.Commit))
-		if _, err := git.change(ctx, "update-ref", "--create-reflog", "-m", "branch: created for a session", ref, r.Commit, none); err != nil {
+	ref, note := "refs/heads/"+r.Branch, "branch: created for the session "+r.ID
+	if at := git.object(ctx, ref); at == "" || at != r.Commit || !r.Branched && !git.wasNoted(ctx, ref, note) {
+		none := zeros(len(r.Commit)) // it fails if there is such a branch: somebody else's
+		if _, err := git.change(ctx, "update-ref", "--create-reflog", "-m", note, ref, r.Commit, none); err != nil {
 			return err
 		}
 	}
 	_, err := git.change(ctx, "symbolic-ref", "-m", "checkout: for a session", "HEAD", ref)
 	return err
+}
+
+// wasNoted reports whether the log of a branch has a line: an attempt before a crash may have
+// made the branch.
+func (r *repository) wasNoted(ctx context.Context, ref, note string) bool {
+	log, err := r.output(ctx, nil, "reflog", "show", "--format=%gs", ref, "--")
+	return err == nil && slices.Contains(strings.Split(log, "\n"), note)
 }
 
 // zeros is the id of no object.

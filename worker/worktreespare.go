@@ -184,7 +184,6 @@ func (t *worktrees) begin() {
 // that nobody wanted, and the rest of removed worktrees. Removals that a crash has broken off
 // go on.
 func (t *worktrees) sweep(ctx context.Context) {
-	named := make(map[string]bool) // directories that a record names
 	records, _ := filepath.Glob(filepath.Join(t.dir, "sessions", "*.json"))
 	for _, file := range records {
 		r, err := t.load(strings.TrimSuffix(filepath.Base(file), ".json"))
@@ -192,7 +191,6 @@ func (t *worktrees) sweep(ctx context.Context) {
 			t.w.log.Warn("a worktree's record cannot be read: nothing is removed", "file", file, "error", err)
 			return
 		}
-		named[t.top(r)] = true
 		info, err := os.Stat(file)
 		unused := err == nil && r.Ready && !r.Used && !r.Kept && time.Since(info.ModTime()) > spareLife
 		if r.Removing == "" && !unused || ctx.Err() != nil {
@@ -215,22 +213,28 @@ func (t *worktrees) sweep(ctx context.Context) {
 		}
 		unlock()
 	}
+	// What is listed before the records are read has its record by then, if it is somebody's.
 	gone, _ := filepath.Glob(filepath.Join(t.dir, "*", "w-*.gone"))
+	marks, _ := filepath.Glob(filepath.Join(t.dir, "*", "w-*.making"))
+	taken, _ := filepath.Glob(filepath.Join(t.dir, "*", "w-*.taken"))
+	named, err := t.named()
+	if err != nil {
+		t.w.log.Warn("a worktree's record cannot be read: nothing is removed", "error", err)
+		return
+	}
 	for _, dir := range gone {
 		if ctx.Err() == nil && !named[strings.TrimSuffix(dir, ".gone")] {
 			_ = os.RemoveAll(dir)
 		}
 	}
-	marks, _ := filepath.Glob(filepath.Join(t.dir, "*", "w-*.making"))
 	for _, mark := range marks {
 		if f, err := os.OpenFile(mark, os.O_WRONLY, 0); err == nil {
 			if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil && ctx.Err() == nil {
-				t.dropNobodys(strings.TrimSuffix(mark, ".making"))
+				t.dropMaking(strings.TrimSuffix(mark, ".making"))
 			}
 			_ = f.Close()
 		}
 	}
-	taken, _ := filepath.Glob(filepath.Join(t.dir, "*", "w-*.taken"))
 	for _, mark := range taken {
 		top := strings.TrimSuffix(mark, ".taken")
 		switch info, err := os.Stat(mark); {
@@ -241,6 +245,41 @@ func (t *worktrees) sweep(ctx context.Context) {
 		}
 	}
 	t.sweepSpares(ctx, maxSpares)
+}
+
+// named gives the directories that records name.
+func (t *worktrees) named() (map[string]bool, error) {
+	all := make(map[string]bool)
+	records, _ := filepath.Glob(filepath.Join(t.dir, "sessions", "*.json"))
+	for _, file := range records {
+		r, err := t.load(strings.TrimSuffix(filepath.Base(file), ".json"))
+		switch {
+		case err == nil:
+			all[t.top(r)] = true
+		case !errors.Is(err, errNoWorktree):
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// dropMaking removes what a dead maker has left half made. The maker may have died with only
+// its mark left to remove: then the worktree is a spare, or a session's.
+func (t *worktrees) dropMaking(top string) {
+	for _, mark := range []string{".spare", ".taken", ".left"} {
+		if _, err := os.Lstat(top + mark); !errors.Is(err, fs.ErrNotExist) {
+			_ = os.Remove(top + ".making")
+			return
+		}
+	}
+	switch named, err := t.named(); { // a session that has it has no mark any more
+	case err != nil:
+		t.w.log.Warn("a worktree's record cannot be read: nothing is removed", "error", err)
+	case named[top]:
+		_ = os.Remove(top + ".making")
+	default:
+		t.dropNobodys(top)
+	}
 }
 
 // unmake removes the directory of a worktree in which no agent has worked, and that has no

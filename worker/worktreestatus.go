@@ -32,14 +32,19 @@ func (t *worktrees) status(ctx context.Context, r *worktreeRecord, top string) (
 		now.State = protocol.WorktreeKept
 	}
 	git := now.git
-	gitDir, err := git.output(ctx, nil, "rev-parse", "--absolute-git-dir")
+	where, err := git.output(ctx, nil, "rev-parse", "--path-format=absolute", "--absolute-git-dir", "--git-common-dir", "--show-toplevel")
 	if err != nil {
 		if errors.Is(err, errNoRepository) {
 			return nil, refuse(protocol.CodeNotFound, "git does not know the worktree any more; its directory is %s", t.top(r))
 		}
 		return nil, err
 	}
-	gitDir = strings.TrimSuffix(gitDir, "\n")
+	// An agent may have made a repository of its own there. Or git has found one further up.
+	lines := strings.Split(strings.TrimSuffix(where, "\n"), "\n")
+	if len(lines) != 3 || !isSame(lines[1], r.Common) || !isSame(lines[2], top) {
+		return nil, refuse(protocol.CodeWorktreeRefused, "the worktree belongs to another repository than it was made from; its directory is %s", t.top(r))
+	}
+	gitDir := lines[0]
 	now.Head = git.object(ctx, "HEAD^{commit}")
 	if ref, err := git.output(ctx, nil, "symbolic-ref", "--quiet", "HEAD"); err == nil {
 		now.HeadBranch, _ = strings.CutPrefix(strings.TrimSpace(ref), "refs/heads/")
@@ -52,10 +57,14 @@ func (t *worktrees) status(ctx context.Context, r *worktreeRecord, top string) (
 	now.Unfinished = unfinishedIn(gitDir)
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\x00%s\x00%s\x00%s\x00", now.Head, now.HeadBranch, now.tip, now.Unfinished)
-	modules := hasModules(gitDir)
 	if err := now.readFiles(ctx, top, sum); err != nil {
 		return nil, err
 	}
+	hidden, err := now.readHidden(ctx, top, sum)
+	if err != nil {
+		return nil, err
+	}
+	hidden = hidden || hasModules(gitDir)
 	onto := now.baseTip
 	if onto == "" {
 		onto = r.Commit
@@ -77,9 +86,16 @@ func (t *worktrees) status(ctx context.Context, r *worktreeRecord, top string) (
 		}
 	}
 	// The commits of a submodule may lie in the worktree's own git directory alone.
-	now.Merged = now.Head != "" && now.Ahead == 0 && branchIn && now.Uncommitted == 0 && now.Unfinished == "" && !modules
+	now.Merged = now.Head != "" && now.Ahead == 0 && branchIn && now.Uncommitted == 0 && now.Unfinished == "" && !hidden
 	now.Version = hex.EncodeToString(sum.Sum(nil)[:16])
 	return now, ctx.Err()
+}
+
+// isSame reports whether two paths lead to one file.
+func isSame(a, b string) bool {
+	one, err1 := os.Stat(a)
+	other, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(one, other)
 }
 
 // hasModules reports whether a worktree's git directory has repositories of submodules.
@@ -120,6 +136,36 @@ func (now *worktreeNow) readFiles(ctx context.Context, top string, sum io.Writer
 			}
 		}
 	})
+}
+
+// readHidden reports whether the worktree has files that git was told to overlook, or another
+// repository of which it knows a commit. git's status shows no work in either.
+func (now *worktreeNow) readHidden(ctx context.Context, top string, sum io.Writer) (found bool, err error) {
+	err = now.git.stream(ctx, nil, []string{"ls-files", "-v", "--stage", "-z"}, func(from io.Reader) error {
+		lines := bufio.NewReaderSize(from, 64<<10)
+		for {
+			line, err := lines.ReadString(0)
+			if line == "" || errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			flags, path, _ := strings.Cut(line[:len(line)-1], "\t") // flag, mode, id, stage
+			path = filepath.Join(top, filepath.FromSlash(path))
+			switch {
+			case strings.HasPrefix(field(flags, 1), "160000 "):
+				path = filepath.Join(path, ".git")
+			case flags[0] != 'S' && (flags[0] < 'a' || flags[0] > 'z'): // neither skip-worktree nor assume-unchanged
+				continue
+			}
+			if info, err := os.Lstat(path); err == nil {
+				found = true
+				fmt.Fprintf(sum, "%s\x00%d %d\x00", line, info.Size(), info.ModTime().UnixNano())
+			}
+		}
+	})
+	return found, err
 }
 
 // field gives what stands behind n spaces.

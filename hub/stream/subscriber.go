@@ -297,8 +297,8 @@ func (s *Subscriber) Ended() (code int, cause metrics.CloseReason) {
 	return 0, ""
 }
 
-// over reports whether the stream has ended: nothing is written for it any more.
-func (s *Subscriber) over() bool { return s.ended.Load() != nil }
+// over reports whether a stream has ended: nothing is written for it any more.
+func over(s *Subscriber) bool { return s.ended.Load() != nil }
 
 // Delivered counts the events and bytes that were written.
 func (s *Subscriber) Delivered() (events, bytes uint64) { return s.events.Load(), s.bytes.Load() }

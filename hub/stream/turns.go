@@ -92,7 +92,7 @@ func (t *turns) add(x turn) {
 
 func (t *turns) pushLocked(x turn) {
 	if len(t.line)-t.head >= max(t.crowded, maxLine) {
-		t.thinLocked()
+		thinLocked(t)
 	}
 	if t.head >= maxLine/2 && 2*t.head >= len(t.line) { // a line that is never empty
 		n := copy(t.line, t.line[t.head:])
@@ -104,8 +104,8 @@ func (t *turns) pushLocked(x turn) {
 
 // thinLocked takes ended subscriptions out of the line. Its client can replace subscriptions
 // by requests while it takes nothing. A line of those would grow without a bound.
-func (t *turns) thinLocked() {
-	n := copy(t.line, slices.DeleteFunc(t.line[t.head:], func(x turn) bool { return !x.made && x.sub.over() }))
+func thinLocked(t *turns) {
+	n := copy(t.line, slices.DeleteFunc(t.line[t.head:], func(x turn) bool { return !x.made && over(x.sub) }))
 	clear(t.line[n:])
 	t.line, t.head, t.crowded = t.line[:n], 0, 2*n
 }
@@ -376,7 +376,7 @@ func (t *turns) lag(s *Subscriber) {
 		return
 	}
 	if len(t.lagging) == cap(t.lagging) && len(t.lagging) >= maxLine { // see thinLocked
-		t.lagging = slices.DeleteFunc(t.lagging, (*Subscriber).over)
+		t.lagging = slices.DeleteFunc(t.lagging, over)
 	}
 	t.lagging = append(t.lagging, s)
 	t.readLocked()

@@ -29,7 +29,7 @@ func TestLineForgetsEndedSubscriptions(t *testing.T) {
 	last.sub.ended.Store(new(ending))
 	want = append(want, last)
 	c.turns.add(last)
-	c.turns.thinLocked()
+	thinLocked(&c.turns)
 	if n := cap(c.turns.line); n > 8*live {
 		t.Errorf("the line has grown to %d", n)
 	}

@@ -159,7 +159,7 @@ func (s *Server) getAttachment(c *fiber.Ctx) error {
 	head := func() {
 		// A browser keeps it for this credential only.
 		c.Set(fiber.HeaderCacheControl, "private, max-age=31536000, immutable")
-		c.Vary(fiber.HeaderAuthorization, "X-API-Key")
+		c.Vary(fiber.HeaderAuthorization, "X-API-Key", fiber.HeaderCookie)
 		c.Set(fiber.HeaderETag, `"`+found.ID+`"`)
 	}
 	if strings.Contains(c.Get(fiber.HeaderIfNoneMatch), `"`+found.ID+`"`) {

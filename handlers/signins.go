@@ -44,8 +44,15 @@ func (s *Server) signInValue(c *fiber.Ctx) (string, error) {
 // origin may have caused (CSRF). A browser sends the cookie by itself, also for a page on
 // another port or a neighbouring name: SameSite knows neither. guard has let the Origin
 // through, if there is one.
-func checkSignInOrigin(c *fiber.Ctx) error {
-	if c.Get(fiber.HeaderOrigin) != "" {
+//
+// A page of the same name without TLS is another origin too: whoever is between the browser
+// and the hub can write it. guard does not tell them apart. Browsers trust a page of their
+// own machine.
+func (s *Server) checkSignInOrigin(c *fiber.Ctx) error {
+	if origin := c.Get(fiber.HeaderOrigin); origin != "" {
+		if s.overTLS(c) && strings.HasPrefix(strings.ToLower(origin), "http:") && !auth.IsLoopbackHost(string(c.Request().Host())) {
+			return deny(protocol.CodeOriginRefused, metrics.AuthOrigin, "with the cookie of a sign-in, the request must come from a page with https")
+		}
 		return nil
 	}
 	reads := c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead
@@ -61,7 +68,7 @@ func checkSignInOrigin(c *fiber.Ctx) error {
 
 // bySignIn finds the caller of a sign-in's cookie.
 func (s *Server) bySignIn(ctx context.Context, c *fiber.Ctx, value string) (caller, error) {
-	if err := checkSignInOrigin(c); err != nil {
+	if err := s.checkSignInOrigin(c); err != nil {
 		return caller{}, err
 	}
 	claims, err := s.cfg.Signer.Verify(value, time.Now())
@@ -87,14 +94,15 @@ func (s *Server) bySignIn(ctx context.Context, c *fiber.Ctx, value string) (call
 	}, nil
 }
 
-// noteUse notes that a sign-in is used, and renews its cookie. The request goes on if that
-// fails.
+// noteUse notes that a sign-in is used, and renews its cookie. A cookie that ends before its
+// sign-in missed a renewal: the answer was lost, or was a stream, which sets no cookie. The
+// request goes on if that fails.
 func (s *Server) noteUse(ctx context.Context, c *fiber.Ctx, who caller) {
 	now, renewed, err := s.cfg.Hub.Accounts.Use(ctx, who.user, *who.signIn)
 	switch {
 	case err != nil:
 		s.cfg.Log.Warn("the use of a sign-in was not noted", "user", who.user, "error", err)
-	case renewed:
+	case renewed, who.token.ExpiresAt.Unix() < now.ExpiresAt.Unix():
 		s.setSignIn(c, who.user, now)
 	}
 }

@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"runtime"
@@ -420,6 +421,37 @@ func TestChannelWhoseWritePanics(t *testing.T) {
 		synctest.Wait()
 		if got := good.scriptOf(id); !strings.HasSuffix(got, " 2") || w.hub.Streams() != 1 {
 			t.Errorf("the other connection has %s; %d are open", got, w.hub.Streams())
+		}
+	})
+}
+
+// An id can name a node that is not there, and costs the whole time limit. One user who sends
+// many of them does not keep others from changing their connections.
+func TestChangesForOneUserAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := mem.New(roomy)
+		w := newWorldOn(t, st, &sleepy{Store: st})
+		ghost := base64.RawURLEncoding.EncodeToString([]byte("ghost")) + ".id"
+		var refused atomic.Int32
+		ask := func(user string) {
+			_, err := w.hub.Channels.Change(w.ctx, ghost, user, protocol.ChannelRequest{})
+			if !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("%s: %v", user, err)
+			}
+			if errors.Is(err, hub.ErrBusyNode) {
+				refused.Add(1)
+			}
+		}
+		for range 300 {
+			w.wg.Go(func() { ask("u1") })
+		}
+		synctest.Wait()
+		if n := refused.Swap(0); n < 200 {
+			t.Errorf("%d of 300 changes were refused at once", n)
+		}
+		ask("u2")
+		if n := refused.Load(); n != 0 {
+			t.Error("another user was refused")
 		}
 	})
 }

@@ -26,8 +26,8 @@ type Channels struct {
 	feeds *feed.Feeds
 
 	mu    sync.Mutex
-	here  map[string]*stream.Channel      // of this node, by id
-	asked map[string]chan<- channelAnswer // of this node, by the letter's id; room for one
+	here  map[string]*stream.Channel // of this node, by id
+	asked map[string]askedChange     // of this node, by the letter's id
 	serve atomic.Pointer[ChannelServer]
 }
 
@@ -41,7 +41,16 @@ const (
 	// maxChanges bounds the changes that this node waits for, and those that it makes for
 	// other nodes.
 	maxChanges = 256
+	// maxChangesPerUser bounds those that this node waits for, for one user: an id with the
+	// name of a node that is not there costs the whole changeTime.
+	maxChangesPerUser = 64
 )
+
+// askedChange waits for the answer to a letter.
+type askedChange struct {
+	user string
+	came chan<- channelAnswer // room for one
+}
 
 // ErrBusyNode says that this node has the most changes of channels under way.
 var ErrBusyNode = errors.New("this node changes too many connections now: try again")
@@ -161,14 +170,20 @@ func (cs *Channels) ask(ctx context.Context, node string, l channelLetter) (prot
 	}
 	came := make(chan channelAnswer, 1)
 	cs.mu.Lock()
-	if len(cs.asked) >= maxChanges {
+	own := 0
+	for _, a := range cs.asked {
+		if a.user == l.User {
+			own++
+		}
+	}
+	if own >= maxChangesPerUser || len(cs.asked) >= maxChanges {
 		cs.mu.Unlock()
 		return none, fmt.Errorf("%w: %w", store.ErrUnavailable, ErrBusyNode)
 	}
 	if cs.asked == nil {
-		cs.asked = make(map[string]chan<- channelAnswer)
+		cs.asked = make(map[string]askedChange)
 	}
-	cs.asked[l.ID] = came
+	cs.asked[l.ID] = askedChange{l.User, came}
 	cs.mu.Unlock()
 	defer func() {
 		cs.mu.Lock()
@@ -228,7 +243,7 @@ func (cs *Channels) answered(id string, a channelAnswer) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	select {
-	case cs.asked[id] <- a: // a nil channel takes nothing
+	case cs.asked[id].came <- a: // a nil channel takes nothing
 	default:
 	}
 }

@@ -297,6 +297,9 @@ func (s *Subscriber) Ended() (code int, cause metrics.CloseReason) {
 	return 0, ""
 }
 
+// over reports whether a stream has ended: nothing is written for it any more.
+func over(s *Subscriber) bool { return s.ended.Load() != nil }
+
 // Delivered counts the events and bytes that were written.
 func (s *Subscriber) Delivered() (events, bytes uint64) { return s.events.Load(), s.bytes.Load() }
 

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +41,7 @@ type turns struct {
 	sourceDue bool // the source waits: it comes first in every write
 	line      []turn
 	head      int           // of the line
+	crowded   int           // how long the line is when ended subscriptions leave it
 	reads     int           // that run, or whose bytes are in the line
 	lagging   []*Subscriber // that wait for a read
 	away      []*Subscriber // whose read failed: they try again with retry
@@ -89,12 +91,23 @@ func (t *turns) add(x turn) {
 }
 
 func (t *turns) pushLocked(x turn) {
+	if len(t.line)-t.head >= max(t.crowded, maxLine) {
+		thinLocked(t)
+	}
 	if t.head >= maxLine/2 && 2*t.head >= len(t.line) { // a line that is never empty
 		n := copy(t.line, t.line[t.head:])
 		clear(t.line[n:])
 		t.line, t.head = t.line[:n], 0
 	}
 	t.line = append(t.line, x)
+}
+
+// thinLocked takes ended subscriptions out of the line. Its client can replace subscriptions
+// by requests while it takes nothing. A line of those would grow without a bound.
+func thinLocked(t *turns) {
+	n := copy(t.line, slices.DeleteFunc(t.line[t.head:], func(x turn) bool { return !x.made && over(x.sub) }))
+	clear(t.line[n:])
+	t.line, t.head, t.crowded = t.line[:n], 0, 2*n
 }
 
 func (t *turns) startLocked() {
@@ -361,6 +374,9 @@ func (t *turns) lag(s *Subscriber) {
 	defer t.mu.Unlock()
 	if t.closed {
 		return
+	}
+	if len(t.lagging) == cap(t.lagging) && len(t.lagging) >= maxLine { // see thinLocked
+		t.lagging = slices.DeleteFunc(t.lagging, over)
 	}
 	t.lagging = append(t.lagging, s)
 	t.readLocked()

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sessionhub/internal/auth"
 	"sessionhub/protocol"
 )
 
@@ -102,4 +103,49 @@ func TestSignInBehindAProxy(t *testing.T) {
 	other := h.createAs(serviceKey, protocol.CreateRequest{UserID: "ann"})
 	h.want(404, protocol.CodeNotFound, "GET", "/api/sessions/"+other.SessionID, nil, in.on(h)...)
 	h.want(403, protocol.CodeForbidden, "POST", "/api/sessions", `{"userId":"ann"}`, in.on(h)...)
+}
+
+// A cookie that ends before its sign-in has missed a renewal: a stream, which sets none, can
+// be what renewed the sign-in. The next answer brings it.
+func TestCookieCatchesUpWithItsSignIn(t *testing.T) {
+	inAccountWorlds(t, func(w accountWorld) {
+		in := w.signIn(w.a, `{}`, "X-API-Key", annKey)
+		if a := w.a.call("GET", "/api/sessions", nil, nil, in.on(w.a)...); a.StatusCode != 200 || len(a.Cookies()) != 0 {
+			w.Errorf("%d, and %d cookies with nothing to renew", a.StatusCode, len(a.Cookies()))
+		}
+		signer, err := auth.NewSigner([][]byte{[]byte(clusterEnv["SESSIONHUB_TOKEN_SECRET"])}, time.Hour)
+		if err != nil {
+			w.Fatal(err)
+		}
+		now := time.Now()
+		old := in
+		old.cookie = in.set.Name + "=" + signer.MintSignIn(auth.Claims{
+			User: "ann", ID: in.id, Scope: auth.ScopeKey, Key: "laptop", IssuedAt: now, ExpiresAt: now.Add(time.Hour),
+		})
+		a := w.b.call("GET", "/api/sessions", nil, nil, old.on(w.b)...)
+		if a.StatusCode != 200 || len(a.Cookies()) != 1 {
+			w.Fatalf("%d, and %d cookies", a.StatusCode, len(a.Cookies()))
+		}
+		if c := a.Cookies()[0]; c.Name != in.set.Name || !c.Expires.Equal(in.set.Expires) {
+			w.Errorf("%s until %v, want %v", c.Name, c.Expires, in.set.Expires)
+		}
+	})
+}
+
+// A page without TLS does not act for a person who is signed in to a hub with TLS: whoever is
+// between the browser and the hub can write such a page, under the hub's name.
+func TestSignInIsNoPageWithoutTLS(t *testing.T) {
+	h := startHubEnv(t, map[string]string{"SESSIONHUB_API_KEY": serviceKey}, "--public-url", "https://hub.example")
+	in := accountWorld{T: t, a: h, b: h}.signIn(h, `{}`, "X-API-Key", serviceKey)
+	as := func(origin string) []string {
+		return []string{"Cookie", in.cookie, "Host", "hub.example", "Origin", origin}
+	}
+	h.want(200, "", "GET", "/api/sessions", nil, as("https://hub.example")...)
+	h.want(201, "", "POST", "/api/user/token", `{}`, as("https://hub.example")...)
+	for _, origin := range []string{"http://hub.example", "HTTP://hub.example"} {
+		h.want(403, protocol.CodeOriginRefused, "GET", "/api/sessions", nil, as(origin)...)
+		h.want(403, protocol.CodeOriginRefused, "POST", "/api/user/token", `{}`, as(origin)...)
+		h.want(403, protocol.CodeOriginRefused, "GET", "/api/ws", nil, append(as(origin), "Connection", "Upgrade", "Upgrade", "websocket")...)
+	}
+	h.want(200, "", "GET", "/api/sessions", nil, in.on(h)...) // of this machine
 }

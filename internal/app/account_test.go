@@ -33,7 +33,7 @@ var accountLines = []string{keyLine("laptop", "ann", annKey), keyLine("bobs", "b
 func inAccountWorlds(t *testing.T, test func(w accountWorld), flags ...string) {
 	t.Run("one node", func(t *testing.T) {
 		keys := newKeysFile(t, accountLines...)
-		h := startHubEnv(t, map[string]string{"SESSIONHUB_API_KEYS_FILE": keys.path}, flags...)
+		h := startHubEnv(t, map[string]string{"SESSIONHUB_API_KEYS_FILE": keys.path, "SESSIONHUB_TOKEN_SECRET": clusterEnv["SESSIONHUB_TOKEN_SECRET"]}, flags...)
 		test(accountWorld{t, h, h, keys})
 	})
 	t.Run("two nodes", func(t *testing.T) {

@@ -51,6 +51,7 @@ func TestAttachmentFromEndToEnd(t *testing.T) {
 	for name, want := range map[string]string{
 		"Content-Type": "image/png", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'",
 		"Content-Disposition": `attachment; filename="my _photo_ _.png"; filename*=UTF-8''my%20%22photo%22%20%C3%A9.png`,
+		"Vary":                "Authorization, X-API-Key, Cookie",
 		"Etag":                `"` + a.AttachmentID + `"`, "Content-Length": fmt.Sprint(len(photo)), "Cache-Control": "private, max-age=31536000, immutable",
 	} {
 		if got.Header.Get(name) != want {

@@ -40,7 +40,7 @@ test("HTML and scripts in all that an agent can name are shown as text, and do n
   await say(page, "attack");
   const card = page.locator('[data-testid="approval"][data-state="pending"]');
   await card.waitFor();
-  for (const summary of await page.locator("details > summary").all()) await summary.click();
+  for (const summary of await page.getByTestId("transcript").locator("details > summary").all()) await summary.click();
   const inert = async () => {
     assert.equal(await page.evaluate(() => window.hit), undefined);
     const transcript = page.getByTestId("transcript");
@@ -83,7 +83,7 @@ test("the notice of an approval out of sight moves nothing, and a long answer ca
   const card = page.locator('[data-testid="approval"][data-state="pending"]');
   const option = card.locator('[data-kind="allow_once"]');
   await option.waitFor();
-  for (const summary of await page.locator("details > summary").all()) await summary.click();
+  for (const summary of await page.getByTestId("transcript").locator("details > summary").all()) await summary.click();
   const fits = () =>
     option.evaluate(
       (button) => button.getBoundingClientRect().right <= button.closest("section").getBoundingClientRect().right,

@@ -218,6 +218,8 @@ for (const [form, options] of [
     const act = hands(page, randomNumbers(seed), { ...options.viewport, touch: options.hasTouch, sessionId });
     let found;
     for (let round = 0; round < maxRounds; round++) {
+      // Who sends a message wants to see the end: what moves then is moved on purpose.
+      if (!options.hasTouch) await page.mouse.move(1, 1);
       await say(page, `ask ${seed + round} ${seconds}`);
       for (const end = Date.now() + 1000 * seconds; Date.now() < end; ) {
         await act();

@@ -7,10 +7,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../web"
 
-# Each says what it has to say in one go, when it is done.
+# Each says what it has to say in one go, when it is done: also when a failed test has left
+# something that would keep the process.
 if [ "${1:-}" = --one ]; then
 	status=0
-	said=$(node --import tsx --test --test-concurrency=1 "$2" 2>&1) || status=1
+	said=$(node --import tsx --test --test-concurrency=1 --test-force-exit "$2" 2>&1) || status=1
 	printf '%s\n' "$said"
 	[ "$status" = 0 ] || printf '== failed: %s\n' "$2" >&2
 	exit "$status"

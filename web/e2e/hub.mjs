@@ -37,6 +37,10 @@ export async function startHub({ env = {}, args = [], listen = "127.0.0.1:0", wo
     ],
     { env: { ...process.env, SESSIONHUB_DISCOVER_AGENTS: "false", ...env }, stdio: ["ignore", "pipe", "pipe"] },
   );
+  // A test that failed in the middle leaves its hub.
+  const leave = () => child.kill("SIGKILL");
+  process.once("exit", leave);
+  child.once("exit", () => process.off("exit", leave));
   let output = "";
   const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
   const url = await new Promise((resolve, reject) => {

@@ -201,7 +201,7 @@ test("a session that the hub has lost is not shown at work, and leads to another
   await status(page, "requires_action");
   await mortal.kill();
   const again = await startHub({ args: roomyHub, listen: new URL(mortal.url).host });
-  await page.getByTestId("lost").waitFor({ timeout: 30_000 });
+  await page.getByTestId("lost").waitFor({ timeout: 120_000 });
   assert.equal(await page.getByTestId("status").count(), 0);
   assert.doesNotMatch(await page.locator(".session").textContent(), /Working|Waiting for your answer|Needs you/);
   assert.equal(await page.locator("button[data-option-id]:not(:disabled)").count(), 0);

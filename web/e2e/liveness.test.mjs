@@ -56,6 +56,8 @@ for (const transport of ["websocket", "sse"]) {
     proxy.freeze();
     await page.locator('[data-testid="approval-option"][data-kind="allow_once"]').click();
     t.diagnostic(`noticed after ${Math.round(await notLiveAfter(page))} ms`);
+    // The browser may put a repeat on another connection that has died: it ends after 15 s.
+    await page.getByTestId("complete").first().waitFor({ timeout: 120_000 });
     await turnEnds(page);
     await live(page);
     assert.match(await page.getByTestId("approval").textContent(), /Allowed once/);

@@ -1,6 +1,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import { AccountDialog } from "./account-dialog.js";
+import { inBackground } from "./background.js";
 import { account, hasKey, readAccount, signInNeeded, signOut, staysSignedIn } from "./hub.js";
 import { Inbox } from "./inbox.js";
 import { followInbox, waitingCount } from "./inbox-feed.js";
@@ -32,7 +33,7 @@ export function App() {
 
   const [accountShown, showAccount] = useState(false);
   useEffect(() => {
-    if (at.page !== "shared" && ticket.peek() === undefined) void readAccount();
+    if (at.page !== "shared" && ticket.peek() === undefined) void inBackground(readAccount);
   }, []);
 
   if (ticket.value !== undefined) return <TicketPage text={ticket.value} />;

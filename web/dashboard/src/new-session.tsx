@@ -7,6 +7,7 @@ import {
   type ProviderList,
   type Session,
 } from "@sessionhub/client";
+import { inBackground } from "./background.js";
 import { errorText } from "./format.js";
 import { asUser, keepToken } from "./hub.js";
 import { go, sessionHref } from "./route.js";
@@ -42,7 +43,7 @@ export function NewSession() {
 
   useEffect(() => {
     like = undefined;
-    asUser((hub) => hub.providerList()).then(
+    inBackground((hub, signal) => hub.providerList({ signal })).then(
       (all) => {
         setProviders(all.providers);
         setProvider((chosen) => (all.providers.some(({ name }) => name === chosen) ? chosen : preferred(all)));

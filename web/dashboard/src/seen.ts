@@ -32,9 +32,17 @@ export function useSeen(model: SessionModel): void {
       telling = true;
       try {
         const token = await model.token();
-        await inBackground((hub, signal) => markSeen(hub, model.sessionId, lastSeq, { token, signal }));
-        told = lastSeq;
-        refreshInbox();
+        const marked = await inBackground((hub, signal) =>
+          markSeen(hub, model.sessionId, lastSeq, { token, signal }).then(
+            () => true,
+            // A refusal is of the session's token, as behind a hub that has lost its sessions: no sign-in would help.
+            () => false,
+          ),
+        );
+        if (marked) {
+          told = lastSeq;
+          refreshInbox();
+        }
       } catch {
         // The next look tries again.
       }

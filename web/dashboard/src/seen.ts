@@ -1,4 +1,5 @@
 import { useEffect } from "preact/hooks";
+import { HubError } from "@sessionhub/client";
 import { markSeen } from "@sessionhub/client/inbox";
 import { inBackground } from "./background.js";
 import { refreshInbox } from "./inbox-feed.js";
@@ -32,17 +33,14 @@ export function useSeen(model: SessionModel): void {
       telling = true;
       try {
         const token = await model.token();
-        const marked = await inBackground((hub, signal) =>
-          markSeen(hub, model.sessionId, lastSeq, { token, signal }).then(
-            () => true,
-            // A refusal is of the session's token, as behind a hub that has lost its sessions: no sign-in would help.
-            () => false,
-          ),
+        await inBackground((hub, signal) =>
+          markSeen(hub, model.sessionId, lastSeq, { token, signal }).catch((error) => {
+            // It is the session's token that is refused, as by a hub that has lost its sessions: no sign-in would help.
+            if (!(error instanceof HubError && [401, 403, 404].includes(error.status ?? 0))) throw error;
+          }),
         );
-        if (marked) {
-          told = lastSeq;
-          refreshInbox();
-        }
+        told = lastSeq;
+        refreshInbox();
       } catch {
         // The next look tries again.
       }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/coder/websocket"
 	"github.com/gofiber/fiber/v2"
 
 	"sessionhub/handlers/wsconn"
@@ -64,13 +63,7 @@ func (s *Server) channelSocket(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	opts := &websocket.AcceptOptions{
-		Subprotocols:       []string{protocol.Subprotocol},
-		InsecureSkipVerify: true, // guard has judged the Origin
-		CompressionMode:    websocket.CompressionDisabled,
-	}
-	err = s.bridge.Accept(c, opts, int64(s.cfg.MaxMessageBytes), func(conn *wsconn.Conn) {
-		conn.Pace(paceMessages * max(s.cfg.MaxMessageBytes, leastPace))
+	err = s.accept(c, func(conn *wsconn.Conn) {
 		forget, ok := s.startChannel(ch, wsSink{conn}, &who)
 		if !ok {
 			return

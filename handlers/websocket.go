@@ -24,13 +24,7 @@ func (s *Server) websocket(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	opts := &websocket.AcceptOptions{
-		Subprotocols:       []string{protocol.Subprotocol},
-		InsecureSkipVerify: true, // guard has judged the Origin
-		CompressionMode:    websocket.CompressionDisabled,
-	}
-	err = s.bridge.Accept(c, opts, int64(s.cfg.MaxMessageBytes), func(conn *wsconn.Conn) {
-		conn.Pace(paceMessages * max(s.cfg.MaxMessageBytes, leastPace))
+	err = s.accept(c, func(conn *wsconn.Conn) {
 		sub := s.start(stream, wsSink{conn}, &who)
 		if sub == nil {
 			return
@@ -45,6 +39,19 @@ func (s *Server) websocket(c *fiber.Ctx) error {
 		stream.Release()
 	}
 	return err
+}
+
+// accept opens a client's WebSocket: see wsconn.Bridge.Accept.
+func (s *Server) accept(c *fiber.Ctx, serve func(*wsconn.Conn), lost func(error)) error {
+	opts := &websocket.AcceptOptions{
+		Subprotocols:       []string{protocol.Subprotocol},
+		InsecureSkipVerify: true, // guard has judged the Origin
+		CompressionMode:    websocket.CompressionDisabled,
+	}
+	return s.bridge.Accept(c, opts, int64(s.cfg.MaxMessageBytes), func(conn *wsconn.Conn) {
+		conn.Pace(paceMessages * max(s.cfg.MaxMessageBytes, leastPace))
+		serve(conn)
+	}, lost)
 }
 
 // The hub reads a client's bytes at paceMessages of the largest messages a second. A
